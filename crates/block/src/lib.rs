@@ -1,0 +1,28 @@
+//! The ground floor of cardkeep: what a medium is, and which of its bytes matter.
+//!
+//! Everything above talks about media through [`ReadAt`] and about their content through
+//! [`AllocationMap`]. This crate opens no files, spawns no threads and reads no clock.
+
+mod buffer;
+mod bytes;
+mod cached;
+mod error;
+mod extent;
+mod map;
+mod medium;
+mod memory;
+mod monitor;
+mod overlay;
+mod slice;
+
+pub use buffer::{AlignedBuffer, BUFFER_ALIGNMENT, BufferPool};
+pub use bytes::{be_u16, be_u32, be_u64, le_u16, le_u32, le_u64};
+pub use cached::Cached;
+pub use error::{BlockError, BlockErrorKind, Operation};
+pub use extent::Extent;
+pub use map::{AllocationMap, MapBuilder, Run, State};
+pub use medium::{ReadAt, WriteAt};
+pub use memory::MemoryMedium;
+pub use monitor::{Monitor, Phase, Silent, Trouble};
+pub use overlay::Overlay;
+pub use slice::Slice;
