@@ -1,0 +1,233 @@
+//! What the lower floors must not do: print, prompt, exit; and, lower still, open files, spawn
+//! threads or read clocks. And who may say `unsafe`.
+
+use proc_macro2::{TokenStream, TokenTree};
+use syn::spanned::Spanned;
+use syn::visit::{self, Visit};
+
+use super::finding::Finding;
+use super::floor;
+use super::source::Source;
+
+const RULE: &str = "purity";
+/// The one crate that talks to the system in its own words (DESIGN: only `device` has `unsafe`).
+const UNSAFE_CRATE: &str = "device";
+
+/// Below the doors nothing talks to a person and nothing ends the program.
+const BELOW_DOORS: [&[&str]; 5] = [
+    &["process", "exit"],
+    &["process", "abort"],
+    &["io", "stdin"],
+    &["io", "stderr"],
+    &["std", "dbg"],
+];
+const BELOW_DOORS_MACROS: [&str; 5] = ["print", "println", "eprint", "eprintln", "dbg"];
+
+/// The formats and the ground see bytes through `ReadAt` and nothing else of the world.
+const IN_FORMATS: [&[&str]; 7] = [
+    &["std", "fs"],
+    &["std", "net"],
+    &["std", "thread"],
+    &["std", "process"],
+    &["std", "env"],
+    &["time", "Instant"],
+    &["time", "SystemTime"],
+];
+
+/// Checks one file.
+pub(crate) fn check(source: &Source) -> Vec<Finding> {
+    let mut findings = check_unsafe(source);
+    let (Some(floor), Ok(file)) = (floor::of(source.crate_noun()), &source.syntax) else {
+        return findings;
+    };
+    let mut visitor = Mentions { found: Vec::new() };
+    visitor.visit_file(file);
+    for (line, mention) in visitor.found {
+        if source.is_test_line(line) {
+            continue;
+        }
+        if let Some(reason) = objection(floor, &mention) {
+            let message = format!("`{}` {reason}", mention.text());
+            findings.push(Finding::error(RULE, &source.text.path, line, message));
+        }
+    }
+    findings
+}
+
+fn objection(floor: floor::Floor, mention: &Mention) -> Option<&'static str> {
+    let has = |patterns: &[&[&str]]| patterns.iter().any(|pattern| mention.contains(pattern));
+    let prints = match mention {
+        Mention::Macro(name) => BELOW_DOORS_MACROS.contains(&name.as_str()),
+        Mention::Path(_) => has(&BELOW_DOORS),
+    };
+    if prints && floor.is_below_doors() {
+        Some("talks to the user or ends the program: only a door (floor 5) may; tell the Monitor")
+    } else if floor.is_pure() && has(&IN_FORMATS) {
+        Some("reaches for the world: floors 0 and 1 see bytes through `ReadAt` alone")
+    } else {
+        None
+    }
+}
+
+fn check_unsafe(source: &Source) -> Vec<Finding> {
+    let Ok(tokens) = source.text.content.parse::<TokenStream>() else {
+        return Vec::new();
+    };
+    let mut lines = Vec::new();
+    if source.crate_noun() != UNSAFE_CRATE {
+        collect_unsafe(tokens, &mut lines);
+    }
+    let message = "`unsafe` belongs into crates/device alone";
+    let findings = lines.into_iter();
+    findings
+        .map(|line| Finding::error("unsafe", &source.text.path, line, message))
+        .collect()
+}
+
+fn collect_unsafe(tokens: TokenStream, lines: &mut Vec<usize>) {
+    for token in tokens {
+        match token {
+            TokenTree::Ident(ident) if ident == "unsafe" => lines.push(ident.span().start().line),
+            TokenTree::Group(group) => collect_unsafe(group.stream(), lines),
+            _ => {}
+        }
+    }
+}
+
+/// A path or a macro that the code names.
+#[derive(Debug, PartialEq)]
+enum Mention {
+    Macro(String),
+    Path(Vec<String>),
+}
+
+impl Mention {
+    fn contains(&self, pattern: &[&str]) -> bool {
+        match self {
+            Self::Macro(_) => false,
+            Self::Path(segments) => segments
+                .windows(pattern.len())
+                .any(|window| window == pattern),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Macro(name) => format!("{name}!"),
+            Self::Path(segments) => segments.join("::"),
+        }
+    }
+}
+
+struct Mentions {
+    found: Vec<(usize, Mention)>,
+}
+
+impl Mentions {
+    fn add_use(&mut self, prefix: &[String], tree: &syn::UseTree) {
+        let with = |name: String| [prefix, &[name]].concat();
+        let path = match tree {
+            syn::UseTree::Path(path) => {
+                return self.add_use(&with(path.ident.to_string()), &path.tree);
+            }
+            syn::UseTree::Group(group) => {
+                return group
+                    .items
+                    .iter()
+                    .for_each(|item| self.add_use(prefix, item));
+            }
+            syn::UseTree::Name(name) => with(name.ident.to_string()),
+            syn::UseTree::Rename(rename) => with(rename.ident.to_string()),
+            syn::UseTree::Glob(_) => prefix.to_vec(),
+        };
+        self.found
+            .push((tree.span().start().line, Mention::Path(path)));
+    }
+
+    /// Finds `a::b::c` in the arguments of a macro, which are not parsed.
+    fn add_tokens(&mut self, tokens: TokenStream) {
+        let mut path: Vec<String> = Vec::new();
+        let mut line = 0;
+        let mut colons = 0;
+        for token in tokens {
+            line = token.span().start().line;
+            match token {
+                TokenTree::Ident(ident) => {
+                    if colons != 2 {
+                        self.found
+                            .push((line, Mention::Path(std::mem::take(&mut path))));
+                    }
+                    path.push(ident.to_string());
+                    colons = 0;
+                }
+                TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
+                TokenTree::Group(group) => self.add_tokens(group.stream()),
+                _ => colons = 0,
+            }
+        }
+        self.found.push((line, Mention::Path(path)));
+    }
+}
+
+impl<'ast> Visit<'ast> for Mentions {
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.add_use(&[], &item.tree);
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let segments = path
+            .segments
+            .iter()
+            .map(|segment| segment.ident.to_string());
+        let mention = Mention::Path(segments.collect());
+        self.found.push((path.span().start().line, mention));
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, item: &'ast syn::Macro) {
+        let line = item.span().start().line;
+        if let Some(segment) = item.path.segments.last() {
+            self.found
+                .push((line, Mention::Macro(segment.ident.to_string())));
+        }
+        self.add_tokens(item.tokens.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::tidy::source::{Source, Text};
+
+    fn lines_found(path: &str, content: &str) -> Vec<usize> {
+        let source = Source::new(Text {
+            path: path.to_owned(),
+            content: content.to_owned(),
+        });
+        check(&source).iter().map(|finding| finding.line).collect()
+    }
+
+    #[test]
+    fn a_format_that_opens_a_file_is_found_however_it_is_written() {
+        let content = "use std::{fmt, fs};\nfn a() {\n    std::fs::read(\"a\");\n    \
+            assert!(std::fs::exists(\"a\"));\n    std::time::Instant::now();\n}\n";
+        assert_eq!(lines_found("crates/ext4/src/a.rs", content), [1, 3, 4, 5]);
+        assert!(lines_found("crates/copy/src/a.rs", content).is_empty());
+    }
+
+    #[test]
+    fn only_doors_print_and_exit() {
+        let content = "fn a() {\n    println!(\"\");\n    std::process::exit(1);\n}\n\
+            #[cfg(test)]\nmod tests {\n    fn b() { eprintln!(); }\n}\n";
+        assert_eq!(lines_found("crates/ops/src/a.rs", content), [2, 3]);
+        assert!(lines_found("crates/cli/src/a.rs", content).is_empty());
+    }
+
+    #[test]
+    fn unsafe_is_found_in_code_but_not_in_words() {
+        let content =
+            "// unsafe\n#![forbid(unsafe_code)]\nfn a() { let b = \"unsafe\"; unsafe {} }\n";
+        assert_eq!(lines_found("crates/copy/src/a.rs", content), [3]);
+        assert!(lines_found("crates/device/src/a.rs", content).is_empty());
+    }
+}
