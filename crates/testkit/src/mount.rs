@@ -1,0 +1,53 @@
+//! Filesystems mounted by the kernel, for as long as a test looks at them.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::tool::Tool;
+
+/// A mounted filesystem, unmounted when dropped. Needs root.
+#[derive(Debug)]
+pub struct Mount {
+    folder: TempDir,
+}
+
+impl Mount {
+    /// Mounts `device` with `options` as `mount -o` takes them, on a folder of its own.
+    ///
+    /// # Errors
+    /// Says what mount said.
+    ///
+    /// # Panics
+    /// Where no temporary folder can be made.
+    pub fn new(device: &Path, options: &str) -> Result<Self, String> {
+        let folder = TempDir::new().unwrap_or_else(|e| panic!("no temporary folder: {e}"));
+        let (code, said) = Tool::new("mount")
+            .args(["-o", options])
+            .args([device, folder.path()])
+            .outcome();
+        if code == Some(0) {
+            Ok(Self { folder })
+        } else {
+            Err(said)
+        }
+    }
+
+    /// Returns the folder under which the files are seen.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let path = self.folder.path();
+        let (code, _) = Tool::new("umount").arg(path).outcome();
+        if code != Some(0) {
+            // Somebody still looks in: let go of the name at least, so that nothing is deleted
+            // through it when the folder goes.
+            Tool::new("umount").arg("--lazy").arg(path).outcome();
+        }
+    }
+}
