@@ -12,7 +12,6 @@ mod map;
 mod medium;
 mod memory;
 mod monitor;
-mod overlay;
 mod slice;
 
 pub use buffer::{AlignedBuffer, BUFFER_ALIGNMENT, BufferPool};
@@ -24,5 +23,4 @@ pub use map::{AllocationMap, MapBuilder, Run, State};
 pub use medium::{ReadAt, WriteAt};
 pub use memory::MemoryMedium;
 pub use monitor::{Monitor, Phase, Silent, Trouble};
-pub use overlay::Overlay;
 pub use slice::Slice;

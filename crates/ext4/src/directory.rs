@@ -1,0 +1,115 @@
+//! Directories (kernel doc, "Directory Entries"). Hashed trees are read as the plain lists that
+//! they are at the same time: their inner nodes look like unused entries.
+
+use cardkeep_block::{ReadAt, le_u16, le_u32};
+
+use crate::error::Error;
+use crate::extent_tree::{Content, Depth, walk_blocks};
+use crate::filesystem::Ext4;
+use crate::inode::{FileType, Inode, InodeNumber};
+
+/// A directory's data beyond this is not looked at: four million entries.
+const DIRECTORY_BYTES_MAX: u64 = 256 << 20;
+
+impl<M: ReadAt> Ext4<M> {
+    /// Calls `visit` with the inode number and the name of each entry but `.` and `..`, until it
+    /// answers `false`.
+    pub(crate) fn for_each_entry(
+        &self,
+        directory: &Inode,
+        visit: &mut dyn FnMut(InodeNumber, &[u8]) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        if directory.file_type != FileType::Directory {
+            return Ok(());
+        }
+        if directory.has_inline_data() {
+            // The parent's number comes first; what does not fit here lies in an attribute.
+            entries(&directory.block_field[4..], visit)?;
+            return Ok(());
+        }
+        let mut ranges = Vec::new();
+        let mut bytes_left = DIRECTORY_BYTES_MAX;
+        walk_blocks(
+            &self.medium,
+            &self.superblock,
+            directory,
+            Depth::All,
+            &mut |mapping| {
+                if mapping.content == Content::Data {
+                    ranges.push(mapping);
+                }
+                Ok(())
+            },
+        )?;
+        let block_bytes = self.block_bytes();
+        for range in ranges {
+            for block in range.physical..range.physical + range.count {
+                let Some(left) = bytes_left.checked_sub(block_bytes) else {
+                    return Ok(());
+                };
+                bytes_left = left;
+                let bytes = self
+                    .medium
+                    .read_vec(block * block_bytes, block_bytes as usize)?;
+                if !entries(&bytes, visit)? {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Walks the entries of one block; a damaged one ends the block. Answers whether to go on.
+fn entries(
+    block: &[u8],
+    visit: &mut dyn FnMut(InodeNumber, &[u8]) -> Result<bool, Error>,
+) -> Result<bool, Error> {
+    let mut offset = 0;
+    while let Some(entry) = block.get(offset..).filter(|entry| entry.len() >= 8) {
+        let inode = le_u32(entry, 0);
+        // In blocks of 64 KiB the length does not fit: 0 and 0xFFFF mean "to the end".
+        let len = match le_u16(entry, 4) {
+            0 | 0xFFFF if block.len() == 65536 => entry.len(),
+            len => usize::from(len),
+        };
+        let name_len = usize::from(entry[6]);
+        if len < 8 || len > entry.len() || 8 + name_len > len {
+            return Ok(true);
+        }
+        let name = &entry[8..8 + name_len];
+        if inode != 0 && !name.is_empty() && name != b"." && name != b".." && !visit(inode, name)? {
+            return Ok(false);
+        }
+        offset += len;
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::entries;
+
+    fn names(block: &[u8]) -> Vec<(u32, Vec<u8>)> {
+        let mut found = Vec::new();
+        entries(block, &mut |inode, name| {
+            found.push((inode, name.to_vec()));
+            Ok(true)
+        })
+        .unwrap();
+        found
+    }
+
+    #[test]
+    fn entries_are_listed_and_damage_ends_the_block() {
+        let mut block = vec![0; 64];
+        block[..16].copy_from_slice(&[11, 0, 0, 0, 16, 0, 3, 1, b'a', b'b', b'c', 0, 0, 0, 0, 0]);
+        block[16..28].copy_from_slice(&[12, 0, 0, 0, 12, 0, 1, 1, b'.', 0, 0, 0]);
+        block[28..40].copy_from_slice(&[13, 0, 0, 0, 36, 0, 2, 1, b'x', b'y', 0, 0]);
+        assert_eq!(names(&block), [(11, b"abc".to_vec()), (13, b"xy".to_vec())]);
+        block[4] = 4;
+        assert_eq!(names(&block), []);
+        block[4] = 255;
+        assert_eq!(names(&block), []);
+    }
+}

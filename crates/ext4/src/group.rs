@@ -1,0 +1,168 @@
+//! Group descriptors (kernel doc, "Block Group Descriptors").
+
+use cardkeep_block::{ReadAt, le_u16, le_u32};
+
+use crate::checksum::{crc16, crc32c};
+use crate::error::Error;
+use crate::superblock::{Superblock, feature};
+
+/// `bg_flags`: no inode of the group is in use, its inode table and bitmap are not written.
+const INODE_UNINIT: u16 = 1;
+/// `bg_flags`: the block bitmap is not written; it is what the layout implies.
+const BLOCK_UNINIT: u16 = 2;
+/// `bg_flags`: the unused part of the inode table was zeroed.
+const INODE_ZEROED: u16 = 4;
+
+/// One block group's descriptor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) block_bitmap: u64,
+    pub(crate) inode_bitmap: u64,
+    pub(crate) inode_table: u64,
+    /// In clusters.
+    pub(crate) free_cluster_count: u32,
+    itable_unused: u32,
+    flags: u16,
+    /// Low 16 bits only where the descriptor is short.
+    block_bitmap_checksum: u32,
+    is_trusted: bool,
+}
+
+impl Group {
+    fn parse(superblock: &Superblock, number: u64, bytes: &[u8]) -> Self {
+        let wide = bytes.len() >= 64;
+        let block = |low, high: usize| {
+            let high = if wide {
+                u64::from(le_u32(bytes, high)) << 32
+            } else {
+                0
+            };
+            u64::from(le_u32(bytes, low)) | high
+        };
+        let short = |low, high: usize| {
+            let high = if wide {
+                u32::from(le_u16(bytes, high)) << 16
+            } else {
+                0
+            };
+            u32::from(le_u16(bytes, low)) | high
+        };
+        let has_flags = superblock.has_group_checksums();
+        Self {
+            block_bitmap: block(0x00, 0x20),
+            inode_bitmap: block(0x04, 0x24),
+            inode_table: block(0x08, 0x28),
+            free_cluster_count: short(0x0C, 0x2C),
+            itable_unused: if has_flags { short(0x1C, 0x32) } else { 0 },
+            flags: if has_flags { le_u16(bytes, 0x12) } else { 0 },
+            block_bitmap_checksum: short(0x18, 0x38),
+            is_trusted: checksum(superblock, number, bytes)
+                .is_none_or(|sum| sum == le_u16(bytes, 0x1E)),
+        }
+    }
+
+    /// Tells whether the descriptor's checksum is right (or there is none).
+    pub(crate) const fn is_trusted(&self) -> bool {
+        self.is_trusted
+    }
+
+    /// Tells whether the block bitmap is the one that the layout implies.
+    pub(crate) const fn is_bitmap_implied(&self) -> bool {
+        self.flags & BLOCK_UNINIT != 0
+    }
+
+    /// Tells whether the unused part of the inode table was zeroed.
+    pub(crate) const fn is_inode_table_zeroed(&self) -> bool {
+        self.flags & INODE_ZEROED != 0
+    }
+
+    /// Returns how many inodes at the beginning of the table may be in use.
+    pub(crate) fn used_inode_count(&self, superblock: &Superblock) -> u32 {
+        if self.flags & INODE_UNINIT != 0 {
+            return 0;
+        }
+        superblock
+            .inodes_per_group
+            .saturating_sub(self.itable_unused)
+    }
+
+    /// Tells whether `bitmap` has the checksum that the descriptor states (or none is stated).
+    pub(crate) fn is_bitmap_sound(&self, superblock: &Superblock, bitmap: &[u8]) -> bool {
+        if !superblock.has_ro_compat(feature::RO_COMPAT_METADATA_CSUM) {
+            return true;
+        }
+        let len = (superblock.clusters_per_group / 8) as usize;
+        let sum = crc32c(
+            superblock.checksum_seed,
+            bitmap.get(..len).unwrap_or(bitmap),
+        );
+        let mask = if superblock.descriptor_bytes >= 64 {
+            !0
+        } else {
+            0xFFFF
+        };
+        sum & mask == self.block_bitmap_checksum & mask
+    }
+}
+
+/// Returns what `bg_checksum` should be, or `None` where the filesystem has none.
+fn checksum(superblock: &Superblock, number: u64, bytes: &[u8]) -> Option<u16> {
+    let number = (number as u32).to_le_bytes();
+    let (before, after) = (&bytes[..0x1E], bytes.get(0x20..).unwrap_or_default());
+    if superblock.has_ro_compat(feature::RO_COMPAT_METADATA_CSUM) {
+        let sum = [&number[..], before, &[0, 0], after]
+            .iter()
+            .fold(superblock.checksum_seed, |sum, part| crc32c(sum, part));
+        Some(sum as u16)
+    } else if superblock.has_ro_compat(feature::RO_COMPAT_GDT_CSUM) {
+        let parts = [&superblock.uuid[..], &number[..], before, after];
+        Some(parts.iter().fold(!0, |sum, part| crc16(sum, part)))
+    } else {
+        None
+    }
+}
+
+/// Reads all group descriptors; every block that they name lies within the filesystem.
+pub(crate) fn load_groups(
+    medium: &impl ReadAt,
+    superblock: &Superblock,
+) -> Result<Vec<Group>, Error> {
+    let per_block = superblock.descriptors_per_block();
+    let count = superblock.group_count();
+    let mut groups = Vec::new();
+    for index in 0..count.div_ceil(per_block) {
+        let offset = superblock
+            .descriptor_block(index)
+            .checked_mul(u64::from(superblock.block_bytes))
+            .ok_or_else(|| Error::corrupt("a group descriptor lies past the end"))?;
+        let block = medium.read_vec(offset, superblock.block_bytes as usize)?;
+        for bytes in block.chunks_exact(usize::from(superblock.descriptor_bytes)) {
+            let number = groups.len() as u64;
+            if number == count {
+                break;
+            }
+            let group = Group::parse(superblock, number, bytes);
+            check_places(superblock, number, &group)?;
+            groups.push(group);
+        }
+    }
+    Ok(groups)
+}
+
+fn check_places(superblock: &Superblock, number: u64, group: &Group) -> Result<(), Error> {
+    let table_end = group
+        .inode_table
+        .checked_add(superblock.inode_table_block_count());
+    let first = u64::from(superblock.first_data_block);
+    let inside = |block: u64| block > first && block < superblock.block_count;
+    if inside(group.block_bitmap)
+        && inside(group.inode_bitmap)
+        && inside(group.inode_table)
+        && table_end.is_some_and(|end| end <= superblock.block_count)
+    {
+        return Ok(());
+    }
+    Err(Error::corrupt(format!(
+        "block group {number} has its bitmaps outside the filesystem"
+    )))
+}

@@ -1,0 +1,392 @@
+//! The superblock: 1024 bytes at byte 1024 (kernel doc, "Super Block").
+
+use cardkeep_block::{ReadAt, le_u16, le_u32};
+
+use crate::checksum::crc32c;
+use crate::error::Error;
+
+/// Where the superblock lies, in bytes, whatever the block size.
+pub(crate) const SUPERBLOCK_OFFSET: u64 = 1024;
+const SUPERBLOCK_BYTES: usize = 1024;
+const MAGIC: u16 = 0xEF53;
+
+/// Bits of `s_feature_compat`, `s_feature_incompat` and `s_feature_ro_compat`.
+pub(crate) mod feature {
+    pub(crate) const COMPAT_HAS_JOURNAL: u32 = 0x4;
+    pub(crate) const COMPAT_SPARSE_SUPER2: u32 = 0x200;
+    pub(crate) const COMPAT_FAST_COMMIT: u32 = 0x400;
+    pub(crate) const INCOMPAT_RECOVER: u32 = 0x4;
+    pub(crate) const INCOMPAT_JOURNAL_DEV: u32 = 0x8;
+    pub(crate) const INCOMPAT_META_BG: u32 = 0x10;
+    pub(crate) const INCOMPAT_EXTENTS: u32 = 0x40;
+    pub(crate) const INCOMPAT_64BIT: u32 = 0x80;
+    pub(crate) const INCOMPAT_CSUM_SEED: u32 = 0x2000;
+    pub(crate) const RO_COMPAT_SPARSE_SUPER: u32 = 0x1;
+    pub(crate) const RO_COMPAT_HUGE_FILE: u32 = 0x8;
+    pub(crate) const RO_COMPAT_GDT_CSUM: u32 = 0x10;
+    pub(crate) const RO_COMPAT_BIGALLOC: u32 = 0x200;
+    pub(crate) const RO_COMPAT_METADATA_CSUM: u32 = 0x400;
+
+    /// filetype, recover, meta_bg, extents, 64bit, mmp, flex_bg, ea_inode, csum_seed, largedir,
+    /// inline_data, encrypt, casefold. Left out: compression, journal_dev, dirdata.
+    pub(crate) const INCOMPAT_KNOWN: u32 = 0x2
+        | INCOMPAT_RECOVER
+        | INCOMPAT_META_BG
+        | INCOMPAT_EXTENTS
+        | INCOMPAT_64BIT
+        | 0x100
+        | 0x200
+        | 0x400
+        | INCOMPAT_CSUM_SEED
+        | 0x4000
+        | 0x8000
+        | 0x1_0000
+        | 0x2_0000;
+    /// sparse_super to extra_isize, quota, bigalloc, metadata_csum, readonly, project,
+    /// shared_blocks, verity, orphan_present. A bit that is not known here may well change what
+    /// the bitmaps mean.
+    pub(crate) const RO_COMPAT_KNOWN: u32 = 0x7F
+        | 0x100
+        | RO_COMPAT_BIGALLOC
+        | RO_COMPAT_METADATA_CSUM
+        | 0x1000
+        | 0x2000
+        | 0x4000
+        | 0x8000
+        | 0x1_0000;
+}
+
+/// `s_state`: cleanly unmounted.
+const STATE_VALID: u16 = 1;
+/// `s_state`: the kernel found errors.
+const STATE_ERROR: u16 = 2;
+
+/// The fields of a superblock that passed all checks. Counts are in the unit that the name says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Superblock {
+    pub(crate) inode_count: u32,
+    pub(crate) block_count: u64,
+    pub(crate) free_block_count: u64,
+    pub(crate) first_data_block: u32,
+    pub(crate) block_bytes: u32,
+    pub(crate) cluster_blocks: u32,
+    pub(crate) blocks_per_group: u32,
+    pub(crate) clusters_per_group: u32,
+    pub(crate) inodes_per_group: u32,
+    pub(crate) inode_bytes: u16,
+    pub(crate) descriptor_bytes: u16,
+    pub(crate) reserved_gdt_blocks: u16,
+    pub(crate) first_meta_bg: u32,
+    pub(crate) backup_groups: [u32; 2],
+    pub(crate) compat: u32,
+    pub(crate) incompat: u32,
+    pub(crate) ro_compat: u32,
+    pub(crate) state: u16,
+    pub(crate) journal_inode: u32,
+    pub(crate) journal_device: u32,
+    pub(crate) checksum_seed: u32,
+    pub(crate) uuid: [u8; 16],
+    pub(crate) label: String,
+    pub(crate) last_write_seconds: u64,
+}
+
+/// Tells whether an ext superblock seems to lie on `medium`.
+#[must_use]
+pub fn probe(medium: &impl ReadAt) -> bool {
+    medium
+        .read_vec(SUPERBLOCK_OFFSET + 0x38, 2)
+        .is_ok_and(|magic| le_u16(&magic, 0) == MAGIC)
+}
+
+impl Superblock {
+    /// Reads and checks the superblock of `medium`.
+    pub(crate) fn load(medium: &impl ReadAt) -> Result<Self, Error> {
+        let bytes = medium.read_vec(SUPERBLOCK_OFFSET, SUPERBLOCK_BYTES)?;
+        let superblock = Self::parse(&bytes)?;
+        let end = superblock
+            .block_count
+            .checked_mul(u64::from(superblock.block_bytes));
+        if end.is_none_or(|end| end > medium.len()) {
+            return Err(Error::corrupt(format!(
+                "it has {} blocks of {} bytes, but only {} bytes are there",
+                superblock.block_count,
+                superblock.block_bytes,
+                medium.len()
+            )));
+        }
+        Ok(superblock)
+    }
+
+    /// Decodes and checks 1024 bytes.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        if le_u16(bytes, 0x38) != MAGIC {
+            return Err(Error::corrupt("the superblock has no magic number"));
+        }
+        let (compat, incompat) = (le_u32(bytes, 0x5C), le_u32(bytes, 0x60));
+        let ro_compat = le_u32(bytes, 0x64);
+        check_features(incompat, ro_compat)?;
+        if ro_compat & feature::RO_COMPAT_METADATA_CSUM != 0
+            && le_u32(bytes, 0x3FC) != crc32c(!0, &bytes[..0x3FC])
+        {
+            return Err(Error::corrupt("the superblock's checksum is wrong"));
+        }
+        let wide = incompat & feature::INCOMPAT_64BIT != 0;
+        let high = |offset| {
+            if wide {
+                u64::from(le_u32(bytes, offset)) << 32
+            } else {
+                0
+            }
+        };
+        let log_block_size = le_u32(bytes, 0x18);
+        if log_block_size > 6 {
+            return Err(Error::corrupt(format!(
+                "s_log_block_size is {log_block_size}"
+            )));
+        }
+        let bigalloc = ro_compat & feature::RO_COMPAT_BIGALLOC != 0;
+        let log_cluster_size = if bigalloc {
+            le_u32(bytes, 0x1C)
+        } else {
+            log_block_size
+        };
+        if log_cluster_size < log_block_size || log_cluster_size > 20 {
+            return Err(Error::corrupt(format!(
+                "s_log_cluster_size is {log_cluster_size}"
+            )));
+        }
+        let blocks_per_group = le_u32(bytes, 0x20);
+        let revision_0 = le_u32(bytes, 0x4C) == 0;
+        let uuid: [u8; 16] = std::array::from_fn(|i| bytes[0x68 + i]);
+        let own_seed = incompat & feature::INCOMPAT_CSUM_SEED != 0;
+        let superblock = Self {
+            inode_count: le_u32(bytes, 0x00),
+            block_count: u64::from(le_u32(bytes, 0x04)) | high(0x150),
+            free_block_count: u64::from(le_u32(bytes, 0x0C)) | high(0x158),
+            first_data_block: le_u32(bytes, 0x14),
+            block_bytes: 1024 << log_block_size,
+            cluster_blocks: 1 << (log_cluster_size - log_block_size),
+            blocks_per_group,
+            clusters_per_group: if bigalloc {
+                le_u32(bytes, 0x24)
+            } else {
+                blocks_per_group
+            },
+            inodes_per_group: le_u32(bytes, 0x28),
+            inode_bytes: if revision_0 { 128 } else { le_u16(bytes, 0x58) },
+            descriptor_bytes: if wide { le_u16(bytes, 0xFE) } else { 32 },
+            reserved_gdt_blocks: le_u16(bytes, 0xCE),
+            first_meta_bg: le_u32(bytes, 0x104),
+            backup_groups: [le_u32(bytes, 0x24C), le_u32(bytes, 0x250)],
+            compat,
+            incompat,
+            ro_compat,
+            state: le_u16(bytes, 0x3A),
+            journal_inode: le_u32(bytes, 0xE0),
+            journal_device: le_u32(bytes, 0xE4),
+            checksum_seed: if own_seed {
+                le_u32(bytes, 0x270)
+            } else {
+                crc32c(!0, &uuid)
+            },
+            uuid,
+            label: text(&bytes[0x78..0x88]),
+            last_write_seconds: u64::from(le_u32(bytes, 0x30)) | u64::from(bytes[0x274]) << 32,
+        };
+        superblock.check_geometry()?;
+        Ok(superblock)
+    }
+
+    fn check_geometry(&self) -> Result<(), Error> {
+        let bits = self.block_bytes * 8;
+        let fail = |what: String| Err(Error::corrupt(what));
+        if self.clusters_per_group == 0 || self.clusters_per_group > bits {
+            return fail(format!(
+                "s_clusters_per_group is {}",
+                self.clusters_per_group
+            ));
+        }
+        if u64::from(self.clusters_per_group) * u64::from(self.cluster_blocks)
+            != u64::from(self.blocks_per_group)
+        {
+            return fail(format!("s_blocks_per_group is {}", self.blocks_per_group));
+        }
+        if !self.clusters_per_group.is_multiple_of(8) {
+            return fail("a group's bitmap does not end at a byte".into());
+        }
+        if self.inodes_per_group == 0 || self.inodes_per_group > bits {
+            return fail(format!("s_inodes_per_group is {}", self.inodes_per_group));
+        }
+        let inode_bytes = u32::from(self.inode_bytes);
+        if inode_bytes < 128 || !inode_bytes.is_power_of_two() || inode_bytes > self.block_bytes {
+            return fail(format!("s_inode_size is {inode_bytes}"));
+        }
+        let descriptor_bytes = u32::from(self.descriptor_bytes);
+        if !(32..=1024).contains(&descriptor_bytes) || !descriptor_bytes.is_power_of_two() {
+            return fail(format!("s_desc_size is {descriptor_bytes}"));
+        }
+        if u64::from(self.first_data_block) >= self.block_count {
+            return fail(format!("s_first_data_block is {}", self.first_data_block));
+        }
+        if self.first_data_block > 1 {
+            return fail(format!("s_first_data_block is {}", self.first_data_block));
+        }
+        // What memory may be spent on descriptors: 4 TB in blocks of 1 KiB, 64 TB in blocks of 4.
+        if self.group_count() > 1 << 19 {
+            return fail(format!("it has {} block groups", self.group_count()));
+        }
+        Ok(())
+    }
+
+    /// Returns the number of block groups.
+    pub(crate) fn group_count(&self) -> u64 {
+        (self.block_count - u64::from(self.first_data_block))
+            .div_ceil(u64::from(self.blocks_per_group))
+    }
+
+    /// Tells whether a `s_feature_compat` bit is set.
+    pub(crate) const fn has_compat(&self, bit: u32) -> bool {
+        self.compat & bit != 0
+    }
+
+    /// Tells whether a `s_feature_incompat` bit is set.
+    pub(crate) const fn has_incompat(&self, bit: u32) -> bool {
+        self.incompat & bit != 0
+    }
+
+    /// Tells whether a `s_feature_ro_compat` bit is set.
+    pub(crate) const fn has_ro_compat(&self, bit: u32) -> bool {
+        self.ro_compat & bit != 0
+    }
+
+    /// Tells whether group descriptors carry checksums: only then their flags mean anything.
+    pub(crate) const fn has_group_checksums(&self) -> bool {
+        self.has_ro_compat(feature::RO_COMPAT_GDT_CSUM | feature::RO_COMPAT_METADATA_CSUM)
+    }
+
+    /// Tells whether a journal waits to be replayed.
+    pub(crate) const fn needs_recovery(&self) -> bool {
+        self.has_compat(feature::COMPAT_HAS_JOURNAL) && self.has_incompat(feature::INCOMPAT_RECOVER)
+    }
+
+    /// Tells whether the kernel marked it cleanly unmounted (of use without a journal only: with
+    /// one, the mark stays while mounted).
+    pub(crate) const fn is_marked_valid(&self) -> bool {
+        self.state & STATE_VALID != 0
+    }
+
+    /// Tells whether the kernel found errors on it since the last check.
+    pub(crate) const fn has_errors(&self) -> bool {
+        self.state & STATE_ERROR != 0
+    }
+
+    /// Returns the number of bytes of the filesystem.
+    pub(crate) fn len(&self) -> u64 {
+        self.block_count.saturating_mul(u64::from(self.block_bytes))
+    }
+}
+
+fn check_features(incompat: u32, ro_compat: u32) -> Result<(), Error> {
+    if incompat & feature::INCOMPAT_JOURNAL_DEV != 0 {
+        return Err(Error::unsupported(
+            "no files: it is another filesystem's journal",
+        ));
+    }
+    let unknown = incompat & !feature::INCOMPAT_KNOWN;
+    if unknown != 0 {
+        return Err(Error::unsupported(format!(
+            "an unknown incompat feature, {unknown:#x}"
+        )));
+    }
+    let unknown = ro_compat & !feature::RO_COMPAT_KNOWN;
+    if unknown != 0 {
+        return Err(Error::unsupported(format!(
+            "an unknown ro_compat feature, {unknown:#x}"
+        )));
+    }
+    Ok(())
+}
+
+/// Returns the text of a field that ends at its first NUL.
+fn text(field: &[u8]) -> String {
+    let end = field
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(field.len());
+    String::from_utf8_lossy(&field[..end]).into_owned()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{Superblock, feature};
+    use crate::error::Error;
+
+    /// A smallest valid superblock: 4 KiB blocks, one group, no features.
+    pub(crate) fn bytes() -> Vec<u8> {
+        let mut bytes = vec![0; 1024];
+        let mut put = |offset: usize, value: u32| {
+            bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+        };
+        put(0x00, 64);
+        put(0x04, 1000);
+        put(0x18, 2);
+        put(0x1C, 2);
+        put(0x20, 32768);
+        put(0x24, 32768);
+        put(0x28, 64);
+        put(0x38, 0x1_EF53);
+        put(0x4C, 1);
+        put(0x58, 256);
+        bytes
+    }
+
+    #[test]
+    fn a_valid_superblock_is_decoded() {
+        let superblock = Superblock::parse(&bytes()).unwrap();
+        assert_eq!(superblock.block_bytes, 4096);
+        assert_eq!(superblock.group_count(), 1);
+        assert!(superblock.is_marked_valid());
+    }
+
+    #[test]
+    fn each_impossible_field_is_named() {
+        let cases: [(usize, u32, &str); 8] = [
+            (0x18, 7, "s_log_block_size"),
+            (0x20, 0, "s_clusters_per_group"),
+            (0x20, 32769, "s_clusters_per_group"),
+            (0x28, 0, "s_inodes_per_group"),
+            (0x58, 100, "s_inode_size"),
+            (0x14, 2, "s_first_data_block"),
+            (0x04, 0, "s_first_data_block"),
+            (0x38, 0, "magic"),
+        ];
+        for (offset, value, name) in cases {
+            let mut bytes = bytes();
+            bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+            let error = Superblock::parse(&bytes).unwrap_err();
+            let Error::Corrupt(corrupt) = error else {
+                panic!("{name}: {error:?}")
+            };
+            assert!(corrupt.to_string().contains(name), "{corrupt}");
+        }
+    }
+
+    #[test]
+    fn unknown_features_are_unsupported_not_corrupt() {
+        for (offset, value) in [(0x60, 0x8000_0000u32), (0x64, 0x8000_0000), (0x60, 1)] {
+            let mut bytes = bytes();
+            bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+            assert!(matches!(
+                Superblock::parse(&bytes),
+                Err(Error::Unsupported(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_corrupt() {
+        let mut bytes = bytes();
+        bytes[0x64..0x68].copy_from_slice(&feature::RO_COMPAT_METADATA_CSUM.to_le_bytes());
+        assert!(matches!(Superblock::parse(&bytes), Err(Error::Corrupt(_))));
+    }
+}
