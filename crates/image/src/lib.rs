@@ -1,1 +1,38 @@
-//! To be filled.
+//! Image containers: how a medium's content lies in one portable file.
+//!
+//! Writing: a [`Container`] hands out [`FrameEncoder`]s, which turn frames of content into pieces
+//! independently of each other, and keeps the books of the pieces in address order. Reading:
+//! [`load_index`] finds the frames and the [`Manifest`] of an image from its end,
+//! [`FrameDecoder`] and [`FrameReader`] decode single frames.
+//!
+//! Like every format crate this one opens no files, spawns no threads and reads no clock.
+
+mod container;
+mod digest;
+mod error;
+mod format;
+mod frame_decoder;
+mod frame_reader;
+mod frame_table;
+mod index;
+mod manifest;
+mod manifest_frame;
+mod run_list;
+mod seek_table;
+mod zstd_encoder;
+
+pub use container::{Container, EncodeOptions, FrameEncoder, PieceInfo};
+pub use digest::{FrameDigest, ImageDigest, zero_digest};
+pub use error::{Corrupt, Error, Unsupported};
+pub use format::Format;
+pub use frame_decoder::FrameDecoder;
+pub use frame_reader::FrameReader;
+pub use frame_table::{FrameEntry, FrameTable};
+pub use index::{Index, load_index};
+pub use manifest::{Manifest, PartitionEntry, SourceIdentity};
+
+/// Bytes of the medium's address space per frame; the last one may be shorter.
+///
+/// A reader takes any frame size, so that a change breaks no format. It does change the bytes of
+/// new images, and the memory that one frame under way takes.
+pub const FRAME_BYTES: usize = 4 << 20;

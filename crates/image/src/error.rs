@@ -1,0 +1,151 @@
+//! The error of reading and writing image containers: damage and lack of support never share a
+//! variant, and damage has a place.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use cardkeep_block::{BlockError, BlockErrorKind, Operation};
+
+/// What went wrong with an image.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The medium that holds the image failed, or a codec ran out of memory.
+    Io(BlockError),
+    /// The image may be sound, but this version can't read or make it.
+    Unsupported(Unsupported),
+    /// The image is damaged.
+    Corrupt(Corrupt),
+}
+
+/// A feature of a container that is not supported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    kind: UnsupportedKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UnsupportedKind {
+    ManifestVersion(u32),
+    Writing(&'static str),
+    FrameCount(u64),
+    FrameBytes(u64),
+    ManifestBytes(u64),
+    Level(i32),
+}
+
+/// A failed check of an image, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Corrupt {
+    kind: CorruptKind,
+    offset: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CorruptKind {
+    SeekTable(&'static str),
+    ManifestFrame(&'static str),
+    Manifest(String),
+    FrameData(String),
+    FrameLen,
+    FrameChecksum,
+}
+
+impl Corrupt {
+    /// Returns the offset in the image file where the damage was noticed, where it is known.
+    #[must_use]
+    pub const fn offset(&self) -> Option<u64> {
+        self.offset
+    }
+}
+
+impl Error {
+    pub(crate) fn unsupported(kind: UnsupportedKind) -> Self {
+        Self::Unsupported(Unsupported { kind })
+    }
+
+    pub(crate) fn corrupt(kind: CorruptKind) -> Self {
+        Self::Corrupt(Corrupt { kind, offset: None })
+    }
+
+    /// Returns the error of a codec that failed on data that is not to blame.
+    pub(crate) fn encoder(source: std::io::Error) -> Self {
+        Self::Io(BlockError::new(BlockErrorKind::Io, Operation::Write).caused_by(source))
+    }
+
+    /// Adds the offset in the image file, in bytes, to damage that has none yet.
+    #[must_use]
+    pub fn at(self, offset: u64) -> Self {
+        match self {
+            Self::Corrupt(mut corrupt) => {
+                corrupt.offset = corrupt.offset.or(Some(offset));
+                Self::Corrupt(corrupt)
+            }
+            other => other,
+        }
+    }
+}
+
+impl From<BlockError> for Error {
+    fn from(error: BlockError) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(_) => f.write_str("the image can't be read or written"),
+            Self::Unsupported(unsupported) => unsupported.fmt(f),
+            Self::Corrupt(corrupt) => corrupt.fmt(f),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::Unsupported(_) | Self::Corrupt(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            UnsupportedKind::ManifestVersion(version) => write!(
+                f,
+                "the image has format version {version}, which is newer than this program"
+            ),
+            UnsupportedKind::Writing(what) => write!(f, "{what} images can't be written"),
+            UnsupportedKind::FrameCount(count) => write!(f, "the image has {count} frames"),
+            UnsupportedKind::FrameBytes(bytes) => {
+                write!(f, "the image has a frame of {bytes} bytes")
+            }
+            UnsupportedKind::ManifestBytes(bytes) => {
+                write!(f, "the image's manifest has {bytes} bytes")
+            }
+            UnsupportedKind::Level(level) => write!(f, "there is no compression level {level}"),
+        }
+    }
+}
+
+impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            CorruptKind::SeekTable(what) => write!(f, "damaged seek table: {what}")?,
+            CorruptKind::ManifestFrame(what) => write!(f, "damaged manifest frame: {what}")?,
+            CorruptKind::Manifest(what) => write!(f, "damaged manifest: {what}")?,
+            CorruptKind::FrameData(what) => write!(f, "damaged frame: {what}")?,
+            CorruptKind::FrameLen => f.write_str("damaged frame: it holds less than it should")?,
+            CorruptKind::FrameChecksum => {
+                f.write_str("damaged frame: its content differs from the checksum in the table")?;
+            }
+        }
+        match self.offset {
+            Some(offset) => write!(f, " (at byte {offset} of the image)"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Which container an image comes in: by content when reading, by name when making one.
+
+use std::path::Path;
+
+/// A container of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// The medium's bytes as they are.
+    Raw,
+    /// Zstandard frames, with or without a seek table and a manifest.
+    Zstd,
+    /// One or more gzip members.
+    Gzip,
+    /// One or more xz streams.
+    Xz,
+    /// One or more bzip2 streams; detected only.
+    Bzip2,
+    /// A zip archive; detected only.
+    Zip,
+}
+
+impl Format {
+    /// The first bytes of an image that [`Format::detect`] needs in order to know all formats.
+    pub const DETECT_BYTES: usize = 10;
+
+    /// Returns the format that an image of this name should be written in, by its extension
+    /// without regard to case; `None` where the extension says nothing.
+    #[must_use]
+    pub fn from_name(name: impl AsRef<Path>) -> Option<Self> {
+        let extension = name.as_ref().extension()?.to_str()?.to_ascii_lowercase();
+        Some(match extension.as_str() {
+            "img" | "iso" | "bin" | "raw" => Self::Raw,
+            "zst" | "zstd" => Self::Zstd,
+            "gz" => Self::Gzip,
+            "xz" => Self::Xz,
+            "bz2" => Self::Bzip2,
+            "zip" => Self::Zip,
+            _ => return None,
+        })
+    }
+
+    /// Returns the format of an image that begins with `first_bytes`; [`Format::Raw`] where they
+    /// are no container's.
+    ///
+    /// The magic numbers are those of RFC 8878 section 3.1 (zstd; a skippable frame may come
+    /// first), RFC 1952 section 2.3 (gzip with the only method there is), the xz file format 1.2
+    /// section 2.1.1, bzip2's header and first block, and a zip local file header (APPNOTE 4.3.7).
+    #[must_use]
+    pub fn detect(first_bytes: &[u8]) -> Self {
+        match first_bytes {
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            [0x1f, 0x8b, 0x08, ..] => Self::Gzip,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            [
+                b'B',
+                b'Z',
+                b'h',
+                b'1'..=b'9',
+                0x31,
+                0x41,
+                0x59,
+                0x26,
+                0x53,
+                0x59,
+                ..,
+            ] => Self::Bzip2,
+            [b'P', b'K', 3, 4, ..] => Self::Zip,
+            _ => Self::Raw,
+        }
+    }
+
+    /// Returns the extension that images of this format are named with, without a leading dot.
+    #[must_use]
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Raw => "img",
+            Self::Zstd => "img.zst",
+            Self::Gzip => "img.gz",
+            Self::Xz => "img.xz",
+            Self::Bzip2 => "img.bz2",
+            Self::Zip => "zip",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Format;
+
+    #[test]
+    fn names_tell_the_format_whatever_their_case() {
+        for (name, format) in [
+            ("pi.img", Some(Format::Raw)),
+            ("PI.IMG.ZST", Some(Format::Zstd)),
+            ("a.b/pi.zst", Some(Format::Zstd)),
+            ("pi.img.gz", Some(Format::Gzip)),
+            ("pi.xz", Some(Format::Xz)),
+            ("pi.iso", Some(Format::Raw)),
+            ("pi.txt", None),
+            ("img", None),
+        ] {
+            assert_eq!(Format::from_name(name), format, "{name}");
+        }
+        for format in [Format::Raw, Format::Zstd, Format::Gzip, Format::Xz] {
+            let name = format!("card.{}", format.extension());
+            assert_eq!(Format::from_name(name), Some(format));
+        }
+    }
+
+    #[test]
+    fn content_tells_the_format() {
+        for (bytes, format) in [
+            (&[0x28, 0xb5, 0x2f, 0xfd, 0][..], Format::Zstd),
+            (&[0x5e, 0x2a, 0x4d, 0x18], Format::Zstd),
+            (&[0x4f, 0x2a, 0x4d, 0x18], Format::Raw),
+            (&[0x1f, 0x8b, 8, 0], Format::Gzip),
+            (b"\xfd7zXZ\0", Format::Xz),
+            (b"BZh91AY&SY", Format::Bzip2),
+            (b"BZh9 is a text", Format::Raw),
+            (b"PK\x03\x04", Format::Zip),
+            (b"", Format::Raw),
+        ] {
+            assert_eq!(Format::detect(bytes), format, "{bytes:?}");
+        }
+    }
+}

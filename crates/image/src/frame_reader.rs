@@ -1,0 +1,131 @@
+//! The content of a compressed image seen as a medium.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cardkeep_block::{BlockError, BlockErrorKind, Extent, Operation, ReadAt};
+
+use crate::error::UnsupportedKind;
+use crate::manifest::FRAME_BYTES_MAX;
+use crate::{Error, FrameDecoder, Index};
+
+/// 16 MiB of content with frames of [`crate::FRAME_BYTES`]: enough for a filesystem's metadata
+/// in one place and a file's data in another.
+const FRAMES_KEPT_MAX: usize = 4;
+
+/// Random access to the content of an image with an index: frames are decoded when they are
+/// asked for, and the last few are kept.
+pub struct FrameReader<M> {
+    medium: M,
+    index: Index,
+    state: Mutex<Kept>,
+}
+
+struct Kept {
+    decoder: FrameDecoder,
+    /// Frames by index, the one used last in front.
+    frames: VecDeque<(usize, Arc<Vec<u8>>)>,
+}
+
+impl<M: ReadAt> FrameReader<M> {
+    /// Returns the content of the image on `medium`, whose index is `index`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where a frame is so large that keeping some would take too much
+    /// memory.
+    pub fn new(medium: M, index: Index) -> Result<Self, Error> {
+        let lens = index.table.entries().iter();
+        let largest = lens.map(|e| e.content.len().max(e.compressed.len())).max();
+        // A compressed frame may be a little longer than its content.
+        if let Some(bytes) = largest.filter(|&bytes| bytes > FRAME_BYTES_MAX + FRAME_BYTES_MAX / 64)
+        {
+            return Err(Error::unsupported(UnsupportedKind::FrameBytes(bytes)));
+        }
+        let decoder = index.decoder()?;
+        Ok(Self {
+            medium,
+            index,
+            state: Mutex::new(Kept {
+                decoder,
+                frames: VecDeque::new(),
+            }),
+        })
+    }
+
+    /// Returns the image's index.
+    #[must_use]
+    pub const fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Returns the content of the frame with this 0-based index.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the image can't be read, [`Error::Corrupt`] at the frame's offset
+    /// where it is damaged.
+    fn frame(&self, index: usize) -> Result<Arc<Vec<u8>>, Error> {
+        let mut kept = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(position) = kept.frames.iter().position(|(own, _)| *own == index)
+            && let Some(found) = kept.frames.remove(position)
+        {
+            let content = Arc::clone(&found.1);
+            kept.frames.push_front(found);
+            return Ok(content);
+        }
+        let entry = self.index.table.entries()[index];
+        // OK to cast: `new` refused longer frames than FRAME_BYTES_MAX.
+        let (file_len, len) = (
+            entry.compressed.len() as usize,
+            entry.content.len() as usize,
+        );
+        let compressed = self.medium.read_vec(entry.compressed.start(), file_len)?;
+        // The oldest goes first, so that no more than the promised number exists at once.
+        kept.frames.truncate(FRAMES_KEPT_MAX - 1);
+        let mut content = vec![0; len];
+        kept.decoder
+            .decode(&compressed, &mut content)
+            .and_then(|()| entry.check(&content))
+            .map_err(|error| error.at(entry.compressed.start()))?;
+        let content = Arc::new(content);
+        kept.frames.push_front((index, Arc::clone(&content)));
+        Ok(content)
+    }
+}
+
+impl<M: ReadAt> ReadAt for FrameReader<M> {
+    fn len(&self) -> u64 {
+        self.index.table.content_len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+        let wanted = self.bounded(offset, buffer.len())?;
+        let first = self.index.table.index_at(offset).unwrap_or(usize::MAX);
+        let entries = self.index.table.entries().iter().enumerate().skip(first);
+        for (index, entry) in entries.take_while(|(_, e)| e.content.start() < wanted.end()) {
+            let part = entry.content.intersection(wanted);
+            let frame = self
+                .frame(index)
+                .map_err(|error| block_error(error, part))?;
+            // OK to cast: all are offsets within a frame or a buffer in memory.
+            let within = (part.start() - entry.content.start()) as usize;
+            let done = (part.start() - offset) as usize;
+            let len = part.len() as usize;
+            buffer[done..done + len].copy_from_slice(&frame[within..within + len]);
+        }
+        Ok(())
+    }
+}
+
+/// Returns the error of a medium whose bytes at `extent` can't be had because of `error`.
+fn block_error(error: Error, extent: Extent) -> BlockError {
+    BlockError::new(BlockErrorKind::Io, Operation::Read)
+        .at(extent)
+        .caused_by(error)
+}
+
+impl<M> fmt::Debug for FrameReader<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameReader").finish_non_exhaustive()
+    }
+}
