@@ -1,0 +1,187 @@
+//! Linux: disks from sysfs, mounts and swap from /proc, names from udev where it runs.
+//!
+//! Main type: [`Linux`], which reads everything below a root folder, so that a recorded machine
+//! is as good as a real one.
+
+mod describe;
+mod mountinfo;
+pub(crate) mod opening;
+mod paths;
+mod swaps;
+mod sysfs;
+mod tree;
+mod udev;
+mod unmount;
+mod usage;
+
+use std::path::{Path, PathBuf};
+
+use cardkeep_block::{BlockError, Operation};
+use rustix::fs::{Access as Mode, AtFlags, CWD, accessat};
+use rustix::io::Errno;
+
+use crate::device::{Access, Device};
+use crate::filesystem::nearest_existing;
+use crate::machine::{Machine, UnmountError};
+use crate::transfer::system_error;
+use crate::user::permission_hint;
+
+use self::describe::{describe, describe_partition, is_vacant};
+use self::paths::Paths;
+use self::tree::{Node, Tree};
+use self::usage::{Usage, zfs_use};
+
+/// A Linux machine: this one, or a recorded one.
+#[derive(Clone, Debug)]
+pub struct Linux {
+    root: PathBuf,
+}
+
+impl Default for Linux {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Linux {
+    /// Returns the machine that the program runs on.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::at(Path::new("/"))
+    }
+
+    /// Returns the machine recorded below `root`: `root/sys`, `root/proc`, `root/run`, `root/dev`.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        let root = root.to_path_buf();
+        Self { root }
+    }
+
+    fn look(&self) -> Result<View<'_>, BlockError> {
+        let tree = Tree::load(&self.root).map_err(|error| system_error(Operation::Open, error))?;
+        let paths = Paths::below(&self.root);
+        let usage = Usage::load(&self.root, &tree, &paths);
+        let root = &self.root;
+        Ok(View {
+            root,
+            tree,
+            paths,
+            usage,
+        })
+    }
+}
+
+impl Machine for Linux {
+    fn devices(&self) -> Result<Vec<Device>, BlockError> {
+        let view = self.look()?;
+        Ok(view.disks().map(|node| view.device(node)).collect())
+    }
+
+    fn device_of_path(&self, path: &Path) -> Result<Option<Device>, BlockError> {
+        let view = self.look()?;
+        let node = view.node(path)?;
+        let disk = node.and_then(|node| match &node.parent {
+            Some(parent) => view.tree.get(parent),
+            None => Some(node),
+        });
+        Ok(disk
+            .filter(|disk| disk.is_disk())
+            .map(|disk| view.device(disk)))
+    }
+
+    fn partition_of_path(&self, path: &Path) -> Result<Option<u32>, BlockError> {
+        let view = self.look()?;
+        let node = view.node(path)?.filter(|node| node.is_partition);
+        Ok(node.map(|node| describe_partition(node, &mut Vec::new()).number))
+    }
+
+    fn device_holding(&self, file: &Path) -> Result<Option<String>, BlockError> {
+        Ok(self.devices_holding(file)?.into_iter().next())
+    }
+
+    fn devices_holding(&self, file: &Path) -> Result<Vec<String>, BlockError> {
+        let view = self.look()?;
+        let absolute = std::path::absolute(file).map_err(|e| system_error(Operation::Open, e))?;
+        let outside = nearest_existing(&view.paths.outside(&absolute));
+        let folder = match outside.strip_prefix(&self.root) {
+            Ok(inside) => view.paths.resolved(&Path::new("/").join(inside)),
+            Err(_) => absolute,
+        };
+        let carriers = view.usage.carriers_of_file(&folder);
+        let holds = |disk: &&Node| !view.usage.standing_on(&disk.name).is_disjoint(&carriers);
+        Ok(view
+            .disks()
+            .filter(holds)
+            .map(|disk| disk.name.clone())
+            .collect())
+    }
+
+    fn unmount(&self, device: &Device) -> Result<(), UnmountError> {
+        unmount::unmount(device)
+    }
+}
+
+/// A machine as it was at one moment.
+struct View<'a> {
+    root: &'a Path,
+    tree: Tree,
+    paths: Paths,
+    usage: Usage,
+}
+
+impl View<'_> {
+    fn disks(&self) -> impl Iterator<Item = &Node> {
+        self.tree
+            .nodes()
+            .filter(|node| node.is_disk() && !is_vacant(node))
+    }
+
+    fn node(&self, path: &Path) -> Result<Option<&Node>, BlockError> {
+        let failed = |error| system_error(Operation::Open, error);
+        let path = std::path::absolute(path).map_err(failed)?;
+        let node = self.paths.node_of_path(&self.tree, &path);
+        if node.is_none() {
+            self.paths.outside(&path).metadata().map_err(failed)?;
+        }
+        Ok(node)
+    }
+
+    fn device(&self, node: &Node) -> Device {
+        let udev = |node: &Node| {
+            let number = node.number.as_deref().unwrap_or_default();
+            udev::properties(self.root, number)
+        };
+        let own = udev(node);
+        let mut device = describe(node, &own);
+        let standing = self.usage.standing_on(&node.name);
+        device.mounts = self.usage.mounts_of(&standing);
+        device.uses = self.usage.uses_of(&self.tree, &node.name, &standing);
+        device.uses.extend(zfs_use(self.root, &own));
+        device.access = self.access(&device.path);
+        for part in self
+            .tree
+            .children(&node.name)
+            .filter(|part| part.is_partition)
+        {
+            let mut partition = describe_partition(part, &mut device.notes);
+            partition.mounts = self.usage.mounts_of(&self.usage.standing_on(&part.name));
+            device.partitions.push(partition);
+            device.uses.extend(zfs_use(self.root, &udev(part)));
+        }
+        device.partitions.sort_by_key(|part| part.number);
+        device
+    }
+
+    fn access(&self, path: &Path) -> Access {
+        let outside = self.paths.outside(path);
+        match accessat(CWD, &outside, Mode::READ_OK, AtFlags::EACCESS) {
+            Ok(()) => Access::Ok,
+            Err(Errno::NOENT) => Access::Denied {
+                hint: format!("{} is not there", path.display()),
+            },
+            Err(_) => Access::Denied {
+                hint: permission_hint(&outside),
+            },
+        }
+    }
+}

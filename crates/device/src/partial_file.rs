@@ -1,0 +1,291 @@
+//! The destination image while it is being written: `NAME.partial`, renamed when it is whole.
+//!
+//! Main type: [`PartialFile`]. A file under the final name is always a finished one.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use cardkeep_block::{BlockError, Extent, Operation, ReadAt, WriteAt};
+
+use crate::partial_file_error::{PartialFileError, PartialFileErrorKind};
+use crate::platform;
+use crate::source::Source;
+use crate::transfer::{read_covering, system_error, write_all};
+use crate::user;
+
+/// What to do about a file that already has the final name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// Leave it alone: creating fails, and so does finishing where it appeared meanwhile.
+    Refuse,
+    /// Replace it, at the moment the new one is whole and not before.
+    Replace,
+}
+
+/// An image being written under the name `<final>.partial`.
+///
+/// Dropping it leaves the partial file for a later resume, as [`PartialFile::keep`] does.
+#[derive(Debug)]
+pub struct PartialFile {
+    file: File,
+    partial: PathBuf,
+    destination: PathBuf,
+    overwrite: Overwrite,
+}
+
+impl PartialFile {
+    /// Creates the empty `<final_path>.partial` and locks it against other runs. Under sudo it is
+    /// given to the user who called sudo.
+    ///
+    /// # Errors
+    /// [`PartialFileErrorKind::Exists`] where the final name is taken and may not be replaced,
+    /// [`PartialFileErrorKind::NotAFile`] where it is taken by a folder or device,
+    /// [`PartialFileErrorKind::PartialExists`] where an earlier run left a partial file, and
+    /// [`PartialFileErrorKind::Medium`] for what the system said.
+    pub fn create(final_path: &Path, overwrite: Overwrite) -> Result<Self, PartialFileError> {
+        let partial = check_names(final_path, overwrite)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        let file = open_as_named(&mut options, &partial).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => PartialFileErrorKind::PartialExists.at(&partial),
+            _ => failed(&partial, Operation::Open, error),
+        })?;
+        user::give_to_sudo_user(&file).map_err(|e| failed(&partial, Operation::Open, e))?;
+        Self::locked(file, partial, final_path, overwrite)
+    }
+
+    /// Opens the partial file that an earlier run left for `final_path`, to go on with it.
+    ///
+    /// # Errors
+    /// As [`PartialFile::create`]; [`PartialFileErrorKind::InUse`] where another run holds it.
+    pub fn reopen(final_path: &Path, overwrite: Overwrite) -> Result<Self, PartialFileError> {
+        let partial = check_names(final_path, overwrite)?;
+        let mut options = OpenOptions::new();
+        let opened = open_as_named(options.read(true).write(true), &partial);
+        let file = opened.map_err(|error| failed(&partial, Operation::Open, error))?;
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Err(PartialFileErrorKind::NotAFile.at(&partial));
+        }
+        Self::locked(file, partial, final_path, overwrite)
+    }
+
+    /// Removes the partial file that an earlier run left for `final_path`; none is no error.
+    ///
+    /// # Errors
+    /// [`PartialFileErrorKind::InUse`] where another run still writes it, else what the system said.
+    pub fn discard_leftover(final_path: &Path) -> Result<(), PartialFileError> {
+        match Self::reopen(final_path, Overwrite::Replace) {
+            Ok(leftover) => leftover.abandon(),
+            Err(error) if !exists(&error.path) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the name under which an unfinished `final_path` is written.
+    #[must_use]
+    pub fn partial_path(final_path: &Path) -> PathBuf {
+        let mut name = OsString::from(final_path);
+        name.push(".partial");
+        PathBuf::from(name)
+    }
+
+    fn locked(
+        file: File,
+        partial: PathBuf,
+        final_path: &Path,
+        overwrite: Overwrite,
+    ) -> Result<Self, PartialFileError> {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                return Err(PartialFileErrorKind::InUse.at(&partial));
+            }
+            // A filesystem without locks (some network shares) is no reason to refuse a backup.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
+        Ok(Self {
+            file,
+            partial,
+            destination: final_path.to_path_buf(),
+            overwrite,
+        })
+    }
+
+    /// Returns the path of the partial file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Returns the name that the file will have when it is finished.
+    #[must_use]
+    pub fn final_path(&self) -> &Path {
+        &self.destination
+    }
+
+    /// Sets the length in bytes; what is added reads as zero and takes no room where the
+    /// filesystem knows sparse files.
+    ///
+    /// # Errors
+    /// [`cardkeep_block::BlockErrorKind::NoSpace`] where the filesystem can't hold a file of that length.
+    pub fn set_len(&self, len: u64) -> Result<(), BlockError> {
+        let result = self.file.set_len(len);
+        result.map_err(|error| system_error(Operation::Write, error))
+    }
+
+    /// Returns once the content written so far is on the disk.
+    ///
+    /// # Errors
+    /// What the system reported; what was written before is in doubt then.
+    pub fn sync_data(&self) -> Result<(), BlockError> {
+        let result = self.file.sync_data();
+        result.map_err(|error| system_error(Operation::Flush, error))
+    }
+
+    /// Starts to write `extent` to the disk without waiting, so that the last flush is short.
+    ///
+    /// # Errors
+    /// What the system reported.
+    pub fn start_writeback(&self, extent: Extent) -> Result<(), BlockError> {
+        let result = platform::start_writeback(&self.file, extent);
+        result.map_err(|error| system_error(Operation::Write, error).at(extent))
+    }
+
+    /// Drops what of `extent` is already on the disk from the page cache: an image is not read
+    /// again soon, and other programs want the memory.
+    ///
+    /// # Errors
+    /// What the system reported.
+    pub fn drop_cache(&self, extent: Extent) -> Result<(), BlockError> {
+        let result = platform::drop_cache(&self.file, extent);
+        result.map_err(|error| system_error(Operation::Flush, error).at(extent))
+    }
+
+    /// Returns an independent handle that reads what is on the disk, past the page cache as far
+    /// as the system allows. Waits until all that was written is there.
+    ///
+    /// # Errors
+    /// What the system reported on flushing or opening.
+    pub fn reader(&self) -> Result<Source, BlockError> {
+        self.sync_data()?;
+        Source::open_uncached(&self.partial)
+    }
+
+    /// Makes the content durable and gives the file its final name.
+    ///
+    /// # Errors
+    /// [`PartialFileErrorKind::Exists`] where a file with that name appeared meanwhile and may
+    /// not be replaced, else what the system said. The partial file stays then.
+    pub fn finish(self) -> Result<(), PartialFileError> {
+        let partial = &self.partial;
+        // ORDER: content before name. A name that outlives a crash must not name half an image.
+        let synced = self.file.sync_all();
+        synced.map_err(|error| failed(partial, Operation::Flush, error))?;
+        let renamed = match self.overwrite {
+            Overwrite::Replace => std::fs::rename(partial, &self.destination),
+            Overwrite::Refuse => platform::rename_no_replace(partial, &self.destination),
+        };
+        renamed.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => PartialFileErrorKind::Exists.at(&self.destination),
+            _ => failed(partial, Operation::Write, error),
+        })?;
+        sync_folder(&self.destination)
+            .map_err(|error| failed(&self.destination, Operation::Flush, error))
+    }
+
+    /// Removes the partial file.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn abandon(self) -> Result<(), PartialFileError> {
+        std::fs::remove_file(&self.partial)
+            .map_err(|error| failed(&self.partial, Operation::Write, error))
+    }
+
+    /// Leaves the partial file for a later [`PartialFile::reopen`], its content durable.
+    ///
+    /// # Errors
+    /// What the system reported; the file stays all the same.
+    pub fn keep(self) -> Result<(), PartialFileError> {
+        let synced = self.file.sync_all();
+        synced.map_err(|error| failed(&self.partial, Operation::Flush, error))
+    }
+}
+
+impl WriteAt for PartialFile {
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), BlockError> {
+        write_all(&self.file, offset, data)
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        self.sync_data()
+    }
+}
+
+impl ReadAt for PartialFile {
+    /// Returns the present length; 0 where the system can't tell.
+    fn len(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+        self.bounded(offset, buffer.len())?;
+        let needed = buffer.len();
+        read_covering(&self.file, offset, buffer, needed, 1)
+    }
+}
+
+/// Checks that the final name may be used, and returns the partial one.
+fn check_names(final_path: &Path, overwrite: Overwrite) -> Result<PathBuf, PartialFileError> {
+    match final_path.metadata() {
+        Ok(metadata) if !metadata.is_file() => Err(PartialFileErrorKind::NotAFile.at(final_path)),
+        Ok(_) if overwrite == Overwrite::Refuse => Err(PartialFileErrorKind::Exists.at(final_path)),
+        Ok(_) => Ok(PartialFile::partial_path(final_path)),
+        Err(error) if error.kind() == ErrorKind::NotFound && final_path.file_name().is_some() => {
+            Ok(PartialFile::partial_path(final_path))
+        }
+        Err(error) => Err(failed(final_path, Operation::Open, error)),
+    }
+}
+
+/// Opens exactly the file of that name: a link planted in a shared folder must not lead the
+/// image of a whole card elsewhere.
+fn open_as_named(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o644).custom_flags(libc::O_NOFOLLOW);
+    }
+    options.open(path)
+}
+
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Makes a new name in a folder durable.
+fn sync_folder(file: &Path) -> io::Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
+    let folder = file
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    match File::open(folder.unwrap_or(Path::new(".")))?.sync_all() {
+        // Some filesystems (FUSE, network shares) have no such call; the name is theirs to keep.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::InvalidInput | ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn failed(path: &Path, operation: Operation, error: io::Error) -> PartialFileError {
+    PartialFileError::medium(path, system_error(operation, error))
+}

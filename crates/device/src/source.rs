@@ -1,0 +1,281 @@
+//! Where a copy reads from: a block device past the page cache, or a file through it.
+//!
+//! Main type: [`Source`]. It is opened read-only, always; writing is not its business.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use cardkeep_block::{AlignedBuffer, BlockError, BlockErrorKind, Operation, ReadAt};
+
+use crate::platform;
+use crate::transfer::{read_covering, system_error};
+
+/// What the detour of an unaligned request may take at once, in bytes. Metadata reads are far
+/// smaller; longer ones come aligned from the pipeline.
+const BOUNCE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The sector size in bytes assumed where the system doesn't tell.
+pub(crate) const SECTOR_BYTES_DEFAULT: u32 = 512;
+
+/// The alignment in bytes that satisfies direct I/O on every filesystem with blocks of a page.
+const FILE_ALIGNMENT: u32 = 4096;
+
+/// A medium opened for reading: a block device or a regular file.
+///
+/// Devices are read past the page cache, so that reading a card of 64 GB doesn't push everything
+/// else out of memory, and so that what is read comes from the card. Requests aligned to
+/// [`ReadAt::alignment`] in offset, length and address go straight into the caller's buffer.
+#[derive(Debug)]
+pub struct Source {
+    file: File,
+    /// A second, buffered handle for the bytes behind the last aligned one, where there are such.
+    tail: Option<File>,
+    path: PathBuf,
+    len: u64,
+    sector_bytes: u32,
+    /// The alignment in bytes that reading needs; 1 where it needs none.
+    alignment: u32,
+    is_device: bool,
+    diskseq: Option<u64>,
+}
+
+/// Whether others may hold a device while it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    Shared,
+    Exclusive,
+}
+
+impl Source {
+    /// Opens a block device or a regular file for reading.
+    ///
+    /// # Errors
+    /// What the system said on opening; [`BlockErrorKind::Io`] caused by a [`NotAMedium`] where
+    /// `path` names a folder, a pipe or the like.
+    pub fn open(path: &Path) -> Result<Self, BlockError> {
+        Self::open_as(path, Sharing::Shared)
+    }
+
+    /// Opens as [`Source::open`] does, but refuses a device that somebody else holds: one that is
+    /// mounted, part of an array, or opened exclusively.
+    ///
+    /// # Errors
+    /// As [`Source::open`]; [`BlockErrorKind::Busy`] where the device is held.
+    pub fn open_exclusive(path: &Path) -> Result<Self, BlockError> {
+        Self::open_as(path, Sharing::Exclusive)
+    }
+
+    fn open_as(path: &Path, sharing: Sharing) -> Result<Self, BlockError> {
+        let failed = |error| system_error(Operation::Open, error);
+        // The type is looked at before opening: opening a pipe would wait for its writer.
+        match Nature::of(&std::fs::metadata(path).map_err(failed)?) {
+            Nature::Device => Self::open_device(path, sharing),
+            Nature::File => Self::open_file(path),
+            Nature::Other(what) => Err(not_a_medium(path, what)),
+        }
+    }
+
+    fn open_device(path: &Path, sharing: Sharing) -> Result<Self, BlockError> {
+        let failed = |error| system_error(Operation::Open, error);
+        let exclusive = sharing == Sharing::Exclusive;
+        let (file, direct) = platform::open_device(path, exclusive).map_err(failed)?;
+        // Between the look and the open the name may have come to mean something else.
+        if let Nature::Other(what) = Nature::of(&file.metadata().map_err(failed)?) {
+            return Err(not_a_medium(path, what));
+        }
+        let sector_bytes = platform::sector_bytes(&file).unwrap_or(SECTOR_BYTES_DEFAULT);
+        let len = platform::device_len(&file).map_err(failed)?;
+        let alignment = if direct {
+            sector_bytes.clamp(SECTOR_BYTES_DEFAULT, FILE_ALIGNMENT)
+        } else {
+            1
+        };
+        let tail = match len.is_multiple_of(u64::from(alignment)) {
+            true => None,
+            false => Some(File::open(path).map_err(failed)?),
+        };
+        let diskseq = platform::diskseq(&file);
+        Ok(Self {
+            file,
+            tail,
+            path: path.to_path_buf(),
+            len,
+            sector_bytes,
+            alignment,
+            is_device: true,
+            diskseq,
+        })
+    }
+
+    fn open_file(path: &Path) -> Result<Self, BlockError> {
+        let file = File::open(path).map_err(|error| system_error(Operation::Open, error))?;
+        platform::expect_sequential(&file);
+        Self::of_file(file, path, 1)
+    }
+
+    /// Opens a regular file past the page cache as far as its filesystem allows: what is read is
+    /// what is stored, not what was written a moment ago.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn open_uncached(path: &Path) -> Result<Self, BlockError> {
+        let failed = |error| system_error(Operation::Open, error);
+        if let Nature::Other(what) = Nature::of(&std::fs::metadata(path).map_err(failed)?) {
+            return Err(not_a_medium(path, what));
+        }
+        let mut options = OpenOptions::new();
+        let (file, direct) = platform::open_uncached(options.read(true), path).map_err(failed)?;
+        Self::of_file(file, path, if direct { FILE_ALIGNMENT } else { 1 })
+    }
+
+    fn of_file(mut file: File, path: &Path, alignment: u32) -> Result<Self, BlockError> {
+        let failed = |error| system_error(Operation::Open, error);
+        if let Nature::Other(what) = Nature::of(&file.metadata().map_err(failed)?) {
+            return Err(not_a_medium(path, what));
+        }
+        let len = file.seek(SeekFrom::End(0)).map_err(failed)?;
+        Ok(Self {
+            file,
+            tail: None,
+            path: path.to_path_buf(),
+            len,
+            sector_bytes: SECTOR_BYTES_DEFAULT,
+            alignment,
+            is_device: false,
+            diskseq: None,
+        })
+    }
+
+    /// Returns the path it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Tells whether it is a device, not a file.
+    #[must_use]
+    pub const fn is_device(&self) -> bool {
+        self.is_device
+    }
+
+    /// Returns the logical sector size in bytes; 512 for a file.
+    #[must_use]
+    pub const fn sector_bytes(&self) -> u32 {
+        self.sector_bytes
+    }
+
+    /// Returns the number that the system gave this very insertion of the medium, where it counts
+    /// them (Linux 5.15 and later): another card in the same slot has another number.
+    #[must_use]
+    pub const fn diskseq(&self) -> Option<u64> {
+        self.diskseq
+    }
+
+    /// Reads the next part of a request: as much as can go straight into `rest`, else what one
+    /// bounce buffer holds. Returns the number of bytes served, at least 1.
+    fn read_part(&self, offset: u64, rest: &mut [u8]) -> Result<usize, BlockError> {
+        let unit = self.alignment as usize;
+        let is_aligned =
+            offset.is_multiple_of(unit as u64) && rest.as_ptr().align_offset(unit) == 0;
+        let straight = rest.len() - rest.len() % unit;
+        if is_aligned && straight > 0 {
+            read_covering(&self.file, offset, &mut rest[..straight], straight, unit)?;
+            return Ok(straight);
+        }
+        self.read_bounced(offset, rest)
+    }
+
+    fn read_bounced(&self, offset: u64, rest: &mut [u8]) -> Result<usize, BlockError> {
+        let unit = u64::from(self.alignment);
+        let start = offset - offset % unit;
+        let skip = (offset - start) as usize;
+        let served = rest.len().min(BOUNCE_BYTES_MAX - skip);
+        let wanted = skip + served;
+        let padded = wanted.next_multiple_of(self.alignment as usize);
+        let last_whole = self.len - self.len % unit;
+        if let Some(tail) = self.tail.as_ref().filter(|_| offset >= last_whole) {
+            read_covering(tail, offset, rest, rest.len(), 1)?;
+            return Ok(rest.len());
+        }
+        let (padded, served) = match &self.tail {
+            // Stop before the odd tail; the next part is the tail alone.
+            Some(_) if start + padded as u64 > last_whole => (
+                (last_whole - start) as usize,
+                (last_whole - offset) as usize,
+            ),
+            _ => (padded, served),
+        };
+        let mut bounce = AlignedBuffer::new(padded);
+        read_covering(&self.file, start, &mut bounce, skip + served, unit as usize)?;
+        rest[..served].copy_from_slice(&bounce[skip..skip + served]);
+        Ok(served)
+    }
+}
+
+impl ReadAt for Source {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+        self.bounded(offset, buffer.len())?;
+        let mut done = 0;
+        while done < buffer.len() {
+            done += self.read_part(offset + done as u64, &mut buffer[done..])?;
+        }
+        Ok(())
+    }
+
+    fn alignment(&self) -> usize {
+        self.alignment as usize
+    }
+}
+
+/// What a path names, as far as reading an image or a card goes.
+enum Nature {
+    Device,
+    File,
+    Other(&'static str),
+}
+
+impl Nature {
+    fn of(metadata: &Metadata) -> Self {
+        if metadata.is_file() {
+            return Self::File;
+        }
+        if metadata.is_dir() {
+            return Self::Other("a folder");
+        }
+        platform::special_file(metadata.file_type()).map_or(Self::Device, Self::Other)
+    }
+}
+
+/// The path names something that is neither a device nor a regular file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotAMedium {
+    /// The path as it was given.
+    pub path: PathBuf,
+    /// What it is instead, with its article: "a folder".
+    pub what: &'static str,
+}
+
+impl std::fmt::Display for NotAMedium {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = self.path.display();
+        write!(
+            f,
+            "{path} is {}, neither a device nor an image file",
+            self.what
+        )
+    }
+}
+
+impl std::error::Error for NotAMedium {}
+
+fn not_a_medium(path: &Path, what: &'static str) -> BlockError {
+    BlockError::new(BlockErrorKind::Io, Operation::Open).caused_by(NotAMedium {
+        path: path.to_path_buf(),
+        what,
+    })
+}
