@@ -1,1 +1,30 @@
-//! To be filled.
+//! Partition tables: where a medium's partitions lie, and which bytes the table itself takes.
+//!
+//! Reads MBR with its chains of logical partitions, GPT with both of its copies, and hybrids of
+//! the two. Opens no files and writes nothing: it sees a medium through `ReadAt`.
+//!
+//! A table that contradicts itself or its medium is never half believed: [`load`] answers
+//! [`Error::Corrupt`], which still holds what could be read, for showing only.
+
+mod damage;
+mod ebr;
+mod error;
+mod fault;
+mod filesystem_sector;
+mod flaw;
+mod gpt;
+mod gpt_header;
+mod guid;
+mod kind;
+mod loader;
+mod mbr;
+mod table;
+#[cfg(test)]
+mod writer;
+
+pub use damage::Damage;
+pub use error::{Corrupt, Error, Unsupported};
+pub use guid::Guid;
+pub use kind::Kind;
+pub use loader::load;
+pub use table::{DiskId, Loaded, Partition, PartitionTable, Scheme};
