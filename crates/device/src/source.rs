@@ -6,7 +6,9 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use cardkeep_block::{AlignedBuffer, BlockError, BlockErrorKind, Operation, ReadAt};
+use cardkeep_block::{
+    AlignedBuffer, BUFFER_ALIGNMENT, BlockError, BlockErrorKind, Operation, ReadAt,
+};
 
 use crate::platform;
 use crate::transfer::{read_covering, system_error};
@@ -29,8 +31,6 @@ const FILE_ALIGNMENT: u32 = 4096;
 #[derive(Debug)]
 pub struct Source {
     file: File,
-    /// A second, buffered handle for the bytes behind the last aligned one, where there are such.
-    tail: Option<File>,
     path: PathBuf,
     len: u64,
     sector_bytes: u32,
@@ -86,21 +86,14 @@ impl Source {
         }
         let sector_bytes = platform::sector_bytes(&file).unwrap_or(SECTOR_BYTES_DEFAULT);
         let len = platform::device_len(&file).map_err(failed)?;
-        let alignment = if direct {
-            sector_bytes.clamp(SECTOR_BYTES_DEFAULT, FILE_ALIGNMENT)
-        } else {
-            1
-        };
-        let tail = match len.is_multiple_of(u64::from(alignment)) {
-            true => None,
-            false => Some(File::open(path).map_err(failed)?),
-        };
+        let alignment = if direct { sector_bytes } else { 1 };
         let diskseq = platform::diskseq(&file);
         Ok(Self {
             file,
-            tail,
             path: path.to_path_buf(),
-            len,
+            // The kernel refuses what lies behind the last whole sector. Only loop devices on files
+            // of odd sizes have such bytes.
+            len: len - len % u64::from(sector_bytes),
             sector_bytes,
             alignment,
             is_device: true,
@@ -137,7 +130,6 @@ impl Source {
         let len = file.seek(SeekFrom::End(0)).map_err(failed)?;
         Ok(Self {
             file,
-            tail: None,
             path: path.to_path_buf(),
             len,
             sector_bytes: SECTOR_BYTES_DEFAULT,
@@ -176,8 +168,8 @@ impl Source {
     /// bounce buffer holds. Returns the number of bytes served, at least 1.
     fn read_part(&self, offset: u64, rest: &mut [u8]) -> Result<usize, BlockError> {
         let unit = self.alignment as usize;
-        let is_aligned =
-            offset.is_multiple_of(unit as u64) && rest.as_ptr().align_offset(unit) == 0;
+        let is_aligned = offset.is_multiple_of(unit as u64)
+            && rest.as_ptr().align_offset(unit.min(BUFFER_ALIGNMENT)) == 0;
         let straight = rest.len() - rest.len() % unit;
         if is_aligned && straight > 0 {
             read_covering(&self.file, offset, &mut rest[..straight], straight, unit)?;
@@ -192,23 +184,9 @@ impl Source {
         let skip = (offset - start) as usize;
         let served = rest.len().min(BOUNCE_BYTES_MAX - skip);
         let wanted = skip + served;
-        let padded = wanted.next_multiple_of(self.alignment as usize);
-        let last_whole = self.len - self.len % unit;
-        if let Some(tail) = self.tail.as_ref().filter(|_| offset >= last_whole) {
-            read_covering(tail, offset, rest, rest.len(), 1)?;
-            return Ok(rest.len());
-        }
-        let (padded, served) = match &self.tail {
-            // Stop before the odd tail; the next part is the tail alone.
-            Some(_) if start + padded as u64 > last_whole => (
-                (last_whole - start) as usize,
-                (last_whole - offset) as usize,
-            ),
-            _ => (padded, served),
-        };
-        let mut bounce = AlignedBuffer::new(padded);
-        read_covering(&self.file, start, &mut bounce, skip + served, unit as usize)?;
-        rest[..served].copy_from_slice(&bounce[skip..skip + served]);
+        let mut bounce = AlignedBuffer::new(wanted.next_multiple_of(self.alignment as usize));
+        read_covering(&self.file, start, &mut bounce, wanted, unit as usize)?;
+        rest[..served].copy_from_slice(&bounce[skip..wanted]);
         Ok(served)
     }
 }

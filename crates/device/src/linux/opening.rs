@@ -11,6 +11,9 @@ use cardkeep_block::Extent;
 use rustix::fs::{Advice, CWD, RenameFlags, fadvise};
 use rustix::io::Errno;
 
+/// The sector sizes in bytes that are believed: the kernel knows none above its limit of 64 KiB.
+const SECTOR_BYTES: std::ops::RangeInclusive<u32> = 512..=65_536;
+
 /// Opens a block device read-only, past the page cache where the system lets us; tells whether it did.
 pub(crate) fn open_device(path: &Path, exclusive: bool) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
@@ -48,7 +51,7 @@ fn open_direct(options: &mut OpenOptions, path: &Path, flags: i32) -> io::Result
 /// Returns the device's logical sector size in bytes, where it tells a sensible one.
 pub(crate) fn sector_bytes(file: &File) -> Option<u32> {
     let bytes = rustix::fs::ioctl_blksszget(file).ok()?;
-    (bytes.is_power_of_two() && bytes >= 512).then_some(bytes)
+    (bytes.is_power_of_two() && SECTOR_BYTES.contains(&bytes)).then_some(bytes)
 }
 
 /// Returns the device's size in bytes.

@@ -1,8 +1,5 @@
 //! The machine that the tests run on, as it is: nothing about it is recorded.
 
-#![cfg(target_os = "linux")]
-#![expect(clippy::print_stderr, reason = "a skipped test says so")]
-
 use cardkeep_device::{Guard, Verdict, machine, verdict};
 
 #[test]
