@@ -32,6 +32,8 @@ pub(crate) enum UnsupportedKind {
     FrameBytes(u64),
     ManifestBytes(u64),
     Level(i32),
+    Reading(&'static str),
+    Memory,
 }
 
 /// A failed check of an image, and where.
@@ -49,6 +51,8 @@ pub(crate) enum CorruptKind {
     FrameData(String),
     FrameLen,
     FrameChecksum,
+    Xz(&'static str),
+    Stream(String),
 }
 
 impl Corrupt {
@@ -69,7 +73,7 @@ impl Error {
     }
 
     /// Returns the error of a codec that failed on data that is not to blame.
-    pub(crate) fn encoder(source: std::io::Error) -> Self {
+    pub(crate) fn codec(source: std::io::Error) -> Self {
         Self::Io(BlockError::new(BlockErrorKind::Io, Operation::Write).caused_by(source))
     }
 
@@ -126,6 +130,8 @@ impl fmt::Display for Unsupported {
             UnsupportedKind::ManifestBytes(bytes) => {
                 write!(f, "the image's manifest has {bytes} bytes")
             }
+            UnsupportedKind::Reading(what) => write!(f, "{what} images can't be read"),
+            UnsupportedKind::Memory => f.write_str("the image takes too much memory to decode"),
             UnsupportedKind::Level(level) => write!(f, "there is no compression level {level}"),
         }
     }
@@ -138,6 +144,8 @@ impl fmt::Display for Corrupt {
             CorruptKind::ManifestFrame(what) => write!(f, "damaged manifest frame: {what}")?,
             CorruptKind::Manifest(what) => write!(f, "damaged manifest: {what}")?,
             CorruptKind::FrameData(what) => write!(f, "damaged frame: {what}")?,
+            CorruptKind::Stream(what) => write!(f, "damaged image: {what}")?,
+            CorruptKind::Xz(what) => write!(f, "damaged xz file: {what}")?,
             CorruptKind::FrameLen => f.write_str("damaged frame: it holds less than it should")?,
             CorruptKind::FrameChecksum => {
                 f.write_str("damaged frame: its content differs from the checksum in the table")?;

@@ -10,15 +10,17 @@ use crate::error::UnsupportedKind;
 use crate::manifest::FRAME_BYTES_MAX;
 use crate::{Error, FrameDecoder, Index};
 
-/// 16 MiB of content with frames of [`crate::FRAME_BYTES`]: enough for a filesystem's metadata
-/// in one place and a file's data in another.
+/// Enough for a filesystem's metadata in one place and a file's data in another.
 const FRAMES_KEPT_MAX: usize = 4;
+/// Fewer large frames are kept, one at the least.
+const KEPT_BYTES_MAX: u64 = 32 << 20;
 
 /// Random access to the content of an image with an index: frames are decoded when they are
 /// asked for, and the last few are kept.
 pub struct FrameReader<M> {
     medium: M,
     index: Index,
+    frames_kept_max: usize,
     state: Mutex<Kept>,
 }
 
@@ -37,15 +39,18 @@ impl<M: ReadAt> FrameReader<M> {
     pub fn new(medium: M, index: Index) -> Result<Self, Error> {
         let lens = index.table.entries().iter();
         let largest = lens.map(|e| e.content.len().max(e.compressed.len())).max();
+        let largest = largest.unwrap_or(1);
         // A compressed frame may be a little longer than its content.
-        if let Some(bytes) = largest.filter(|&bytes| bytes > FRAME_BYTES_MAX + FRAME_BYTES_MAX / 64)
-        {
-            return Err(Error::unsupported(UnsupportedKind::FrameBytes(bytes)));
+        if largest > FRAME_BYTES_MAX + FRAME_BYTES_MAX / 64 {
+            return Err(Error::unsupported(UnsupportedKind::FrameBytes(largest)));
         }
+        // OK to cast: at most FRAMES_KEPT_MAX.
+        let frames_kept_max = (KEPT_BYTES_MAX / largest).clamp(1, FRAMES_KEPT_MAX as u64) as usize;
         let decoder = index.decoder()?;
         Ok(Self {
             medium,
             index,
+            frames_kept_max,
             state: Mutex::new(Kept {
                 decoder,
                 frames: VecDeque::new(),
@@ -81,7 +86,7 @@ impl<M: ReadAt> FrameReader<M> {
         );
         let compressed = self.medium.read_vec(entry.compressed.start(), file_len)?;
         // The oldest goes first, so that no more than the promised number exists at once.
-        kept.frames.truncate(FRAMES_KEPT_MAX - 1);
+        kept.frames.truncate(self.frames_kept_max - 1);
         let mut content = vec![0; len];
         kept.decoder
             .decode(&compressed, &mut content)

@@ -1,19 +1,31 @@
 //! What an image says about itself at its end: where its frames are, and the manifest.
 
-use cardkeep_block::ReadAt;
+use cardkeep_block::{Extent, ReadAt};
 
 use crate::error::CorruptKind;
 use crate::seek_table::SeekTable;
-use crate::{Error, FrameDecoder, FrameTable, Manifest, manifest_frame};
+use crate::xz_layout::{self, HEADER_BYTES, XzStream};
+use crate::{Error, Format, FrameDecoder, FrameEntry, FrameTable, Manifest, manifest_frame};
 
 /// Where the frames of an image lie, and what the image says about its medium.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Index {
-    /// The frames.
+    /// The frames; the blocks, in an xz image.
     pub table: FrameTable,
     /// The manifest; `None` in images that others made.
     pub manifest: Option<Manifest>,
+    codec: Codec,
+}
+
+/// What the frames are.
+#[derive(Clone, Copy, Debug)]
+enum Codec {
+    Zstd,
+    /// Blocks of streams with this check.
+    Xz {
+        check: u8,
+    },
 }
 
 impl Index {
@@ -22,30 +34,53 @@ impl Index {
     /// # Errors
     /// [`Error::Io`] where memory is short.
     pub fn decoder(&self) -> Result<FrameDecoder, Error> {
-        FrameDecoder::zstd()
+        match self.codec {
+            Codec::Zstd => FrameDecoder::zstd(),
+            Codec::Xz { check } => Ok(FrameDecoder::xz(check)),
+        }
+    }
+
+    fn zstd(table: FrameTable, manifest: Option<Manifest>) -> Self {
+        Self {
+            table,
+            manifest,
+            codec: Codec::Zstd,
+        }
     }
 }
 
-/// Reads and validates the index at the end of an image, in a few reads; `None` where it has
-/// none and must be read from its beginning.
+/// Reads and validates the index at the end of a zstd or xz image, in a few reads; `None` where
+/// it has none and must be read from its beginning.
 ///
-/// The frames tile the file and the content; those of an image with a manifest are the
-/// manifest's.
+/// The frames tile the content; those of an image with a manifest are the manifest's.
 ///
 /// # Errors
 /// [`Error::Corrupt`] where there is an index and it contradicts itself or the file,
 /// [`Error::Unsupported`] where it is of a newer version or larger than any honest one, and
 /// [`Error::Io`] where the medium fails.
 pub fn load_index(medium: &impl ReadAt) -> Result<Option<Index>, Error> {
+    // OK to cast: at most DETECT_BYTES.
+    let head_len = medium.len().min(Format::DETECT_BYTES as u64) as usize;
+    let head = medium.read_vec(0, head_len)?;
+    load_index_of(Format::detect(&head), medium)
+}
+
+/// Does the work of [`load_index`] for an image of a known format.
+pub(crate) fn load_index_of(format: Format, medium: &impl ReadAt) -> Result<Option<Index>, Error> {
+    match format {
+        Format::Zstd => load_zstd_index(medium),
+        Format::Xz => Ok(xz_layout::load_streams(medium)?.and_then(|streams| xz_index(&streams))),
+        Format::Raw | Format::Gzip | Format::Bzip2 | Format::Zip => Ok(None),
+    }
+}
+
+fn load_zstd_index(medium: &impl ReadAt) -> Result<Option<Index>, Error> {
     let Some(seek_table) = SeekTable::load(medium)? else {
         return Ok(None);
     };
     let table = seek_table.frames;
     let Some(extent) = seek_table.last_skippable else {
-        return Ok(Some(Index {
-            table,
-            manifest: None,
-        }));
+        return Ok(Some(Index::zstd(table, None)));
     };
     let manifest = manifest_frame::load(medium, extent)?;
     if let Some(manifest) = &manifest
@@ -54,7 +89,7 @@ pub fn load_index(medium: &impl ReadAt) -> Result<Option<Index>, Error> {
         let what = "the seek table has other frames".to_owned();
         return Err(Error::corrupt(CorruptKind::Manifest(what)).at(extent.start()));
     }
-    Ok(Some(Index { table, manifest }))
+    Ok(Some(Index::zstd(table, manifest)))
 }
 
 /// Tells whether the table's frames are those of the manifest.
@@ -65,4 +100,35 @@ fn agree(table: &FrameTable, manifest: &Manifest) -> bool {
             .iter()
             .enumerate()
             .all(|(index, entry)| entry.content == manifest.frame_extent(index))
+}
+
+/// Returns the blocks of all streams; `None` where the streams have different checks, which
+/// nobody makes, or more content than there can be.
+fn xz_index(streams: &[XzStream]) -> Option<Index> {
+    let check = streams.first()?.check;
+    let mut entries = Vec::new();
+    let mut content_offset = 0;
+    for stream in streams {
+        if stream.check != check {
+            return None;
+        }
+        let mut file_offset = stream.start.checked_add(HEADER_BYTES)?;
+        for record in &stream.records {
+            let compressed = Extent::new(file_offset, record.file_len()?)?;
+            let content = Extent::new(content_offset, record.uncompressed)?;
+            (file_offset, content_offset) = (compressed.end(), content.end());
+            if !content.is_empty() {
+                entries.push(FrameEntry {
+                    compressed,
+                    content,
+                    checksum: None,
+                });
+            }
+        }
+    }
+    Some(Index {
+        table: FrameTable::new(entries),
+        manifest: None,
+        codec: Codec::Xz { check },
+    })
 }

@@ -3,7 +3,8 @@
 //! Writing: a [`Container`] hands out [`FrameEncoder`]s, which turn frames of content into pieces
 //! independently of each other, and keeps the books of the pieces in address order. Reading:
 //! [`load_index`] finds the frames and the [`Manifest`] of an image from its end,
-//! [`FrameDecoder`] and [`FrameReader`] decode single frames.
+//! [`FrameDecoder`] and [`FrameReader`] decode single frames. [`stream`] decodes any image from its
+//! beginning, and [`scan_frames`] finds what is left of one that was cut off.
 //!
 //! Like every format crate this one opens no files, spawns no threads and reads no clock.
 
@@ -13,13 +14,21 @@ mod error;
 mod format;
 mod frame_decoder;
 mod frame_reader;
+mod frame_scan;
 mod frame_table;
+mod gzip_encoder;
+mod gzip_members;
 mod index;
 mod manifest;
 mod manifest_frame;
 mod run_list;
 mod seek_table;
+mod stated_len;
+mod stream;
+mod xz_encoder;
+mod xz_layout;
 mod zstd_encoder;
+mod zstd_frame;
 
 pub use container::{Container, EncodeOptions, FrameEncoder, PieceInfo};
 pub use digest::{FrameDigest, ImageDigest, zero_digest};
@@ -27,9 +36,12 @@ pub use error::{Corrupt, Error, Unsupported};
 pub use format::Format;
 pub use frame_decoder::FrameDecoder;
 pub use frame_reader::FrameReader;
+pub use frame_scan::{FrameScan, scan_frames};
 pub use frame_table::{FrameEntry, FrameTable};
 pub use index::{Index, load_index};
 pub use manifest::{Manifest, PartitionEntry, SourceIdentity};
+pub use stated_len::stated_len;
+pub use stream::{stream, stream_within};
 
 /// Bytes of the medium's address space per frame; the last one may be shorter.
 ///

@@ -20,14 +20,12 @@ impl ZstdEncoder {
     /// # Errors
     /// [`Error::Io`] where memory is short.
     pub(crate) fn new(level: i32) -> Result<Self, Error> {
-        let mut compressor = zstd::bulk::Compressor::new(level).map_err(Error::encoder)?;
+        let mut compressor = zstd::bulk::Compressor::new(level).map_err(Error::codec)?;
         for parameter in [
             CParameter::ChecksumFlag(true),
             CParameter::ContentSizeFlag(true),
         ] {
-            compressor
-                .set_parameter(parameter)
-                .map_err(Error::encoder)?;
+            compressor.set_parameter(parameter).map_err(Error::codec)?;
         }
         Ok(Self { compressor })
     }
@@ -51,7 +49,7 @@ impl FrameEncoder for ZstdEncoder {
         piece.reserve(compress_bound(frame.len()));
         self.compressor
             .compress_to_buffer(frame, piece)
-            .map_err(Error::encoder)?;
+            .map_err(Error::codec)?;
         // The frame ends with the very checksum that the seek table wants.
         let checksum = piece
             .last_chunk::<CHECKSUM_BYTES>()

@@ -1,0 +1,136 @@
+//! Steps from one zstd frame to the next without decoding, after RFC 8878, section 3.1.
+
+use cardkeep_block::{BlockError, Extent, ReadAt, le_u32};
+
+const MAGIC: u32 = 0xFD2F_B528;
+const SKIPPABLE_MAGIC: u32 = 0x184D_2A50;
+/// Section 3.1.2: the low four bits are free.
+const SKIPPABLE_MASK: u32 = 0xFFFF_FFF0;
+/// Magic, descriptor, window, dictionary id, content size: section 3.1.1.1.
+const HEADER_BYTES_MAX: u64 = 4 + 1 + 1 + 4 + 8;
+const SKIPPABLE_HEADER_BYTES: u64 = 8;
+const BLOCK_HEADER_BYTES: usize = 3;
+const CHECKSUM_BYTES: u64 = 4;
+
+/// What lies at an offset of a zstd file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ZstdFrame {
+    /// A whole frame of content.
+    Data {
+        /// Where it lies.
+        extent: Extent,
+        /// What it says its content's length is.
+        content_len: Option<u64>,
+        /// The low half of the content's XXH64, where it has one.
+        checksum: Option<u32>,
+    },
+    /// A whole skippable frame.
+    Skippable {
+        /// Where it lies.
+        extent: Extent,
+    },
+}
+
+/// Returns the frame at `offset`; `None` where none begins there or the file ends within it.
+///
+/// # Errors
+/// Where the medium can't be read.
+pub(crate) fn frame_at(medium: &impl ReadAt, offset: u64) -> Result<Option<ZstdFrame>, BlockError> {
+    let rest = medium.len().saturating_sub(offset);
+    // OK to cast: at most HEADER_BYTES_MAX.
+    let head = medium.read_vec(offset, rest.min(HEADER_BYTES_MAX) as usize)?;
+    match le_u32(&head, 0) {
+        MAGIC => match FrameHeader::parse(&head) {
+            Some(header) => data_frame(medium, offset, &header),
+            None => Ok(None),
+        },
+        magic if magic & SKIPPABLE_MASK == SKIPPABLE_MAGIC && head.len() >= 8 => {
+            let len = SKIPPABLE_HEADER_BYTES + u64::from(le_u32(&head, 4));
+            let extent = Extent::new(offset, len).filter(|extent| extent.end() <= medium.len());
+            Ok(extent.map(|extent| ZstdFrame::Skippable { extent }))
+        }
+        _ => Ok(None),
+    }
+}
+
+#[derive(Debug)]
+struct FrameHeader {
+    len: u64,
+    content_len: Option<u64>,
+    has_checksum: bool,
+}
+
+impl FrameHeader {
+    /// Parses the header that `head` begins with; `None` where it is cut or uses reserved bits.
+    fn parse(head: &[u8]) -> Option<Self> {
+        let descriptor = *head.get(4)?;
+        let single_segment = descriptor & 1 << 5 != 0;
+        if descriptor & 1 << 3 != 0 {
+            return None;
+        }
+        let window_bytes = usize::from(!single_segment);
+        let dictionary_bytes = [0, 1, 2, 4][usize::from(descriptor & 3)];
+        let size_bytes = match descriptor >> 6 {
+            0 => usize::from(single_segment),
+            flag => 1 << flag,
+        };
+        let size_at = 5 + window_bytes + dictionary_bytes;
+        let size = head.get(size_at..size_at + size_bytes)?;
+        let mut wide = [0; 8];
+        wide[..size_bytes].copy_from_slice(size);
+        // Two bytes count from 256 on: one byte covers what lies below.
+        let base = if size_bytes == 2 { 256 } else { 0 };
+        Some(Self {
+            len: (size_at + size_bytes) as u64,
+            content_len: (size_bytes > 0)
+                .then(|| u64::from_le_bytes(wide).checked_add(base))
+                .flatten(),
+            has_checksum: descriptor & 1 << 2 != 0,
+        })
+    }
+}
+
+/// Walks the blocks (section 3.1.1.2) of the frame at `start`.
+fn data_frame(
+    medium: &impl ReadAt,
+    start: u64,
+    header: &FrameHeader,
+) -> Result<Option<ZstdFrame>, BlockError> {
+    let mut position = start.saturating_add(header.len);
+    loop {
+        let mut bytes = [0; 4];
+        if position.saturating_add(BLOCK_HEADER_BYTES as u64) > medium.len() {
+            return Ok(None);
+        }
+        medium.read_at(position, &mut bytes[..BLOCK_HEADER_BYTES])?;
+        let block = u32::from_le_bytes(bytes);
+        let stored = match block >> 1 & 3 {
+            0 | 2 => u64::from(block >> 3),
+            // One byte, repeated.
+            1 => 1,
+            _ => return Ok(None),
+        };
+        position = position.saturating_add(BLOCK_HEADER_BYTES as u64 + stored);
+        if block & 1 != 0 {
+            break;
+        }
+    }
+    let blocks_end = position;
+    if header.has_checksum {
+        position = position.saturating_add(CHECKSUM_BYTES);
+    }
+    if position > medium.len() {
+        return Ok(None);
+    }
+    let checksum = if header.has_checksum {
+        let bytes = medium.read_vec(blocks_end, CHECKSUM_BYTES as usize)?;
+        Some(le_u32(&bytes, 0))
+    } else {
+        None
+    };
+    Ok(Some(ZstdFrame::Data {
+        extent: Extent::between(start, position),
+        content_len: header.content_len,
+        checksum,
+    }))
+}
