@@ -1,1 +1,23 @@
-//! To be filled.
+//! FAT12, FAT16 and FAT32: what is allocated, whose it is, and single files.
+//!
+//! Reads only. Opens no files on the host: it sees the filesystem through `ReadAt`, whose first
+//! byte is that of the boot sector. All facts are from Microsoft's "FAT: General Overview of
+//! On-Disk Format" 1.03 (fatgen103), the field names included; where Linux deviates from it,
+//! Linux is followed, since it wrote the cards.
+
+mod boot_sector;
+mod chain;
+mod directory;
+mod error;
+mod file;
+mod filesystem;
+mod geometry;
+mod map;
+mod name;
+mod owner;
+mod table;
+
+pub use boot_sector::{FatKind, probe};
+pub use error::{Corrupt, Error, Unsupported};
+pub use filesystem::{FatFs, Info};
+pub use owner::{Owner, OwnerKind};

@@ -1,0 +1,151 @@
+//! The boot sector and its BIOS parameter block (BPB), which says where everything lies.
+
+use cardkeep_block::{ReadAt, le_u16, le_u32};
+
+use crate::Error;
+use crate::error::{CorruptKind, Unsupported, UnsupportedKind};
+use crate::geometry::Geometry;
+
+/// The bytes of the boot sector that have a meaning, whatever the sector size.
+pub(crate) const BOOT_SECTOR_BYTES: usize = 512;
+
+/// How wide the entries of the file allocation table are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FatKind {
+    /// Entries of 12 bits.
+    Fat12,
+    /// Entries of 16 bits.
+    Fat16,
+    /// Entries of 32 bits, 28 of which count.
+    Fat32,
+}
+
+impl std::fmt::Display for FatKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Fat12 => "FAT12",
+            Self::Fat16 => "FAT16",
+            Self::Fat32 => "FAT32",
+        })
+    }
+}
+
+/// Tells from the boot sector alone whether a medium holds a FAT filesystem, and which.
+///
+/// NTFS, exFAT, BitLocker To Go and partition tables end their first sector in the same two bytes;
+/// they are told apart. A medium that can't be read holds none.
+pub fn probe(medium: &impl ReadAt) -> Option<FatKind> {
+    let mut sector = [0; BOOT_SECTOR_BYTES];
+    medium.read_at(0, &mut sector).ok()?;
+    let boot = BootSector::parse(&sector).ok()?;
+    Some(boot.geometry.kind)
+}
+
+/// A boot sector that makes sense in itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BootSector {
+    pub(crate) geometry: Geometry,
+    /// The bits of `BS_Reserved1` by which Windows NT and Linux mark an unclean filesystem.
+    pub(crate) is_dirty: bool,
+    pub(crate) volume_id: Option<u32>,
+    pub(crate) label: Option<[u8; 11]>,
+}
+
+/// The fields as they are stored, before any of them is believed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawBpb {
+    pub(crate) bytes_per_sector: u16,
+    pub(crate) sectors_per_cluster: u8,
+    pub(crate) reserved_sectors: u16,
+    pub(crate) fat_count: u8,
+    pub(crate) root_entries: u16,
+    pub(crate) total_sectors: u32,
+    pub(crate) media: u8,
+    pub(crate) fat_sectors_16: u16,
+    pub(crate) fat_sectors_32: u32,
+    pub(crate) flags: u16,
+    pub(crate) version: u16,
+    pub(crate) root_cluster: u32,
+}
+
+impl RawBpb {
+    fn read(sector: &[u8; BOOT_SECTOR_BYTES]) -> Self {
+        let total_sectors_16 = le_u16(sector, 0x013); // BPB_TotSec16
+        let total_sectors_32 = le_u32(sector, 0x020); // BPB_TotSec32
+        Self {
+            bytes_per_sector: le_u16(sector, 0x00b), // BPB_BytsPerSec
+            sectors_per_cluster: sector[0x00d],      // BPB_SecPerClus
+            reserved_sectors: le_u16(sector, 0x00e), // BPB_RsvdSecCnt
+            fat_count: sector[0x010],                // BPB_NumFATs
+            root_entries: le_u16(sector, 0x011),     // BPB_RootEntCnt
+            total_sectors: match total_sectors_16 {
+                0 => total_sectors_32,
+                count => count.into(),
+            },
+            media: sector[0x015],                  // BPB_Media
+            fat_sectors_16: le_u16(sector, 0x016), // BPB_FATSz16
+            fat_sectors_32: le_u32(sector, 0x024), // BPB_FATSz32
+            flags: le_u16(sector, 0x028),          // BPB_ExtFlags
+            version: le_u16(sector, 0x02a),        // BPB_FSVer
+            root_cluster: le_u32(sector, 0x02c),   // BPB_RootClus
+        }
+    }
+
+    /// As Linux decides (fs/fat/inode.c, `is_fat32`), not by the number of clusters: mkfs.vfat
+    /// makes small FAT32 filesystems when asked to.
+    pub(crate) const fn is_fat32(&self) -> bool {
+        self.fat_sectors_16 == 0
+    }
+
+    /// The checks of `fat_read_bpb` in Linux.
+    const fn is_plausible(&self) -> bool {
+        matches!(self.bytes_per_sector, 512 | 1024 | 2048 | 4096)
+            && self.sectors_per_cluster.is_power_of_two()
+            && self.reserved_sectors != 0
+            && matches!(self.fat_count, 1..=4)
+            && (self.media == 0xf0 || self.media >= 0xf8)
+            && (self.fat_sectors_16 != 0 || self.fat_sectors_32 != 0)
+    }
+}
+
+impl BootSector {
+    pub(crate) fn parse(sector: &[u8; BOOT_SECTOR_BYTES]) -> Result<Self, Error> {
+        let bpb = RawBpb::read(sector);
+        if !has_frame(sector) || is_foreign(sector) || !bpb.is_plausible() {
+            return Err(CorruptKind::NotFat.into());
+        }
+        if bpb.is_fat32() && bpb.version != 0 {
+            let version = UnsupportedKind::Version(bpb.version);
+            return Err(Error::Unsupported(Unsupported(version)));
+        }
+        // BS_Reserved1, BS_BootSig, BS_VolID and BS_VolLab follow each other in this order.
+        let tail = if bpb.is_fat32() { 0x041 } else { 0x025 };
+        let signature = sector[tail + 0x1];
+        let mut label = [0; 11];
+        label.copy_from_slice(&sector[tail + 0x6..tail + 0x11]);
+        Ok(Self {
+            geometry: Geometry::new(&bpb)?,
+            // Bit 0: not unmounted; bit 1: read or write errors were met (Linux: FAT_STATE_DIRTY).
+            is_dirty: sector[tail] & 0b11 != 0,
+            volume_id: matches!(signature, 0x28 | 0x29).then(|| le_u32(sector, tail + 0x2)),
+            label: (signature == 0x29).then_some(label),
+        })
+    }
+}
+
+/// Jump instruction at the start, signature at the end.
+fn has_frame(sector: &[u8; BOOT_SECTOR_BYTES]) -> bool {
+    matches!(sector[0], 0xeb | 0xe9) && le_u16(sector, 0x1fe) == 0xaa55
+}
+
+/// BitLocker To Go puts its identifier here, behind a BPB that looks like FAT32 (libbde's
+/// documentation of the volume header).
+const BITLOCKER_OFFSET: usize = 0x1a8;
+const BITLOCKER_ID: [u8; 16] = [
+    0x3b, 0xd6, 0x67, 0x49, 0x29, 0x2e, 0xd8, 0x4a, 0x83, 0x99, 0xf6, 0xa3, 0x39, 0xe3, 0xd0, 0x01,
+];
+
+fn is_foreign(sector: &[u8; BOOT_SECTOR_BYTES]) -> bool {
+    matches!(&sector[3..11], b"NTFS    " | b"EXFAT   " | b"-FVE-FS-")
+        || sector[BITLOCKER_OFFSET..].starts_with(&BITLOCKER_ID)
+}

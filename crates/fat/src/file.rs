@@ -1,0 +1,80 @@
+//! Single files, found by path.
+
+use std::ops::ControlFlow;
+
+use cardkeep_block::ReadAt;
+
+use crate::chain::Chain;
+use crate::directory::{Entry, EntryKind, Place, each_entry};
+use crate::error::CorruptKind;
+use crate::name::is_same;
+use crate::{Error, FatFs};
+
+/// How much of a file is read at once.
+const PIECE_BYTES: u32 = 256 * 1024;
+
+impl<M: ReadAt> FatFs<M> {
+    /// Returns the content of the file at `path`, cut after `max_bytes`; `None` where there is
+    /// none or the path leads to a directory.
+    ///
+    /// Names are separated by `/` and compared without regard to case, long and short ones.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where a chain on the way, or the file's own, is broken.
+    pub fn read_file(&self, path: &str, max_bytes: usize) -> Result<Option<Vec<u8>>, Error> {
+        let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
+        let mut place = self.geometry.root_place();
+        while let Some(name) = names.next() {
+            let Some(entry) = self.find(place, name)? else {
+                return Ok(None);
+            };
+            match (entry.kind, names.peek()) {
+                (EntryKind::Directory, Some(_)) => place = Place::Chain(entry.first_cluster),
+                (EntryKind::File, None) => return self.read_content(&entry, max_bytes).map(Some),
+                _ => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    fn find(&self, place: Place, name: &str) -> Result<Option<Entry>, Error> {
+        let mut found = None;
+        let mut compare = |entry: Entry| {
+            let is_named = is_same(&entry.name, name) || is_same(&entry.short_name, name);
+            if is_named && entry.kind != EntryKind::Label {
+                found = Some(entry);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        };
+        each_entry(&self.medium, &self.geometry, place, &mut compare)?;
+        Ok(found)
+    }
+
+    fn read_content(&self, entry: &Entry, max_bytes: usize) -> Result<Vec<u8>, Error> {
+        let size = u64::from(entry.size).min(max_bytes as u64);
+        let mut content = Vec::new();
+        if size == 0 {
+            return Ok(content);
+        }
+        let clusters = size.div_ceil(self.geometry.cluster_bytes.into());
+        // A file has at most 2^32 bytes, so the clusters fit.
+        let clusters_max = u32::try_from(clusters).unwrap_or(u32::MAX);
+        let bounds = (clusters_max, PIECE_BYTES);
+        for run in Chain::new(&self.medium, &self.geometry, entry.first_cluster, bounds) {
+            let run = run?;
+            let extent = self.geometry.clusters(run.first, run.count);
+            let len = extent.len().min(size - content.len() as u64);
+            let piece = self.medium.read_vec(extent.start(), len as usize);
+            content.extend(piece.map_err(Error::Io)?);
+        }
+        if (content.len() as u64) < size {
+            return Err(CorruptKind::ShortChain {
+                bytes: entry.size.into(),
+                clusters: (content.len() as u64) / u64::from(self.geometry.cluster_bytes),
+            }
+            .into());
+        }
+        Ok(content)
+    }
+}

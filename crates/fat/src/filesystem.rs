@@ -1,0 +1,139 @@
+//! A FAT filesystem that was loaded: who it is and how full.
+
+use std::ops::ControlFlow;
+
+use cardkeep_block::{AllocationMap, ReadAt};
+
+use crate::Error;
+use crate::boot_sector::{BOOT_SECTOR_BYTES, BootSector, FatKind};
+use crate::directory::{EntryKind, each_entry};
+use crate::error::{CorruptKind, Unsupported, UnsupportedKind};
+use crate::geometry::{FIRST_CLUSTER, Geometry};
+use crate::name::decode;
+use crate::table::{Lookup, Mark, SCAN_BYTES};
+
+/// What a filesystem says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// The width of its FAT's entries.
+    pub kind: FatKind,
+    /// Its name: that of the root directory's volume entry, else that of the boot sector.
+    pub label: Option<String>,
+    /// Its serial number as blkid writes it, `5049-424B`; `None` in boot sectors of before 1987.
+    pub volume_id: Option<String>,
+    /// The size of a cluster in bytes.
+    pub cluster_bytes: u32,
+    /// How many clusters there are.
+    pub cluster_count: u32,
+    /// How many of them the FAT calls free (bad ones are not).
+    pub free_clusters: u32,
+    /// Whether it was not unmounted, or errors were met: as it marks itself, in the boot sector or
+    /// in the FAT's second entry.
+    pub dirty: bool,
+}
+
+/// A FAT filesystem on a medium that starts with its boot sector.
+#[derive(Debug)]
+pub struct FatFs<M> {
+    pub(crate) medium: M,
+    pub(crate) geometry: Geometry,
+    info: Info,
+}
+
+impl<M: ReadAt> FatFs<M> {
+    /// Loads and validates the boot sector, and reads one FAT through to count what is free.
+    ///
+    /// Parts of the FAT that can't be read count as in use.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the boot sector can't be read. [`Error::Corrupt`] where it is none,
+    /// contradicts itself, or promises more bytes than the medium has.
+    pub fn load(medium: M) -> Result<Self, Error> {
+        let mut sector = [0; BOOT_SECTOR_BYTES];
+        medium.read_at(0, &mut sector).map_err(Error::Io)?;
+        let boot = BootSector::parse(&sector)?;
+        if medium.len() > AllocationMap::LEN_MAX {
+            let kind = UnsupportedKind::MediumLen(medium.len());
+            return Err(Error::Unsupported(Unsupported(kind)));
+        }
+        let geometry = boot.geometry.clone();
+        if geometry.end > medium.len() {
+            return Err(CorruptKind::PastEnd {
+                fs_bytes: geometry.end,
+                medium_bytes: medium.len(),
+            }
+            .into());
+        }
+        let info = Info {
+            kind: geometry.kind,
+            label: root_label(&medium, &geometry).or_else(|| boot_label(&boot)),
+            volume_id: boot
+                .volume_id
+                .map(|id| format!("{:04X}-{:04X}", id >> 16, id & 0xffff)),
+            cluster_bytes: geometry.cluster_bytes,
+            cluster_count: geometry.cluster_count,
+            free_clusters: free_clusters(&medium, &geometry),
+            dirty: boot.is_dirty || is_marked_dirty(&medium, &geometry),
+        };
+        Ok(Self {
+            medium,
+            geometry,
+            info,
+        })
+    }
+
+    /// Returns what the filesystem says of itself.
+    pub const fn info(&self) -> &Info {
+        &self.info
+    }
+}
+
+/// The label is for people: where the root directory can't be read, the boot sector's serves.
+fn root_label(medium: &impl ReadAt, geometry: &Geometry) -> Option<String> {
+    let mut label = None;
+    let mut find = |entry: crate::directory::Entry| {
+        if entry.kind == EntryKind::Label {
+            label = Some(entry.short_name);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    };
+    each_entry(medium, geometry, geometry.root_place(), &mut find).ok()?;
+    label.filter(|name| !name.is_empty())
+}
+
+fn boot_label(boot: &BootSector) -> Option<String> {
+    let name = decode(boot.label.as_ref()?);
+    // What formatting tools write when there is none (fatgen103, BS_VolLab).
+    (!name.is_empty() && name != "NO NAME").then_some(name)
+}
+
+fn free_clusters(medium: &impl ReadAt, geometry: &Geometry) -> u32 {
+    let fat = geometry.only_fat.unwrap_or(0);
+    let mut count = 0;
+    for index in 0..geometry.window_count(SCAN_BYTES) {
+        // What can't be read is not proven free.
+        let Ok(window) = geometry.read_window(medium, (fat, index), SCAN_BYTES) else {
+            continue;
+        };
+        let clusters = window.entries().skip_while(|&n| n < FIRST_CLUSTER);
+        // A window has far fewer entries than 2^32.
+        count += clusters.filter(|&n| window.mark(n) == Mark::Free).count() as u32;
+    }
+    count
+}
+
+/// The second entry's upper bits: "unmounted" and "no errors" (fatgen103, `ClnShutBitMask`).
+/// FAT12 has none.
+fn is_marked_dirty(medium: &impl ReadAt, geometry: &Geometry) -> bool {
+    let clean = match geometry.kind {
+        FatKind::Fat12 => return false,
+        FatKind::Fat16 => 0xc000,
+        FatKind::Fat32 => 0x0c00_0000,
+    };
+    match Lookup::new(medium, geometry).window(1) {
+        Ok(window) => window.value(1) & clean != clean,
+        // Not known to be clean.
+        Err(_) => true,
+    }
+}

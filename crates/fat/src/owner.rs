@@ -1,0 +1,306 @@
+//! Whose the bytes are: for naming the files that a bad sector hits.
+//!
+//! Walks the tree once. Everything is bounded: directories, their depth, the results, and the
+//! steps along chains. A sound filesystem has each cluster in one chain, so its tree never takes
+//! more steps than it has clusters; what loops or shares clusters may, and ends there.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use cardkeep_block::{Extent, ReadAt};
+
+use crate::chain::Chain;
+use crate::directory::{Entry, EntryKind, Place, each_entry};
+use crate::geometry::FIRST_CLUSTER;
+use crate::table::{Lookup, Mark};
+use crate::{Error, FatFs};
+
+/// The bounds of a walk; past them, what is left is [`OwnerKind::Unknown`].
+const DIRECTORIES_MAX: usize = 8192;
+const OWNERS_MAX: usize = 16_384;
+const PATH_BYTES_MAX: usize = 1024;
+
+/// A part of a medium and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Where.
+    pub extent: Extent,
+    /// Whose.
+    pub what: OwnerKind,
+}
+
+/// What bytes of a filesystem belong to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum OwnerKind {
+    /// The content of the file at this path, or the unused end of its last cluster.
+    File(String),
+    /// The directory at this path; `/` is the root.
+    Directory(String),
+    /// A part of the filesystem's frame, by name.
+    Metadata(&'static str),
+    /// A cluster marked bad.
+    Bad,
+    /// A free cluster.
+    Free,
+    /// A cluster in use that no file was found to own.
+    Unknown,
+    /// Behind the last cluster, or behind the filesystem.
+    Outside,
+}
+
+impl<M: ReadAt> FatFs<M> {
+    /// Returns what each part of `extents` belongs to, ordered by place. Parts that several files
+    /// claim come once for each.
+    ///
+    /// Directories that can't be read or are broken are passed over: what lies below them is
+    /// [`OwnerKind::Unknown`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the FAT can't be read.
+    pub fn owners(&self, extents: &[Extent]) -> Result<Vec<Owner>, Error> {
+        let medium = Extent::between(0, self.medium.len());
+        let mut asked: Vec<_> = extents.iter().map(|e| e.intersection(medium)).collect();
+        asked.retain(|extent| !extent.is_empty());
+        asked.sort_unstable();
+        let mut claims = Claims::new(joined(&asked));
+        self.claim_frame(&mut claims);
+        if claims.ask(self.geometry.data()) {
+            self.claim_tree(&mut claims);
+            self.claim_rest(&mut claims)?;
+        }
+        claims.owners.sort_by(|a, b| {
+            let key = |owner: &Owner| owner.extent;
+            key(a).cmp(&key(b)).then_with(|| a.what.cmp(&b.what))
+        });
+        Ok(claims.owners)
+    }
+
+    fn claim_frame(&self, claims: &mut Claims) {
+        let geometry = &self.geometry;
+        let fat = geometry.first_fat;
+        let fats_end = geometry.root.start();
+        let metadata = OwnerKind::Metadata;
+        claims.add(
+            Extent::between(0, fat.start()),
+            &metadata("reserved sectors"),
+        );
+        claims.add(
+            Extent::between(fat.start(), fats_end),
+            &metadata("file allocation table"),
+        );
+        claims.add(geometry.root, &OwnerKind::Directory("/".to_owned()));
+        let outside = Extent::between(geometry.data().end(), self.medium.len());
+        claims.add(outside, &OwnerKind::Outside);
+    }
+
+    fn claim_tree(&self, claims: &mut Claims) {
+        let mut walk = Walk {
+            pending: vec![(String::from("/"), self.geometry.root_place())],
+            seen: HashSet::new(),
+            steps_left: self.geometry.cluster_count,
+        };
+        while let Some((path, place)) = walk.pending.pop() {
+            if let Place::Chain(first) = place {
+                if walk.seen.len() >= DIRECTORIES_MAX || !walk.seen.insert(first) {
+                    continue;
+                }
+                let what = OwnerKind::Directory(path.clone());
+                let clusters_max = self.geometry.directory_clusters_max();
+                self.claim_chain(claims, &mut walk, (first, clusters_max), &what);
+            }
+            if walk.steps_left == 0 || claims.is_full() {
+                return;
+            }
+            let mut visit = |entry: Entry| self.visit(claims, &mut walk, &path, entry);
+            // A directory that can't be read to its end names no more files: they stay unknown.
+            if each_entry(&self.medium, &self.geometry, place, &mut visit).is_err() {
+                continue;
+            }
+        }
+    }
+
+    fn visit(
+        &self,
+        claims: &mut Claims,
+        walk: &mut Walk,
+        parent: &str,
+        entry: Entry,
+    ) -> ControlFlow<()> {
+        let path = format!("{}/{}", parent.trim_end_matches('/'), entry.name);
+        if path.len() > PATH_BYTES_MAX {
+            return ControlFlow::Continue(());
+        }
+        match entry.kind {
+            EntryKind::Label => {}
+            EntryKind::Directory if walk.pending.len() < DIRECTORIES_MAX => {
+                walk.pending.push((path, Place::Chain(entry.first_cluster)));
+            }
+            EntryKind::Directory => {}
+            EntryKind::File => {
+                let clusters_max = entry.size.div_ceil(self.geometry.cluster_bytes);
+                let chain = (entry.first_cluster, clusters_max);
+                self.claim_chain(claims, walk, chain, &OwnerKind::File(path));
+            }
+        }
+        if walk.steps_left == 0 || claims.is_full() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn claim_chain(
+        &self,
+        claims: &mut Claims,
+        walk: &mut Walk,
+        (first, clusters_max): (u32, u32),
+        what: &OwnerKind,
+    ) {
+        let bounds = (clusters_max.min(walk.steps_left), u32::MAX);
+        for run in Chain::new(&self.medium, &self.geometry, first, bounds) {
+            // Up to where the chain breaks, the clusters are the file's.
+            let Ok(run) = run else { return };
+            walk.steps_left = walk.steps_left.saturating_sub(run.count);
+            claims.add(self.geometry.clusters(run.first, run.count), what);
+        }
+    }
+
+    /// Claims what no file owns by what the FAT says of it.
+    fn claim_rest(&self, claims: &mut Claims) -> Result<(), Error> {
+        let mut lookup = Lookup::new(&self.medium, &self.geometry);
+        let cluster_bytes = u64::from(self.geometry.cluster_bytes);
+        for rest in claims.unclaimed(self.geometry.data()) {
+            let mut start = rest.start();
+            while start < rest.end() && !claims.is_full() {
+                let index = (start - self.geometry.data_start) / cluster_bytes;
+                // Inside the data area, so it is the number of a cluster.
+                let first = FIRST_CLUSTER.saturating_add(index as u32);
+                let what = owner_of(lookup.window(first).map_err(Error::Io)?.mark(first));
+                let mut next = first + 1;
+                while self.geometry.is_cluster(next)
+                    && self.geometry.cluster_start(next) < rest.end()
+                    && owner_of(lookup.window(next).map_err(Error::Io)?.mark(next)) == what
+                {
+                    next += 1;
+                }
+                let end = self.geometry.cluster_start(next).min(rest.end());
+                claims.add(Extent::between(start, end), &what);
+                start = end;
+            }
+            claims.add_last(Extent::between(start, rest.end()));
+        }
+        Ok(())
+    }
+}
+
+const fn owner_of(mark: Mark) -> OwnerKind {
+    match mark {
+        Mark::Free => OwnerKind::Free,
+        Mark::Bad => OwnerKind::Bad,
+        Mark::Used => OwnerKind::Unknown,
+    }
+}
+
+/// What is left to do of a walk.
+#[derive(Debug)]
+struct Walk {
+    pending: Vec<(String, Place)>,
+    /// The first clusters of directories, so that none is walked twice.
+    seen: HashSet<u32>,
+    steps_left: u32,
+}
+
+/// The extents asked for and the owners found.
+#[derive(Debug)]
+struct Claims {
+    asked: Vec<Extent>,
+    owners: Vec<Owner>,
+}
+
+impl Claims {
+    fn new(asked: Vec<Extent>) -> Self {
+        Self {
+            asked,
+            owners: Vec::new(),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.owners.len() >= OWNERS_MAX
+    }
+
+    /// Tells whether a part of `extent` was asked for.
+    fn ask(&self, extent: Extent) -> bool {
+        self.asked_in(extent).next().is_some()
+    }
+
+    fn asked_in(&self, extent: Extent) -> impl Iterator<Item = Extent> + '_ {
+        let first = self.asked.partition_point(|a| a.end() <= extent.start());
+        self.asked[first..]
+            .iter()
+            .take_while(move |a| a.start() < extent.end())
+            .map(move |a| a.intersection(extent))
+            .filter(|part| !part.is_empty())
+    }
+
+    /// Adds what was asked for of an owner's extent, while there is room.
+    fn add(&mut self, extent: Extent, what: &OwnerKind) {
+        let room = OWNERS_MAX.saturating_sub(self.owners.len());
+        let new: Vec<_> = self
+            .asked_in(extent)
+            .take(room)
+            .map(|extent| Owner {
+                extent,
+                what: what.clone(),
+            })
+            .collect();
+        self.owners.extend(new);
+    }
+
+    /// Adds a rest for which there was no more room to look closely.
+    fn add_last(&mut self, extent: Extent) {
+        if !extent.is_empty() {
+            self.owners.push(Owner {
+                extent,
+                what: OwnerKind::Unknown,
+            });
+        }
+    }
+
+    /// What was asked for within `window` and has no owner yet, ordered.
+    fn unclaimed(&self, window: Extent) -> Vec<Extent> {
+        let claimed = self.owners.iter().map(|owner| owner.extent);
+        let mut claimed: Vec<_> = claimed.collect();
+        claimed.sort_unstable();
+        let claimed = joined(&claimed);
+        let mut rest = Vec::new();
+        for asked in self.asked_in(window) {
+            let mut start = asked.start();
+            let first = claimed.partition_point(|c| c.end() <= start);
+            for taken in claimed[first..]
+                .iter()
+                .take_while(|c| c.start() < asked.end())
+            {
+                rest.push(Extent::between(start, taken.start()));
+                start = start.max(taken.end());
+            }
+            rest.push(Extent::between(start, asked.end()));
+        }
+        rest.retain(|extent| !extent.is_empty());
+        rest
+    }
+}
+
+/// Joins ordered extents that touch or overlap.
+fn joined(ordered: &[Extent]) -> Vec<Extent> {
+    let mut result: Vec<Extent> = Vec::with_capacity(ordered.len());
+    for &extent in ordered {
+        match result.last_mut() {
+            Some(last) if extent.start() <= last.end() => {
+                *last = Extent::between(last.start(), last.end().max(extent.end()));
+            }
+            _ => result.push(extent),
+        }
+    }
+    result
+}
