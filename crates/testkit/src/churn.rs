@@ -56,19 +56,22 @@ pub struct Churn {
     random: Random,
     abilities: Abilities,
     files: Vec<PathBuf>,
+    seed: u64,
     made: u64,
     file_bytes_max: u64,
 }
 
 impl Churn {
     /// Returns the churn of a filesystem that knows files and folders only, mounted at `root`.
+    /// The files of an earlier life with another seed take part.
     #[must_use]
     pub fn plain(root: &Path, seed: u64) -> Self {
         Self {
             root: root.to_path_buf(),
             random: Random::new(seed),
             abilities: Abilities::Plain,
-            files: Vec::new(),
+            files: existing_files(root),
+            seed,
             made: 0,
             file_bytes_max: 200_000,
         }
@@ -125,7 +128,7 @@ impl Churn {
         let folder = self.root.join(format!("folder{}", self.random.below(12)));
         fs::create_dir_all(&folder)?;
         self.made += 1;
-        Ok(folder.join(format!("file {:06}", self.made)))
+        Ok(folder.join(format!("file {}-{:06}", self.seed, self.made)))
     }
 
     fn any_file(&mut self) -> Option<PathBuf> {
@@ -234,6 +237,20 @@ impl Churn {
         rustix::fs::mknodat(rustix::fs::CWD, &node, kind, mode, number)?;
         Ok(())
     }
+}
+
+/// Returns the regular files in the folders below `root`, in a fixed order.
+fn existing_files(root: &Path) -> Vec<PathBuf> {
+    let list = |folder: &Path| -> Vec<fs::DirEntry> {
+        // What can't be listed takes no part.
+        fs::read_dir(folder).map_or(Vec::new(), |entries| entries.flatten().collect())
+    };
+    let is_file = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+    let folders = list(root).into_iter();
+    let entries = folders.flat_map(|folder| list(&folder.path()));
+    let mut files: Vec<PathBuf> = entries.filter(is_file).map(|entry| entry.path()).collect();
+    files.sort();
+    files
 }
 
 #[cfg(test)]
