@@ -213,6 +213,14 @@ impl PartialFile {
     }
 }
 
+impl Drop for PartialFile {
+    fn drop(&mut self) {
+        // Closing would release the lock only once a child process that is just being started has
+        // dropped its copy of the descriptor. Where there was no lock there is none to release.
+        self.file.unlock().unwrap_or(());
+    }
+}
+
 impl WriteAt for PartialFile {
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), BlockError> {
         write_all(&self.file, offset, data)

@@ -68,6 +68,9 @@ impl fmt::Display for Guard {
             ),
             Self::SwapInUse { path } => write!(f, "this system swaps to {}", path.display()),
             Self::MemberOf(holder) => write!(f, "it is in use by {holder}"),
+            Self::Fixed {
+                transport: Transport::Unknown,
+            } => write!(f, "it is not known to be removable"),
             Self::Fixed { transport } => {
                 write!(f, "it is built into this machine ({transport})")
             }
@@ -111,6 +114,8 @@ pub fn verdict(device: &Device) -> Verdict {
     if !device.media_present || device.size_bytes == 0 {
         guards.push(Guard::NoMedia);
     }
+    // The gravest reason first: lists show no more than that.
+    guards.sort_by_key(|guard| !matches!(guard, Guard::SystemDisk { .. }));
     match guards.is_empty() {
         true => Verdict::Free,
         false => Verdict::Guarded(guards),

@@ -21,18 +21,19 @@ pub(super) fn describe(node: &Node, udev: &BTreeMap<String, String>) -> Device {
     let folder = &node.folder;
     let mut notes = node.notes.clone();
     let units: Option<u64> = number(folder, "size", &mut notes);
+    if units.is_none() {
+        notes.push("its size is not known".to_owned());
+    }
     let size_bytes = bytes(units.unwrap_or(0), "size", &mut notes);
     let transport = transport_of(node, udev);
     let usb = ancestor_with(folder, "idVendor");
     let is_removable = number::<u32>(folder, "removable", &mut notes) == Some(1);
     let card_kind = text(folder, "device/type");
     let known = |key: &str| udev.get(key).cloned();
-    let mut sector = |name| {
-        let bytes: Option<u32> = number(folder, name, &mut notes);
-        bytes.filter(|bytes| bytes.is_power_of_two() && *bytes >= SECTOR_BYTES_DEFAULT)
-    };
-    let sector_bytes = sector("queue/logical_block_size").unwrap_or(SECTOR_BYTES_DEFAULT);
-    let physical_sector_bytes = sector("queue/physical_block_size").unwrap_or(sector_bytes);
+    let sector_bytes = sector(folder, "queue/logical_block_size", &mut notes);
+    let physical = sector(folder, "queue/physical_block_size", &mut notes);
+    let sector_bytes = sector_bytes.unwrap_or(SECTOR_BYTES_DEFAULT);
+    let physical_sector_bytes = physical.unwrap_or(sector_bytes);
     Device {
         path: device_path(&node.name),
         name: node.name.clone(),
@@ -82,6 +83,16 @@ pub(super) fn describe_partition(node: &Node, notes: &mut Vec<String>) -> Device
         extent: Extent::new(start, len).unwrap_or(Extent::between(start, u64::MAX)),
         mounts: Vec::new(),
     }
+}
+
+/// Returns a sector size in bytes, where it is one.
+fn sector(folder: &Path, name: &str, notes: &mut Vec<String>) -> Option<u32> {
+    let bytes: u32 = number(folder, name, notes)?;
+    let is_size = bytes.is_power_of_two() && bytes >= SECTOR_BYTES_DEFAULT;
+    if !is_size {
+        notes.push(format!("its {name} can't be true: {bytes}"));
+    }
+    is_size.then_some(bytes)
 }
 
 fn bytes(units: u64, name: &str, notes: &mut Vec<String>) -> u64 {

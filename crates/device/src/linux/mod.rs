@@ -102,9 +102,14 @@ impl Machine for Linux {
     fn devices_holding(&self, file: &Path) -> Result<Vec<String>, BlockError> {
         let view = self.look()?;
         let absolute = std::path::absolute(file).map_err(|e| system_error(Operation::Open, e))?;
-        let outside = nearest_existing(&view.paths.outside(&absolute));
-        let folder = match outside.strip_prefix(&self.root) {
-            Ok(inside) => view.paths.resolved(&Path::new("/").join(inside)),
+        // What does not exist yet can hide no links.
+        let existing = nearest_existing(&view.paths.outside(&absolute));
+        let folder = match existing.strip_prefix(view.paths.root()) {
+            Ok(inside) => {
+                let inside = Path::new("/").join(inside);
+                let missing = absolute.strip_prefix(&inside).unwrap_or(Path::new(""));
+                view.paths.resolved(&inside).join(missing)
+            }
             Err(_) => absolute,
         };
         let carriers = view.usage.carriers_of_file(&folder);
@@ -117,8 +122,23 @@ impl Machine for Linux {
     }
 
     fn unmount(&self, device: &Device) -> Result<(), UnmountError> {
-        unmount::unmount(device)
+        // The mounts of now count, and those of the very medium that was looked at.
+        let fresh = self
+            .devices()
+            .map_err(|error| refused(&device.path, &error.to_string()))?;
+        let same = |other: &&Device| other.name == device.name && other.diskseq == device.diskseq;
+        match fresh.iter().find(same) {
+            Some(_) if self.root != Path::new("/") => {
+                Err(refused(&device.path, "it belongs to another machine"))
+            }
+            Some(fresh) => unmount::unmount(fresh),
+            None => Err(refused(&device.path, "it was taken out or changed")),
+        }
     }
+}
+
+fn refused(path: &Path, why: &str) -> UnmountError {
+    UnmountError::new(path, why, "list the devices again")
 }
 
 /// A machine as it was at one moment.

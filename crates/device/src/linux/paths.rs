@@ -18,6 +18,11 @@ impl Paths {
         Self { root }
     }
 
+    /// Returns the machine's root folder.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Returns where on this computer a path of the machine is.
     pub(super) fn outside(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
