@@ -7,6 +7,7 @@
     reason = "a door: it talks to the developer"
 )]
 
+mod bench;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -14,9 +15,15 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask tidy [--accept]
+       cargo xtask bench --card FILE --work DIR [--speed 20,45,90,0] [--peers NAME,...]
+                         [--program FILE]
+       cargo xtask bench scale --card FILE --work DIR [--sizes 8,64,512] [--program FILE]
 
   tidy            check the house rules; --accept stores the hashes of the modules
-                  that docs/format describes, once the text is right again";
+                  that docs/format describes, once the text is right again
+  bench           measure cardkeep and its peers on a card of each speed in MB/s (0 is full
+                  speed); needs root, loop devices and the blkio cgroup
+  bench scale     measure cardkeep on ever larger cards with the same content";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +31,12 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["tidy"] => tidy::run(&project_root()),
         ["tidy", "--accept"] => tidy::accept(&project_root()),
+        ["bench", "scale", options @ ..] => {
+            bench::Options::parse(options).and_then(|options| bench::run_scale(&options))
+        }
+        ["bench", options @ ..] => {
+            bench::Options::parse(options).and_then(|options| bench::run(&options))
+        }
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -1,0 +1,111 @@
+//! One pipeline of programs, from its start until its output is on the disk.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cardkeep_testkit::Loop;
+
+use super::machine;
+
+/// How often memory is looked at. The kernel keeps each process's own peak: only one that ends
+/// within this time escapes.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
+/// `/proc/PID/stat` counts in these (USER_HZ, 100 on all that Linux runs on; proc(5)).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What a pipeline cost.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Measured {
+    pub(crate) wall_seconds: f64,
+    /// User and system time of all its processes.
+    pub(crate) cpu_seconds: f64,
+    /// As the card's own counter tells.
+    pub(crate) bytes_read: u64,
+    pub(crate) output_bytes: u64,
+    /// The sum of the peaks of all its processes.
+    pub(crate) memory_bytes: u64,
+    /// Others who wanted the cores meanwhile, as the load average tells it.
+    pub(crate) load: String,
+}
+
+/// Runs `script` in bash until its end.
+///
+/// # Errors
+/// Says how it failed.
+pub(crate) fn pipeline(script: &str, device: &Loop) -> Result<Measured, String> {
+    let read_before = device.bytes_read().map_err(|e| e.to_string())?;
+    let cpu_before = children_seconds();
+    let started = Instant::now();
+    let mut child = Command::new("bash")
+        .args(["-c", &format!("set -euo pipefail; {script}")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(|e| format!("can't run bash: {e}"))?;
+    let mut peaks = HashMap::new();
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {
+            break status;
+        }
+        sample_peaks(child.id(), &mut peaks);
+        std::thread::sleep(SAMPLE_INTERVAL);
+    };
+    if !status.success() {
+        return Err(format!("{status}: {script}"));
+    }
+    Ok(Measured {
+        wall_seconds: started.elapsed().as_secs_f64(),
+        cpu_seconds: children_seconds() - cpu_before,
+        bytes_read: device.bytes_read().map_err(|e| e.to_string())? - read_before,
+        output_bytes: 0,
+        memory_bytes: peaks.values().sum(),
+        load: machine::load(),
+    })
+}
+
+/// Returns the processor time of all children waited for so far (proc(5), `cutime`, `cstime`).
+fn children_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name in the second field may hold anything, but ends with the last bracket.
+    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let ticks = after_name.split(' ').skip(13).take(2);
+    ticks
+        .filter_map(|word| word.parse::<f64>().ok())
+        .sum::<f64>()
+        / TICKS_PER_SECOND
+}
+
+/// Notes the peak memory of every process of the group, by process.
+fn sample_peaks(group: u32, peaks: &mut HashMap<u32, u64>) {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(process) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        if group_of(process) == Some(group)
+            && let Some(bytes) = peak_bytes(process)
+        {
+            let known = peaks.entry(process).or_insert(0);
+            *known = bytes.max(*known);
+        }
+    }
+}
+
+fn group_of(process: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(2)?.parse().ok()
+}
+
+fn peak_bytes(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
