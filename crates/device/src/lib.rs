@@ -9,16 +9,25 @@ mod interrupt;
 #[cfg(target_os = "linux")]
 mod linux;
 mod machine;
+#[cfg(any(target_os = "macos", test))]
+mod macos;
 mod partial_file;
 mod partial_file_error;
 mod peak_memory;
+mod renaming;
 mod source;
 mod transfer;
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+mod unsupported;
 mod user;
 mod verdict;
 
 #[cfg(target_os = "linux")]
 use linux::opening as platform;
+#[cfg(target_os = "macos")]
+use macos::opening as platform;
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+use unsupported::opening as platform;
 
 pub use device::{Access, Device, DevicePartition, Mount, Transport, Use};
 pub use filesystem::{FsKind, filesystem_of, free_space, max_file_bytes};
@@ -26,6 +35,8 @@ pub use interrupt::install_interrupt_handler;
 #[cfg(target_os = "linux")]
 pub use linux::Linux;
 pub use machine::{Machine, UnmountError};
+#[cfg(target_os = "macos")]
+pub use macos::MacOs;
 pub use partial_file::{Overwrite, PartialFile};
 pub use partial_file_error::{PartialFileError, PartialFileErrorKind};
 pub use peak_memory::peak_memory_bytes;
@@ -39,5 +50,13 @@ pub fn machine() -> Box<dyn Machine> {
     #[cfg(target_os = "linux")]
     {
         Box::new(Linux::new())
+    }
+    #[cfg(target_os = "macos")]
+    {
+        Box::new(MacOs)
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    {
+        Box::new(unsupported::UnknownMachine)
     }
 }

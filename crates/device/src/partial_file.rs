@@ -11,6 +11,7 @@ use cardkeep_block::{BlockError, Extent, Operation, ReadAt, WriteAt};
 
 use crate::partial_file_error::{PartialFileError, PartialFileErrorKind};
 use crate::platform;
+use crate::renaming::rename_no_replace;
 use crate::source::Source;
 use crate::transfer::{read_covering, system_error, write_all};
 use crate::user;
@@ -184,7 +185,7 @@ impl PartialFile {
         synced.map_err(|error| failed(partial, Operation::Flush, error))?;
         let renamed = match self.overwrite {
             Overwrite::Replace => std::fs::rename(partial, &self.destination),
-            Overwrite::Refuse => platform::rename_no_replace(partial, &self.destination),
+            Overwrite::Refuse => rename_no_replace(partial, &self.destination),
         };
         renamed.map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => PartialFileErrorKind::Exists.at(&self.destination),

@@ -82,12 +82,13 @@ impl fmt::Display for Guard {
 }
 
 /// The folders that make a disk the system's, and with them all that is mounted below.
-const SYSTEM_TREES: [&str; 10] = [
-    "/boot", "/efi", "/usr", "/var", "/etc", "/nix", "/opt", "/bin", "/lib", "/ostree",
+const SYSTEM_TREES: [&str; 12] = [
+    "/System", "/private", "/boot", "/efi", "/usr", "/var", "/etc", "/nix", "/opt", "/bin", "/lib",
+    "/ostree",
 ];
 
 /// The folders that make a disk the system's, but not what is mounted below.
-const SYSTEM_FOLDERS: [&str; 7] = ["/", "/home", "/root", "/srv", "/tmp", "/sysroot", "/System"];
+const SYSTEM_FOLDERS: [&str; 6] = ["/", "/home", "/root", "/srv", "/tmp", "/sysroot"];
 
 /// Where desktops and people mount cards.
 const CARD_FOLDERS: [&str; 4] = ["/media", "/run/media", "/mnt", "/Volumes"];

@@ -1,4 +1,4 @@
-//! What opening, reading ahead and renaming take on Linux beyond the standard library.
+//! What opening, reading ahead and writing back take on Linux beyond the standard library.
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -8,8 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use cardkeep_block::Extent;
-use rustix::fs::{Advice, CWD, RenameFlags, fadvise};
-use rustix::io::Errno;
+use rustix::fs::{Advice, fadvise};
 
 /// The sector sizes in bytes that are believed: the kernel knows none above its limit of 64 KiB.
 const SECTOR_BYTES: std::ops::RangeInclusive<u32> = 512..=65_536;
@@ -121,23 +120,4 @@ pub(crate) fn drop_cache(file: &File, extent: Extent) -> io::Result<()> {
     // A length of 0 means up to the end: posix_fadvise(2).
     let len = NonZeroU64::new(extent.len()).filter(|len| i64::try_from(len.get()).is_ok());
     Ok(fadvise(file, extent.start(), len, Advice::DontNeed)?)
-}
-
-/// Renames a file unless the new name is taken.
-pub(crate) fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Not every filesystem knows the flag: rename(2), "EINVAL"; a hard link never replaces.
-        Err(Errno::INVAL | Errno::NOSYS) => link_over(from, to),
-        result => Ok(result?),
-    }
-}
-
-fn link_over(from: &Path, to: &Path) -> io::Result<()> {
-    match std::fs::hard_link(from, to) {
-        Ok(()) => std::fs::remove_file(from),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-        // Neither flag nor links: what is left is to look first.
-        Err(_) if to.symlink_metadata().is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
-        Err(_) => std::fs::rename(from, to),
-    }
 }
