@@ -149,3 +149,59 @@ fn is_foreign(sector: &[u8; BOOT_SECTOR_BYTES]) -> bool {
     matches!(&sector[3..11], b"NTFS    " | b"EXFAT   " | b"-FVE-FS-")
         || sector[BITLOCKER_OFFSET..].starts_with(&BITLOCKER_ID)
 }
+
+#[cfg(test)]
+mod tests {
+    use cardkeep_block::MemoryMedium;
+
+    use super::{BITLOCKER_ID, FatKind, probe};
+    use crate::writer::Writer;
+
+    #[test]
+    fn every_kind_is_recognised() {
+        for (kind, clusters) in [
+            (FatKind::Fat12, 1),
+            (FatKind::Fat12, 4084),
+            (FatKind::Fat16, 4085),
+            (FatKind::Fat16, 65_524),
+            (FatKind::Fat32, 65_525),
+            (FatKind::Fat32, 100),
+        ] {
+            let writer = Writer::new(kind, clusters);
+            assert_eq!(probe(&writer.medium), Some(kind), "{clusters}");
+        }
+    }
+
+    #[test]
+    fn other_boot_sectors_are_not_taken_for_fat() {
+        let check = |offset: u64, bytes: &[u8]| {
+            let writer = Writer::new(FatKind::Fat16, 5000);
+            writer.put(offset, bytes);
+            assert_eq!(probe(&writer.medium), None, "{offset:#x}");
+        };
+        check(0x003, b"NTFS    ");
+        check(0x003, b"EXFAT   ");
+        check(0x003, b"-FVE-FS-");
+        check(0x1a8, &BITLOCKER_ID);
+        check(0x1fe, &[0, 0]);
+        check(0x000, &[0xfa]);
+        for (offset, value) in [
+            (0x00b, 1),
+            (0x00d, 3),
+            (0x00d, 0),
+            (0x00e, 0),
+            (0x010, 0),
+            (0x010, 5),
+            (0x015, 0xf7),
+            (0x016, 0),
+        ] {
+            check(offset, &[value, 0][..1]);
+        }
+        assert_eq!(probe(&MemoryMedium::new(511)), None);
+        // An MBR with boot code: signature and jump, no BPB.
+        let mut mbr = [0; 512];
+        mbr[..2].copy_from_slice(&[0xeb, 0x63]);
+        mbr[0x1fe..].copy_from_slice(&[0x55, 0xaa]);
+        assert_eq!(probe(&MemoryMedium::from_bytes(&mbr)), None);
+    }
+}

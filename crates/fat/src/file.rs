@@ -78,3 +78,71 @@ impl<M: ReadAt> FatFs<M> {
         Ok(content)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::boot_sector::FatKind;
+    use crate::error::{Corrupt, CorruptKind};
+    use crate::writer::Writer;
+    use crate::{Error, FatFs};
+
+    fn corrupt(writer: &Writer, path: &str) -> CorruptKind {
+        let fs = FatFs::load(&writer.medium).unwrap();
+        match fs.read_file(path, 1 << 20) {
+            Err(Error::Corrupt(Corrupt(kind))) => kind,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_file_in_pieces_is_read_in_the_order_of_its_chain() {
+        let writer = Writer::new(FatKind::Fat12, 100);
+        writer.entry(writer.root_start(), b"CONFIG  TXT", 0x20, (50, 1100));
+        writer.chain(&[50, 51, 7]);
+        for (cluster, byte) in [(50, 1), (51, 2), (7, 3)] {
+            writer.put(writer.cluster_start(cluster), &[byte; 512]);
+        }
+        let fs = FatFs::load(&writer.medium).unwrap();
+        let content = fs.read_file("config.txt", 1 << 20).unwrap().unwrap();
+        let expected = [vec![1; 512], vec![2; 512], vec![3; 76]].concat();
+        assert_eq!(content, expected);
+        assert_eq!(fs.read_file("config.txt", 0).unwrap(), Some(vec![]));
+        assert_eq!(fs.read_file("CONFIG.TXT", 512).unwrap().unwrap(), [1; 512]);
+    }
+
+    #[test]
+    fn a_broken_chain_is_told() {
+        let writer = Writer::new(FatKind::Fat16, 5000);
+        writer.entry(writer.root_start(), b"A          ", 0x20, (50, 1100));
+        writer.chain(&[50, 51]);
+        let short = CorruptKind::ShortChain {
+            clusters: 2,
+            bytes: 1100,
+        };
+        assert_eq!(corrupt(&writer, "a"), short);
+        for next in [0, 1, 5002, 0xfff7] {
+            writer.set_all(51, next);
+            assert_eq!(corrupt(&writer, "a"), CorruptKind::BrokenChain { next });
+        }
+    }
+
+    #[test]
+    fn loops_end() {
+        let writer = Writer::new(FatKind::Fat16, 5000);
+        let root = writer.root_start();
+        writer.entry(root, b"A          ", 0x20, (50, u32::MAX));
+        writer.set_all(50, 50);
+        writer.entry(root + 32, b"D          ", 0x10, (60, 0));
+        writer.set_all(60, 60);
+        // A full directory, so that no empty record ends it.
+        for index in 0..16 {
+            let offset = writer.cluster_start(60) + index * 32;
+            writer.entry(offset, b"SUB        ", 0x10, (60, 0));
+        }
+        let fs = FatFs::load(&writer.medium).unwrap();
+        assert_eq!(fs.read_file("d/missing", 10).unwrap(), None);
+        assert_eq!(fs.read_file("d/sub/sub/sub/missing", 10).unwrap(), None);
+        let content = fs.read_file("a", 100_000).unwrap().unwrap();
+        assert_eq!(content.len(), 100_000);
+    }
+}

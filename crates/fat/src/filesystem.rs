@@ -137,3 +137,114 @@ fn is_marked_dirty(medium: &impl ReadAt, geometry: &Geometry) -> bool {
         Err(_) => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cardkeep_block::{Extent, ReadAt, Slice};
+
+    use super::{FatFs, FatKind};
+    use crate::Error;
+    use crate::error::{Corrupt, CorruptKind, Unsupported, UnsupportedKind};
+    use crate::writer::{SECTOR, Writer};
+
+    fn corrupt(medium: impl ReadAt + std::fmt::Debug) -> CorruptKind {
+        match FatFs::load(medium) {
+            Err(Error::Corrupt(Corrupt(kind))) => kind,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_root_directorys_label_goes_before_the_boot_sectors() {
+        let writer = Writer::new(FatKind::Fat16, 5000);
+        let label = |writer: &Writer| FatFs::load(&writer.medium).unwrap().info().label.clone();
+        assert_eq!(label(&writer).as_deref(), Some("BOOT SECTOR"));
+        // A deleted record, a long name's (its attributes hold the label's bit), then the label.
+        let root = writer.root_start();
+        writer.entry(root, b"\xe5LD        ", 0x08, (0, 0));
+        writer.entry(
+            root + 32,
+            b"Ax          "[..11].try_into().unwrap(),
+            0x0f,
+            (0, 0),
+        );
+        assert_eq!(label(&writer).as_deref(), Some("BOOT SECTOR"));
+        writer.entry(root + 64, b"boot fs    ", 0x28, (0, 0));
+        assert_eq!(label(&writer).as_deref(), Some("boot fs"));
+        writer.entry(root, b"           ", 0x08, (0, 0));
+        writer.put(0x02b, b"NO NAME    ");
+        assert_eq!(label(&writer), None);
+    }
+
+    #[test]
+    fn unclean_marks_are_seen() {
+        let check = |kind, clusters, change: &dyn Fn(&Writer)| {
+            let writer = Writer::new(kind, clusters);
+            assert!(!FatFs::load(&writer.medium).unwrap().info().dirty);
+            change(&writer);
+            assert!(FatFs::load(&writer.medium).unwrap().info().dirty);
+        };
+        check(FatKind::Fat16, 5000, &|w| w.set_all(1, 0x7fff));
+        check(FatKind::Fat16, 5000, &|w| w.set_all(1, 0xbfff));
+        check(FatKind::Fat16, 5000, &|w| w.put(0x025, &[1]));
+        check(FatKind::Fat12, 5, &|w| w.put(0x025, &[2]));
+        check(FatKind::Fat32, 70_000, &|w| w.set_all(1, 0x07ff_ffff));
+        check(FatKind::Fat32, 70_000, &|w| w.set_all(1, 0x0bff_ffff));
+        check(FatKind::Fat32, 70_000, &|w| w.put(0x041, &[1]));
+    }
+
+    #[test]
+    fn a_boot_sector_that_contradicts_itself_is_corrupt() {
+        let fat16 = || Writer::new(FatKind::Fat16, 5000);
+        let writer = fat16();
+        writer.put(0x011, &[17, 0]);
+        assert_eq!(corrupt(&writer.medium), CorruptKind::RootEntries(17));
+        let writer = fat16();
+        writer.put(0x020, &[40, 0, 0, 0]);
+        assert_eq!(corrupt(&writer.medium), CorruptKind::NoClusters);
+        let writer = fat16();
+        writer.put(0x00d, &[128]);
+        writer.put(0x020, &[0xff; 4]);
+        writer.put(0x016, &[0xff; 2]);
+        assert_eq!(
+            corrupt(&writer.medium),
+            CorruptKind::ClusterCount(16_776_958)
+        );
+        let writer = Writer::new(FatKind::Fat32, 70_000);
+        writer.put(0x02c, &70_002_u32.to_le_bytes());
+        assert_eq!(corrupt(&writer.medium), CorruptKind::RootCluster(70_002));
+        writer.put(0x02c, &[1, 0, 0, 0]);
+        assert_eq!(corrupt(&writer.medium), CorruptKind::RootCluster(1));
+        writer.put(0x02a, &[1, 2]);
+        let result = FatFs::load(&writer.medium);
+        assert!(matches!(
+            result,
+            Err(Error::Unsupported(Unsupported(UnsupportedKind::Version(
+                0x0201
+            ))))
+        ));
+    }
+
+    #[test]
+    fn a_medium_cut_short_is_corrupt() {
+        let writer = Writer::new(FatKind::Fat16, 5000);
+        let fs_bytes = writer.medium.len() - SECTOR;
+        let cut = |len| Slice::new(&writer.medium, Extent::between(0, len));
+        assert!(FatFs::load(cut(fs_bytes)).is_ok());
+        let medium_bytes = fs_bytes - 1;
+        let expected = CorruptKind::PastEnd {
+            fs_bytes,
+            medium_bytes,
+        };
+        assert_eq!(corrupt(cut(medium_bytes)), expected);
+    }
+
+    #[test]
+    fn clusters_that_the_fat_cannot_number_are_none() {
+        let writer = Writer::new(FatKind::Fat16, 5000);
+        // One sector of entries less: 4864 entries, two of them before the clusters.
+        writer.put(0x016, &[19, 0]);
+        let fs = FatFs::load(&writer.medium).unwrap();
+        assert_eq!(fs.info().cluster_count, 4862);
+    }
+}

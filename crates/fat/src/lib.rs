@@ -16,6 +16,8 @@ mod map;
 mod name;
 mod owner;
 mod table;
+#[cfg(test)]
+mod writer;
 
 pub use boot_sector::{FatKind, probe};
 pub use error::{Corrupt, Error, Unsupported};

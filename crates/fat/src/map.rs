@@ -136,3 +136,217 @@ impl Differences {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use cardkeep_block::{
+        AllocationMap, BlockError, BlockErrorKind, Extent, Monitor, Operation, Phase, ReadAt,
+        Silent, State, Trouble,
+    };
+
+    use crate::boot_sector::FatKind;
+    use crate::writer::{SECTOR, Writer};
+    use crate::{Error, FatFs};
+
+    const KINDS: [(FatKind, u64); 3] = [
+        (FatKind::Fat12, 4084),
+        (FatKind::Fat16, 60_001),
+        (FatKind::Fat32, 70_000),
+    ];
+
+    /// Keeps what it is told.
+    #[derive(Debug, Default)]
+    struct Listener {
+        troubles: Mutex<Vec<Trouble>>,
+        is_cancelled: bool,
+    }
+
+    impl Monitor for Listener {
+        fn phase(&self, _: Phase, _: Option<u64>) {}
+        fn advance(&self, _: Phase, _: u64) {}
+        fn trouble(&self, trouble: Trouble) {
+            self.troubles.lock().unwrap().push(trouble);
+        }
+        fn is_cancelled(&self) -> bool {
+            self.is_cancelled
+        }
+    }
+
+    fn map(writer: &Writer) -> (AllocationMap, Vec<Trouble>) {
+        let listener = Listener::default();
+        let fs = FatFs::load(&writer.medium).unwrap();
+        let map = fs.allocation_map(&listener).unwrap();
+        (map, listener.troubles.into_inner().unwrap())
+    }
+
+    /// The map that calls just these clusters free.
+    fn expected(writer: &Writer, free: impl Iterator<Item = u64>) -> AllocationMap {
+        let layer: Vec<_> = free
+            .map(|cluster| {
+                let extent = Extent::new(writer.cluster_start(cluster), SECTOR).unwrap();
+                cardkeep_block::Run::new(extent, State::Free)
+            })
+            .collect();
+        AllocationMap::all(writer.medium.len(), State::Used).replaced(&layer)
+    }
+
+    #[test]
+    fn free_is_what_the_fat_calls_free_or_bad() {
+        for (kind, count) in KINDS {
+            let writer = Writer::new(kind, count);
+            let last = count + 1;
+            let bad = match kind {
+                FatKind::Fat12 => 0xff7,
+                FatKind::Fat16 => 0xfff7,
+                FatKind::Fat32 => 0x0fff_fff7,
+            };
+            writer.chain(&[5, 6, 900, last]);
+            writer.set_all(7, bad);
+            writer.set_all(8, 1);
+            let mut used = vec![5, 6, 8, 900, last];
+            used.extend((kind == FatKind::Fat32).then_some(2));
+            let free = (2..=last).filter(|cluster| !used.contains(cluster));
+            let (map, troubles) = map(&writer);
+            assert_eq!(map, expected(&writer, free), "{kind}");
+            assert_eq!(troubles, []);
+            let info = FatFs::load(&writer.medium).unwrap().info().clone();
+            // The bad cluster is neither free nor used.
+            assert_eq!(u64::from(info.free_clusters), count - used.len() as u64 - 1);
+        }
+    }
+
+    #[test]
+    fn the_upper_four_bits_of_fat32_say_nothing() {
+        let writer = Writer::new(FatKind::Fat32, 70_000);
+        writer.set_all(9, 0xf000_0000);
+        let (map, _) = map(&writer);
+        assert_eq!(map, expected(&writer, 3..70_002));
+    }
+
+    #[test]
+    fn what_either_fat_calls_used_is_used() {
+        for (kind, count) in KINDS {
+            let writer = Writer::new(kind, count);
+            writer.set(0, 10, 0xff7 | 0x0fff_f000);
+            writer.set(0, 11, 0xfff);
+            writer.set(1, 12, 0xfff);
+            let first = if kind == FatKind::Fat32 { 3 } else { 2 };
+            let free = (first..count + 2).filter(|cluster| !matches!(cluster, 11 | 12));
+            let (map, troubles) = map(&writer);
+            assert_eq!(map, expected(&writer, free), "{kind}");
+            assert_eq!(troubles.len(), 1);
+            assert_eq!(
+                troubles[0].message,
+                "the copies of the FAT differ in 3 entries: what either calls used is kept"
+            );
+            let place = troubles[0].extent.unwrap();
+            assert_eq!(place.start(), writer.fat_start(1));
+        }
+    }
+
+    #[test]
+    fn fats_that_are_not_kept_alike_are_no_trouble() {
+        let writer = Writer::new(FatKind::Fat32, 70_000);
+        writer.put(0x028, &[0x81]);
+        writer.set(0, 11, 0xfff);
+        writer.set(1, 12, 0xfff);
+        let (map, troubles) = map(&writer);
+        assert_eq!(troubles, []);
+        let free = (3..70_002).filter(|cluster| !matches!(cluster, 11 | 12));
+        assert_eq!(map, expected(&writer, free));
+        // The second FAT counts: it calls all but clusters 2 and 12 free.
+        let fs = FatFs::load(&writer.medium).unwrap();
+        assert_eq!(fs.info().free_clusters, 69_998);
+    }
+
+    #[test]
+    fn a_root_directory_called_free_is_kept() {
+        let writer = Writer::new(FatKind::Fat32, 70_000);
+        writer.set_all(2, 0);
+        let (map, troubles) = map(&writer);
+        assert_eq!(map, expected(&writer, 3..70_002));
+        assert_eq!(troubles.len(), 1);
+    }
+
+    /// A medium with a bad sector.
+    struct Faulty<'a>(&'a Writer, Extent);
+
+    impl ReadAt for Faulty<'_> {
+        fn len(&self) -> u64 {
+            self.0.medium.len()
+        }
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+            let extent = self.bounded(offset, buffer.len())?;
+            if extent.overlaps(self.1) {
+                let error = BlockError::new(BlockErrorKind::Io, Operation::Read);
+                return Err(error.at(extent));
+            }
+            self.0.medium.read_at(offset, buffer)
+        }
+    }
+
+    #[test]
+    fn clusters_of_an_unreadable_piece_of_a_fat_are_used() {
+        let writer = Writer::new(FatKind::Fat32, 70_000);
+        // The second of two pieces: entries from 49 152 on.
+        let bad = Extent::new(writer.fat_start(1) + 200 * 1024, 512).unwrap();
+        let listener = Listener::default();
+        let fs = FatFs::load(Faulty(&writer, bad)).unwrap();
+        let map = fs.allocation_map(&listener).unwrap();
+        assert_eq!(map, expected(&writer, 3..49_152));
+        let troubles = listener.troubles.into_inner().unwrap();
+        assert_eq!(troubles.len(), 1);
+        assert!(troubles[0].extent.unwrap().covers(bad));
+    }
+
+    #[test]
+    fn an_unreadable_fat_leaves_nothing_free() {
+        let writer = Writer::new(FatKind::Fat16, 5000);
+        let bad = Extent::new(writer.fat_start(0), 512).unwrap();
+        let fs = FatFs::load(Faulty(&writer, bad)).unwrap();
+        let map = fs.allocation_map(&Silent).unwrap();
+        assert_eq!(map.bytes(State::Used), writer.medium.len());
+        assert_eq!((fs.info().free_clusters, fs.info().dirty), (0, true));
+    }
+
+    #[test]
+    fn a_cancelled_map_ends() {
+        let writer = Writer::new(FatKind::Fat16, 5000);
+        let listener = Listener {
+            is_cancelled: true,
+            ..Listener::default()
+        };
+        let fs = FatFs::load(&writer.medium).unwrap();
+        let result = fs.allocation_map(&listener);
+        assert!(matches!(result, Err(Error::Cancelled)));
+    }
+    proptest::proptest! {
+        #[test]
+        fn the_map_follows_any_fat(
+            kind in proptest::sample::select(&KINDS[..]),
+            values in proptest::collection::vec(0_u32..0x1000, 4084),
+            shift in 0_u64..60_000,
+        ) {
+            let (kind, count) = kind;
+            let writer = Writer::new(kind, count);
+            let start = 3 + if kind == FatKind::Fat12 { 0 } else { shift % (count - 4084) };
+            // Three in four are free; none is the mark of a bad cluster of FAT12.
+            let value = |v: u32| if v % 4 > 0 || v == 0xff7 { 0 } else { v };
+            for (cluster, &v) in (start..=count + 1).zip(&values) {
+                writer.set_all(cluster, value(v));
+            }
+            let is_used = |cluster: u64| {
+                let index = cluster.checked_sub(start).map(|index| index as usize);
+                let own = index.and_then(|index| values.get(index)).is_some_and(|&v| value(v) != 0);
+                own || (kind == FatKind::Fat32 && cluster == 2)
+            };
+            let free: Vec<_> = (2..count + 2).filter(|&cluster| !is_used(cluster)).collect();
+            let (map, _) = map(&writer);
+            let fs = FatFs::load(&writer.medium).unwrap();
+            proptest::prop_assert_eq!(fs.info().free_clusters as usize, free.len());
+            proptest::prop_assert_eq!(map, expected(&writer, free.into_iter()));
+        }
+    }
+}

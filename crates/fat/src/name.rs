@@ -120,3 +120,90 @@ fn short_checksum(name: &[u8]) -> u8 {
     name.iter()
         .fold(0, |sum: u8, &byte| sum.rotate_right(1).wrapping_add(byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LongName, is_same, short_checksum, short_name};
+    use crate::directory::ENTRY_BYTES;
+
+    fn short(name: &[u8; 11], case: u8) -> [u8; ENTRY_BYTES] {
+        let mut entry = [0; ENTRY_BYTES];
+        entry[..11].copy_from_slice(name);
+        entry[0x0c] = case;
+        entry
+    }
+
+    #[test]
+    fn short_names_are_decoded() {
+        assert_eq!(short_name(&short(b"CONFIG  TXT", 0)), "CONFIG.TXT");
+        assert_eq!(short_name(&short(b"CONFIG  TXT", 0x18)), "config.txt");
+        assert_eq!(short_name(&short(b"CONFIG  TXT", 0x08)), "config.TXT");
+        assert_eq!(short_name(&short(b"OVERLAYS   ", 0)), "OVERLAYS");
+        assert_eq!(short_name(&short(b"A B     C  ", 0)), "A B.C");
+        assert_eq!(short_name(&short(b"\x05GR\x99\xe1E  TXT", 0)), "σGRÖßE.TXT");
+    }
+
+    #[test]
+    fn names_are_compared_without_case() {
+        assert!(is_same("Größe.TXT", "gRÖße.txt"));
+        assert!(!is_same("a", "ab"));
+    }
+
+    /// The entries of a long name, the last part first.
+    fn long(name: &str, checksum: u8) -> Vec<[u8; ENTRY_BYTES]> {
+        let mut units: Vec<u16> = name.encode_utf16().collect();
+        units.push(0);
+        let parts: Vec<_> = units.chunks(13).collect();
+        let count = parts.len();
+        let entry = |(index, part): (usize, &&[u16])| {
+            let mut entry = [0xff; ENTRY_BYTES];
+            entry[0] = index as u8 + 1 + if index + 1 == count { 0x40 } else { 0 };
+            entry[0x0b] = 0x0f;
+            entry[0x0d] = checksum;
+            let offsets = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
+            for (&unit, offset) in part.iter().zip(offsets) {
+                entry[offset..offset + 2].copy_from_slice(&unit.to_le_bytes());
+            }
+            entry
+        };
+        parts.iter().enumerate().map(entry).rev().collect()
+    }
+
+    #[test]
+    fn long_names_are_put_together() {
+        let short = short(b"ALONGN~1TXT", 0);
+        let sum = short_checksum(&short[..11]);
+        for name in [
+            "a",
+            "thirteen char",
+            "a name of three entries, Grüße 🙂.txt",
+        ] {
+            let mut collected = LongName::default();
+            for entry in long(name, sum) {
+                collected.add(&entry);
+            }
+            assert_eq!(collected.take(&short).as_deref(), Some(name));
+            assert_eq!(collected.take(&short), None, "a name serves once");
+        }
+    }
+
+    #[test]
+    fn a_long_name_that_is_not_this_files_is_ignored() {
+        let short = short(b"ALONGN~1TXT", 0);
+        let sum = short_checksum(&short[..11]);
+        let check = |entries: &[[u8; ENTRY_BYTES]]| {
+            let mut collected = LongName::default();
+            entries.iter().for_each(|entry| collected.add(entry));
+            assert_eq!(collected.take(&short), None);
+        };
+        let whole = long("a name of more than two entries", sum);
+        check(&long("a name of more than two entries", sum ^ 1));
+        check(&whole[1..]);
+        check(&whole[..2]);
+        check(&[whole[0], whole[2]]);
+        check(&[whole[0], whole[1], whole[1]]);
+        let mut none = whole[0];
+        none[0] = 0x40;
+        check(&[none]);
+    }
+}

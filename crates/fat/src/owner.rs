@@ -304,3 +304,130 @@ fn joined(ordered: &[Extent]) -> Vec<Extent> {
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use cardkeep_block::{Extent, ReadAt};
+
+    use super::{OWNERS_MAX, Owner, OwnerKind};
+    use crate::FatFs;
+    use crate::boot_sector::FatKind;
+    use crate::writer::{SECTOR, Writer};
+
+    /// First cluster, number of clusters, owner.
+    fn owners(writer: &Writer, clusters: std::ops::Range<u64>) -> Vec<(u64, u64, OwnerKind)> {
+        let start = writer.cluster_start(clusters.start);
+        let asked = Extent::between(start, writer.cluster_start(clusters.end));
+        let fs = FatFs::load(&writer.medium).unwrap();
+        let found = fs.owners(&[asked]).unwrap();
+        let number = |owner: Owner| {
+            let index = (owner.extent.start() - start) / SECTOR;
+            let count = owner.extent.len() / SECTOR;
+            (clusters.start + index, count, owner.what)
+        };
+        found.into_iter().map(number).collect()
+    }
+
+    fn file(path: &str) -> OwnerKind {
+        OwnerKind::File(path.to_owned())
+    }
+
+    #[test]
+    fn the_frame_has_names() {
+        let writer = Writer::new(FatKind::Fat16, 5000);
+        let fs = FatFs::load(&writer.medium).unwrap();
+        let root = writer.root_start();
+        let len = writer.medium.len();
+        let fats = writer.fat_start(0);
+        let asked = [
+            Extent::between(len - 700, len),
+            Extent::between(100, root + 100),
+        ];
+        let owner = |start, end, what| Owner {
+            extent: Extent::between(start, end),
+            what,
+        };
+        let expected = [
+            owner(100, fats, OwnerKind::Metadata("reserved sectors")),
+            owner(fats, root, OwnerKind::Metadata("file allocation table")),
+            owner(root, root + 100, OwnerKind::Directory("/".to_owned())),
+            owner(len - 700, len - 512, OwnerKind::Free),
+            owner(len - 512, len, OwnerKind::Outside),
+        ];
+        assert_eq!(fs.owners(&asked).unwrap(), expected);
+    }
+
+    #[test]
+    fn shared_lost_bad_and_free_clusters_are_told() {
+        let writer = Writer::new(FatKind::Fat16, 5000);
+        let root = writer.root_start();
+        writer.entry(root, b"A          ", 0x20, (10, 1000));
+        writer.entry(root + 32, b"B          ", 0x20, (12, 1000));
+        writer.chain(&[10, 11]);
+        writer.chain(&[12, 11]);
+        writer.set_all(13, 0xffff);
+        writer.set_all(14, 0xfff7);
+        let expected = [
+            (10, 2, file("/A")),
+            (11, 1, file("/B")),
+            (12, 1, file("/B")),
+            (13, 1, OwnerKind::Unknown),
+            (14, 1, OwnerKind::Bad),
+            (15, 5, OwnerKind::Free),
+        ];
+        assert_eq!(owners(&writer, 10..20), expected);
+    }
+
+    #[test]
+    fn a_directory_that_contains_itself_ends() {
+        let writer = Writer::new(FatKind::Fat32, 70_000);
+        let root = writer.root_start();
+        writer.entry(root, b"LOOP       ", 0x10, (2, 0));
+        writer.entry(root + 32, b"D          ", 0x10, (9, 0));
+        writer.chain(&[9, 3]);
+        for index in 0..32 {
+            let cluster = if index < 16 { 9 } else { 3 };
+            let offset = writer.cluster_start(cluster) + index % 16 * 32;
+            writer.entry(offset, b"SUB        ", 0x10, (9, 0));
+        }
+        let directory = |path: &str| OwnerKind::Directory(path.to_owned());
+        assert_eq!(
+            owners(&writer, 2..10),
+            [
+                (2, 1, directory("/")),
+                (3, 1, directory("/D")),
+                (4, 5, OwnerKind::Free),
+                (9, 1, directory("/D"))
+            ]
+        );
+    }
+
+    #[test]
+    fn files_that_loop_leave_the_rest_unknown() {
+        let writer = Writer::new(FatKind::Fat12, 40);
+        let root = writer.root_start();
+        writer.entry(root, b"LOOP       ", 0x20, (10, u32::MAX));
+        writer.set_all(10, 10);
+        writer.entry(root + 32, b"B          ", 0x20, (12, 100));
+        writer.chain(&[12]);
+        let found = owners(&writer, 10..13);
+        assert!(found.contains(&(10, 1, file("/LOOP"))));
+        assert_eq!(found.last(), Some(&(12, 1, OwnerKind::Unknown)));
+    }
+
+    #[test]
+    fn results_are_bounded() {
+        let writer = Writer::new(FatKind::Fat32, 70_000);
+        for cluster in (4..70_000).step_by(2) {
+            writer.set(0, cluster, 0x0fff_ffff);
+        }
+        let asked = Extent::between(0, writer.medium.len());
+        let fs = FatFs::load(&writer.medium).unwrap();
+        let found = fs.owners(&[asked]).unwrap();
+        assert!(found.len() <= OWNERS_MAX + 1, "{}", found.len());
+        assert_eq!(
+            found.iter().map(|o| o.extent.len()).sum::<u64>(),
+            asked.len()
+        );
+    }
+}
