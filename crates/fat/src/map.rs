@@ -332,8 +332,8 @@ mod tests {
             let (kind, count) = kind;
             let writer = Writer::new(kind, count);
             let start = 3 + if kind == FatKind::Fat12 { 0 } else { shift % (count - 4084) };
-            // Three in four are free; none is the mark of a bad cluster of FAT12.
-            let value = |v: u32| if v % 4 > 0 || v == 0xff7 { 0 } else { v };
+            // Three in four are free; none of the rest is a mark of a bad cluster.
+            let value = |v: u32| if v.is_multiple_of(4) { v } else { 0 };
             for (cluster, &v) in (start..=count + 1).zip(&values) {
                 writer.set_all(cluster, value(v));
             }
