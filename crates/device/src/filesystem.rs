@@ -197,8 +197,7 @@ pub(crate) fn nearest_existing(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{FsKind, filesystem_of, free_space, max_file_bytes};
-    use std::path::Path;
+    use super::FsKind;
 
     #[test]
     fn fat_holds_files_of_less_than_4_gib() {
@@ -217,6 +216,8 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_file_to_be_is_on_the_filesystem_of_its_folder() {
+        use super::{filesystem_of, free_space, max_file_bytes};
+        use std::path::Path;
         let path = Path::new("/proc/no-such/folder/image.img");
         assert_eq!(filesystem_of(path).unwrap(), FsKind::Other);
         assert_eq!(max_file_bytes(path), None);

@@ -151,9 +151,11 @@ struct View<'a> {
 
 impl View<'_> {
     fn disks(&self) -> impl Iterator<Item = &Node> {
-        self.tree
-            .nodes()
-            .filter(|node| node.is_disk() && !is_vacant(node))
+        // What has partitions is no vacant slot, whatever it says of its size.
+        let is_vacant =
+            |node: &Node| is_vacant(node) && self.tree.children(&node.name).count() == 0;
+        let disks = self.tree.nodes().filter(|node| node.is_disk());
+        disks.filter(move |node| !is_vacant(node))
     }
 
     fn node(&self, path: &Path) -> Result<Option<&Node>, BlockError> {

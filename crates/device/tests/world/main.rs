@@ -8,6 +8,7 @@
 )]
 
 mod attached;
+mod child_process;
 mod lab;
 mod partial_file;
 mod source;
