@@ -69,7 +69,7 @@ fn zstd_files_of_the_zstd_program_decode() {
     for arguments in [
         &["-c", "-T2"][..],
         &["-c", "-1", "--no-check"],
-        &["-c", "-19", "-q"],
+        &["-c", "-9", "-q"],
     ] {
         // From a pipe, the program can't know the length.
         let Some(file) = filter_tool("zstd", arguments, &content[..5 << 20]) else {

@@ -1,0 +1,69 @@
+//! Image files from strangers.
+//!
+//! Invariant: whatever the bytes, reading an image ends, in bounded memory, without a panic, with
+//! content or an error; and what one way of reading calls content, the others don't contradict.
+//!
+//! The first byte chooses the format that is read as a stream; the rest is the file.
+#![no_main]
+
+use std::io::{Cursor, Read};
+
+use cardkeep_block::{MemoryMedium, ReadAt};
+use cardkeep_image::{Format, FrameReader, load_index, scan_frames, stated_len, stream_within};
+use libfuzzer_sys::fuzz_target;
+
+/// Content read from each way at the most: a kilobyte of file may hold gigabytes.
+const CONTENT_BYTES_MAX: u64 = 1 << 20;
+
+fn read_frames(medium: &MemoryMedium) {
+    let Ok(Some(index)) = load_index(medium) else {
+        return;
+    };
+    let entries = index.table.entries().to_vec();
+    let mut content_end = 0;
+    for entry in &entries {
+        assert_eq!(entry.content.start(), content_end);
+        assert!(entry.compressed.end() <= medium.len());
+        content_end = entry.content.end();
+    }
+    assert_eq!(index.table.content_len(), content_end);
+    let Ok(reader) = FrameReader::new(medium, index) else {
+        return;
+    };
+    for entry in entries.iter().take(4) {
+        if entry.content.len() <= CONTENT_BYTES_MAX {
+            // Damage is an answer.
+            drop(reader.read_vec(entry.content.start(), entry.content.len() as usize));
+        }
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&choice, file)) = data.split_first() else {
+        return;
+    };
+    let medium = MemoryMedium::from_bytes(file);
+    read_frames(&medium);
+    if let Ok(scan) = scan_frames(&medium) {
+        assert!(scan.content_end <= scan.end && scan.end <= medium.len());
+    }
+    let format = match choice % 4 {
+        0 => Format::Zstd,
+        1 => Format::Gzip,
+        2 => Format::Xz,
+        _ => Format::detect(file),
+    };
+    let stated = stated_len(format, &medium);
+    let Ok(reader) = stream_within(format, Cursor::new(file.to_vec()), 1 << 20) else {
+        return;
+    };
+    let mut content = Vec::new();
+    let read = reader.take(CONTENT_BYTES_MAX).read_to_end(&mut content);
+    if read.is_ok()
+        && (content.len() as u64) < CONTENT_BYTES_MAX
+        && let Ok(Some(len)) = stated
+    {
+        // A whole image that states its length holds just that, unless its seek table lies.
+        assert!(format == Format::Zstd || len == content.len() as u64);
+    }
+});
