@@ -92,6 +92,25 @@ impl Churn {
     /// # Errors
     /// What the filesystem reports, except that it is full.
     pub fn run(&mut self, count: u32) -> io::Result<()> {
+        self.steps(count)?;
+        rustix::fs::syncfs(File::open(&self.root)?)?;
+        Ok(())
+    }
+
+    /// Does `count` things, then waits until the journal holds them. The filesystem's own places
+    /// still hold what was there before: syncing it as a whole would write them too.
+    ///
+    /// # Errors
+    /// As [`Churn::run`].
+    pub fn run_journalled(&mut self, count: u32) -> io::Result<()> {
+        self.steps(count)?;
+        for path in &self.files {
+            File::open(path)?.sync_all()?;
+        }
+        File::open(&self.root)?.sync_all()
+    }
+
+    fn steps(&mut self, count: u32) -> io::Result<()> {
         for _ in 0..count {
             match self.step() {
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -102,7 +121,6 @@ impl Churn {
                 other => other?,
             }
         }
-        rustix::fs::syncfs(File::open(&self.root)?)?;
         Ok(())
     }
 
