@@ -97,6 +97,13 @@ impl RawBpb {
         self.fat_sectors_16 == 0
     }
 
+    pub(crate) fn fat_sectors(&self) -> u32 {
+        match self.fat_sectors_16 {
+            0 => self.fat_sectors_32,
+            count => count.into(),
+        }
+    }
+
     /// The checks of `fat_read_bpb` in Linux.
     const fn is_plausible(&self) -> bool {
         matches!(self.bytes_per_sector, 512 | 1024 | 2048 | 4096)

@@ -49,12 +49,7 @@ impl Geometry {
         if root_bytes % sector != 0 {
             return Err(CorruptKind::RootEntries(bpb.root_entries));
         }
-        let fat_sectors = if bpb.is_fat32() {
-            u64::from(bpb.fat_sectors_32)
-        } else {
-            u64::from(bpb.fat_sectors_16)
-        };
-        let fat_bytes = fat_sectors * sector;
+        let fat_bytes = u64::from(bpb.fat_sectors()) * sector;
         let fat_start = u64::from(bpb.reserved_sectors) * sector;
         let root_start = fat_start + u64::from(bpb.fat_count) * fat_bytes;
         let data_start = root_start + root_bytes;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cardkeep_block::{AllocationMap, BlockError, Extent, MapBuilder, ReadAt, Silent, State};
-use cardkeep_fat::{FatFs, FatKind, OwnerKind, probe};
+use cardkeep_fat::{FatFs, FatKind, Owner, OwnerKind, probe};
 
 /// A sparse image, of which only the filesystem's own structures are read.
 #[derive(Debug)]
@@ -317,18 +317,22 @@ fn owners_are_those_that_mshowfat_shows() {
             assert_eq!(extents_of(&what), clusters * cluster, "{kind} {path}");
         }
         assert_eq!(extents_of(&OwnerKind::Unknown), 0);
-        // Every byte has one owner, and the free ones are those of the map.
-        let mut from_owners = MapBuilder::new(len);
-        for owner in &owners {
-            assert_eq!(owner.extent.start(), from_owners.end());
-            let state = match owner.what {
-                OwnerKind::Free => State::Free,
-                _ => State::Used,
-            };
-            from_owners.push_to(owner.extent.end(), state);
-        }
-        assert_eq!(from_owners.finish(State::Zero), map, "{kind}");
+        assert_eq!(map_of(&owners, len), map, "{kind}");
     }
+}
+
+/// The map that owners stand for. Every byte must have just one.
+fn map_of(owners: &[Owner], len: u64) -> AllocationMap {
+    let mut builder = MapBuilder::new(len);
+    for owner in owners {
+        assert_eq!(owner.extent.start(), builder.end());
+        let state = match owner.what {
+            OwnerKind::Free => State::Free,
+            _ => State::Used,
+        };
+        builder.push_to(owner.extent.end(), state);
+    }
+    builder.finish(State::Zero)
 }
 
 /// The map in a log of partclone's domain mode: lines of start, length and status.
