@@ -221,3 +221,88 @@ impl Footer {
 fn corrupt(what: &'static str) -> Error {
     Error::corrupt(CorruptKind::SeekTable(what))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{SeekTable, SeekTableBuilder};
+    use crate::Error;
+    use cardkeep_block::{Extent, MemoryMedium};
+
+    /// A file of two frames of 100 and 50 bytes and a skippable one of 20, and their table.
+    fn file() -> Vec<u8> {
+        let mut table = SeekTableBuilder::default();
+        table.add(100, 4096, 0x1111).unwrap();
+        table.add(50, 1000, 0x2222).unwrap();
+        table.add_skippable(20).unwrap();
+        let mut file = vec![0xaa; 170];
+        file.extend(table.encode());
+        file
+    }
+
+    fn load(file: &[u8]) -> Result<Option<SeekTable>, Error> {
+        SeekTable::load(&MemoryMedium::from_bytes(file))
+    }
+
+    /// Checks that the file with `bytes` at `at` is damaged at `offset`.
+    fn check_damaged(at: usize, bytes: &[u8], offset: u64) {
+        let mut file = file();
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        match load(&file) {
+            Err(Error::Corrupt(corrupt)) => assert_eq!(corrupt.offset(), Some(offset), "{at}"),
+            other => panic!("{at}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_table_survives_the_round_trip() {
+        let table = load(&file()).unwrap().unwrap();
+        let [first, second] = table.frames.entries() else {
+            panic!("{table:?}");
+        };
+        assert_eq!(first.compressed, Extent::between(0, 100));
+        assert_eq!(first.content, Extent::between(0, 4096));
+        assert_eq!(first.checksum, Some(0x1111));
+        assert_eq!(second.compressed, Extent::between(100, 150));
+        assert_eq!(second.content, Extent::between(4096, 5096));
+        assert_eq!(table.last_skippable, Some(Extent::between(150, 170)));
+        assert_eq!(table.frames.index_at(4095), Some(0));
+        assert_eq!(table.frames.index_at(4096), Some(1));
+        assert_eq!(table.frames.index_at(5096), None);
+    }
+
+    #[test]
+    fn tables_that_contradict_the_file_are_damaged() {
+        // Entries begin at 178, the footer at 214.
+        check_damaged(170, &[0], 170);
+        check_damaged(174, &[46], 170);
+        check_damaged(178, &[101], 170);
+        check_damaged(178, &[99], 170);
+        check_damaged(178, &[0, 0, 0, 0], 170);
+        check_damaged(178, &[255, 255, 255, 255], 170);
+        check_damaged(214, &[2], 182);
+        check_damaged(214, &[255, 255, 255, 0], 214);
+        check_damaged(218, &[0x84], 214);
+    }
+
+    #[test]
+    fn a_file_without_the_magic_number_has_no_table() {
+        let mut file = file();
+        file.pop();
+        assert!(load(&file).unwrap().is_none());
+        assert!(load(&[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_table_longer_than_the_first_read_is_found() {
+        let mut table = SeekTableBuilder::default();
+        for index in 0..20_000 {
+            table.add(1, 10, index).unwrap();
+        }
+        let mut file = vec![0; 20_000];
+        file.extend(table.encode());
+        let table = load(&file).unwrap().unwrap();
+        assert_eq!(table.frames.content_len(), 200_000);
+        assert_eq!(table.frames.entries()[19_999].checksum, Some(19_999));
+        assert_eq!(table.last_skippable, None);
+    }
+}

@@ -10,7 +10,7 @@ const SKIPPABLE_MASK: u32 = 0xFFFF_FFF0;
 const HEADER_BYTES_MAX: u64 = 4 + 1 + 1 + 4 + 8;
 const SKIPPABLE_HEADER_BYTES: u64 = 8;
 const BLOCK_HEADER_BYTES: usize = 3;
-const CHECKSUM_BYTES: u64 = 4;
+const CHECKSUM_BYTES: usize = 4;
 
 /// What lies at an offset of a zstd file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,18 +90,42 @@ impl FrameHeader {
     }
 }
 
-/// Walks the blocks (section 3.1.1.2) of the frame at `start`.
+/// Returns the frame at `start` with this header; `None` where the file ends within it.
 fn data_frame(
     medium: &impl ReadAt,
     start: u64,
     header: &FrameHeader,
 ) -> Result<Option<ZstdFrame>, BlockError> {
-    let mut position = start.saturating_add(header.len);
+    let Some(blocks_end) = blocks_end(medium, start.saturating_add(header.len))? else {
+        return Ok(None);
+    };
+    let checksum_bytes = if header.has_checksum {
+        CHECKSUM_BYTES
+    } else {
+        0
+    };
+    let end = blocks_end.saturating_add(checksum_bytes as u64);
+    if end > medium.len() {
+        return Ok(None);
+    }
+    let checksum = medium.read_vec(blocks_end, checksum_bytes)?;
+    Ok(Some(ZstdFrame::Data {
+        extent: Extent::between(start, end),
+        content_len: header.content_len,
+        checksum: header.has_checksum.then(|| le_u32(&checksum, 0)),
+    }))
+}
+
+/// Walks the blocks (section 3.1.1.2) from `start` on; returns where the last one ends, which
+/// may be past the end of the file. `None` where a header is cut off or reserved.
+fn blocks_end(medium: &impl ReadAt, start: u64) -> Result<Option<u64>, BlockError> {
+    let mut position = start;
     loop {
-        let mut bytes = [0; 4];
-        if position.saturating_add(BLOCK_HEADER_BYTES as u64) > medium.len() {
+        let content_at = position.saturating_add(BLOCK_HEADER_BYTES as u64);
+        if content_at > medium.len() {
             return Ok(None);
         }
+        let mut bytes = [0; 4];
         medium.read_at(position, &mut bytes[..BLOCK_HEADER_BYTES])?;
         let block = u32::from_le_bytes(bytes);
         let stored = match block >> 1 & 3 {
@@ -110,27 +134,9 @@ fn data_frame(
             1 => 1,
             _ => return Ok(None),
         };
-        position = position.saturating_add(BLOCK_HEADER_BYTES as u64 + stored);
+        position = content_at.saturating_add(stored);
         if block & 1 != 0 {
-            break;
+            return Ok(Some(position));
         }
     }
-    let blocks_end = position;
-    if header.has_checksum {
-        position = position.saturating_add(CHECKSUM_BYTES);
-    }
-    if position > medium.len() {
-        return Ok(None);
-    }
-    let checksum = if header.has_checksum {
-        let bytes = medium.read_vec(blocks_end, CHECKSUM_BYTES as usize)?;
-        Some(le_u32(&bytes, 0))
-    } else {
-        None
-    };
-    Ok(Some(ZstdFrame::Data {
-        extent: Extent::between(start, position),
-        content_len: header.content_len,
-        checksum,
-    }))
 }
