@@ -81,6 +81,8 @@ impl<M: ReadAt> FatFs<M> {
 
 #[cfg(test)]
 mod tests {
+    use cardkeep_block::Extent;
+
     use crate::boot_sector::FatKind;
     use crate::error::{Corrupt, CorruptKind};
     use crate::writer::Writer;
@@ -108,6 +110,22 @@ mod tests {
         assert_eq!(content, expected);
         assert_eq!(fs.read_file("config.txt", 0).unwrap(), Some(vec![]));
         assert_eq!(fs.read_file("CONFIG.TXT", 512).unwrap().unwrap(), [1; 512]);
+    }
+
+    #[test]
+    fn the_second_fat_serves_where_the_first_cannot_be_read() {
+        let writer = Writer::new(FatKind::Fat32, 70_000);
+        writer.entry(writer.root_start(), b"A          ", 0x20, (50, 1024));
+        writer.chain(&[50, 60]);
+        let bad = |fat| Extent::new(writer.fat_start(fat), 512).unwrap();
+        let fs = FatFs::load(writer.with_bad(bad(0))).unwrap();
+        assert_eq!(fs.read_file("a", 1 << 20).unwrap(), Some(vec![0; 1024]));
+        assert!(!fs.info().dirty);
+        // The second one is old where only the first is kept.
+        writer.put(0x028, &[0x80]);
+        let fs = FatFs::load(writer.with_bad(bad(0))).unwrap();
+        assert!(matches!(fs.read_file("a", 1 << 20), Err(Error::Io(_))));
+        assert!(fs.info().dirty);
     }
 
     #[test]

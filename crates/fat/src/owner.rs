@@ -51,13 +51,14 @@ pub enum OwnerKind {
 
 impl<M: ReadAt> FatFs<M> {
     /// Returns what each part of `extents` belongs to, ordered by place. Parts that several files
-    /// claim come once for each.
+    /// claim come once for each. Past a fixed number of parts, what is left comes as
+    /// [`OwnerKind::Unknown`] in one piece, or not at all if it is not in the data area.
     ///
     /// Directories that can't be read or are broken are passed over: what lies below them is
     /// [`OwnerKind::Unknown`].
     ///
     /// # Errors
-    /// [`Error::Io`] where the FAT can't be read.
+    /// [`Error::Io`] where no copy of the FAT can be read in a place that is needed.
     pub fn owners(&self, extents: &[Extent]) -> Result<Vec<Owner>, Error> {
         let medium = Extent::between(0, self.medium.len());
         let mut asked: Vec<_> = extents.iter().map(|e| e.intersection(medium)).collect();

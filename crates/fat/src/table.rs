@@ -171,13 +171,31 @@ impl<'a, M: ReadAt> Lookup<'a, M> {
         let window = match kept {
             Some(window) => window,
             None => {
-                let fat = self.geometry.only_fat.unwrap_or(0);
                 let index = number / self.geometry.window_entries(LOOKUP_BYTES);
-                self.geometry
-                    .read_window(self.medium, (fat, index), LOOKUP_BYTES)?
+                self.read_any_copy(index)?
             }
         };
         Ok(self.window.insert(window))
+    }
+
+    /// Reads a window of the first FAT, or of the next one that can be read there.
+    fn read_any_copy(&self, index: u32) -> Result<Window, BlockError> {
+        let read = |fat| {
+            self.geometry
+                .read_window(self.medium, (fat, index), LOOKUP_BYTES)
+        };
+        let first = self.geometry.only_fat.unwrap_or(0);
+        read(first).or_else(|error| {
+            // Where only one FAT is kept, the others are old.
+            let others = match self.geometry.only_fat {
+                Some(_) => 0..0,
+                None => 1..self.geometry.fat_count,
+            };
+            others
+                .into_iter()
+                .find_map(|fat| read(fat).ok())
+                .ok_or(error)
+        })
     }
 
     /// Returns what follows a cluster.

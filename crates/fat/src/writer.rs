@@ -1,7 +1,9 @@
 //! A small writer of FAT filesystems for tests: clusters of one sector of 512 bytes, two FATs, no
 //! files but those that a test writes.
 
-use cardkeep_block::{MemoryMedium, ReadAt, WriteAt};
+use cardkeep_block::{
+    BlockError, BlockErrorKind, Extent, MemoryMedium, Operation, ReadAt, WriteAt,
+};
 
 use crate::boot_sector::FatKind;
 use crate::directory::ENTRY_BYTES;
@@ -131,5 +133,34 @@ impl Writer {
         record[0x1a..0x1c].copy_from_slice(&(first_cluster as u16).to_le_bytes());
         record[0x1c..0x20].copy_from_slice(&size.to_le_bytes());
         self.put(offset, &record);
+    }
+    /// The medium as it is when `bad` can't be read.
+    pub(crate) const fn with_bad(&self, bad: Extent) -> Faulty<'_> {
+        Faulty {
+            medium: &self.medium,
+            bad,
+        }
+    }
+}
+
+/// A medium with sectors that can't be read.
+#[derive(Debug)]
+pub(crate) struct Faulty<'a> {
+    medium: &'a MemoryMedium,
+    bad: Extent,
+}
+
+impl ReadAt for Faulty<'_> {
+    fn len(&self) -> u64 {
+        self.medium.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+        let extent = self.bounded(offset, buffer.len())?;
+        if extent.overlaps(self.bad) {
+            let error = BlockError::new(BlockErrorKind::Io, Operation::Read);
+            return Err(error.at(extent));
+        }
+        self.medium.read_at(offset, buffer)
     }
 }
