@@ -102,47 +102,54 @@ fn bytes(units: u64, name: &str, notes: &mut Vec<String>) -> u64 {
     })
 }
 
-/// Tells the connection by the kernel's name and the folders that lead to the disk.
+/// Names of disks that tell the connection: Documentation/admin-guide/devices.txt.
+const BY_NAME: [(&str, Transport); 4] = [
+    ("mmcblk", Transport::Mmc),
+    ("nvme", Transport::Nvme),
+    ("loop", Transport::Loop),
+    ("vd", Transport::Virtio),
+];
+
+/// Folders on the way to a disk that tell the connection, each followed by a number. USB comes
+/// first: a disk behind a bridge looks like SATA or SCSI from there on.
+const BY_FOLDER: [(&str, Transport); 5] = [
+    ("usb", Transport::Usb),
+    ("ata", Transport::Sata),
+    ("virtio", Transport::Virtio),
+    ("mmc", Transport::Mmc),
+    ("end_device-", Transport::Scsi),
+];
+
+/// Tells the connection by the kernel's name, the folders that lead to the disk, or udev.
 fn transport_of(node: &Node, udev: &BTreeMap<String, String>) -> Transport {
-    let names = [
-        ("mmcblk", Transport::Mmc),
-        ("nvme", Transport::Nvme),
-        ("loop", Transport::Loop),
-        ("vd", Transport::Virtio),
-    ];
-    let by_name = names
+    let is_numbered = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
+    let leads_through = |prefix: &str| {
+        let parts = node.folder.iter().filter_map(|part| part.to_str());
+        parts
+            .filter_map(|part| part.strip_prefix(prefix))
+            .any(is_numbered)
+    };
+    let by_name = BY_NAME
         .iter()
         .find(|(prefix, _)| node.name.starts_with(prefix));
-    let folders = [
-        ("usb", Transport::Usb),
-        ("ata", Transport::Sata),
-        ("virtio", Transport::Virtio),
-        ("mmc", Transport::Mmc),
-        ("end_device-", Transport::Scsi),
-    ];
-    let leads_through = |prefix: &str| {
-        let parts = node
-            .folder
-            .iter()
-            .filter_map(|part| part.to_str()?.strip_prefix(prefix));
-        parts
-            .into_iter()
-            .any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-    };
-    let by_folder = || folders.iter().find(|(prefix, _)| leads_through(prefix));
-    let by_udev = || match udev.get("ID_BUS")?.as_str() {
+    let by_folder = || BY_FOLDER.iter().find(|(prefix, _)| leads_through(prefix));
+    let found = by_name.or_else(by_folder).map(|(_, transport)| *transport);
+    found.or_else(|| transport_by_udev(udev)).unwrap_or({
+        match node.name.starts_with("sd") {
+            true => Transport::Scsi,
+            false => Transport::Unknown,
+        }
+    })
+}
+
+fn transport_by_udev(udev: &BTreeMap<String, String>) -> Option<Transport> {
+    match udev.get("ID_BUS")?.as_str() {
         "usb" => Some(Transport::Usb),
         "ata" => Some(Transport::Sata),
         "nvme" => Some(Transport::Nvme),
         "scsi" => Some(Transport::Scsi),
         _ => None,
-    };
-    let found = by_name.or_else(by_folder).map(|(_, transport)| *transport);
-    let otherwise = match node.name.starts_with("sd") {
-        true => Transport::Scsi,
-        false => Transport::Unknown,
-    };
-    found.or_else(by_udev).unwrap_or(otherwise)
+    }
 }
 
 /// Returns the nearest folder above that has an attribute: a USB device is known by `idVendor`.

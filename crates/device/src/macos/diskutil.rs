@@ -117,10 +117,7 @@ fn device(disk: &Listed, list: &[Listed], infos: &Infos) -> Device {
         physical_sector_bytes: sector_bytes.unwrap_or(512),
         model: text(info, "MediaName").or_else(|| text(info, "IORegistryEntryName")),
         transport,
-        removable: is(info, "RemovableMediaOrExternalDevice")
-            || is(info, "RemovableMedia")
-            || transport == Transport::Loop
-            || info.get("Internal").and_then(Value::as_boolean) == Some(false),
+        removable: is_removable(info) || transport == Transport::Loop,
         read_only: info.get("WritableMedia").and_then(Value::as_boolean) == Some(false),
         media_present: size_bytes > 0,
         mounts: whole
@@ -181,6 +178,13 @@ fn mounts_of(name: &str, disk: &Listed, list: &[Listed], infos: &Infos) -> Vec<M
         }
     };
     own.chain(through).map(mount).collect()
+}
+
+/// Tells whether the user can take it out; where nothing says so, it counts as built in.
+fn is_removable(info: &Dictionary) -> bool {
+    is(info, "RemovableMediaOrExternalDevice")
+        || is(info, "RemovableMedia")
+        || info.get("Internal").and_then(Value::as_boolean) == Some(false)
 }
 
 fn transport(info: &Dictionary) -> Transport {
