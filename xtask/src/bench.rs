@@ -90,6 +90,7 @@ fn numbers(list: &str) -> Result<Vec<u64>, String> {
 /// Says what can't be set up. A peer that fails is a line of the table.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     println!("{}\n", machine::describe());
+    let used_bytes = used_bytes(options)?;
     let mut rows = Vec::new();
     for &speed_mbps in &options.speeds_mbps {
         for &peer in &options.peers {
@@ -102,8 +103,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             });
         }
     }
-    let used = used_bytes(options)?;
-    print!("{}", table::markdown(&rows, used));
+    print!("{}", table::markdown(&rows, used_bytes));
     Ok(())
 }
 
@@ -122,10 +122,14 @@ fn measure_one(options: &Options, peer: Peer, speed_mbps: u64) -> Result<Measure
     })
 }
 
-/// Returns how many bytes of the card the program calls used, from its own plan.
-fn used_bytes(options: &Options) -> Result<u64, String> {
+/// Returns how many bytes of the card the program calls used, from its own plan; `None` where it
+/// takes no part.
+fn used_bytes(options: &Options) -> Result<Option<u64>, String> {
+    if !options.peers.contains(&Peer::Cardkeep) {
+        return Ok(None);
+    }
     let device = Loop::attach(&options.card);
-    peer::planned_bytes(&options.program, device.path(), &options.work)
+    peer::planned_bytes(&options.program, device.path(), &options.work).map(Some)
 }
 
 /// Measures how time and memory grow with the card.

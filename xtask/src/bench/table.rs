@@ -19,7 +19,7 @@ pub(crate) fn speed_name(speed_mbps: u64) -> String {
 }
 
 /// Returns the rows with ratios to cardkeep's own, and whether the target is met.
-pub(crate) fn markdown(rows: &[Row], used_bytes: u64) -> String {
+pub(crate) fn markdown(rows: &[Row], used_bytes: Option<u64>) -> String {
     let mut text = String::from(
         "| card | program | wall s | cpu s | read MB | output MB | memory MB | load | cardkeep/it |\n\
          |---|---|---:|---:|---:|---:|---:|---:|---:|\n",
@@ -33,21 +33,24 @@ pub(crate) fn markdown(rows: &[Row], used_bytes: u64) -> String {
         // Writing into a String can't fail.
         writeln!(text, "| {speed} | {} | {line} |", row.peer.name()).unwrap_or_default();
     }
-    text.push_str(&targets(rows, used_bytes));
+    if let Some(used_bytes) = used_bytes {
+        text.push_str(&targets(rows, used_bytes));
+    }
     text
 }
 
 fn figures(measured: &Measured, own: Option<&Measured>) -> String {
     let mb = |bytes: u64| bytes as f64 / MILLION;
-    let ratio = own.map_or(f64::NAN, |own| own.wall_seconds / measured.wall_seconds);
+    let ratio = own.map(|own| format!("{:.2}", own.wall_seconds / measured.wall_seconds));
     format!(
-        "{:.1} | {:.1} | {:.0} | {:.0} | {:.1} | {} | {ratio:.2}",
+        "{:.1} | {:.1} | {:.0} | {:.0} | {:.1} | {} | {}",
         measured.wall_seconds,
         measured.cpu_seconds,
         mb(measured.bytes_read),
         mb(measured.output_bytes),
         mb(measured.memory_bytes),
-        measured.load
+        measured.load,
+        ratio.unwrap_or_default()
     )
 }
 
@@ -104,7 +107,7 @@ mod tests {
             row(Peer::Dd, 20, 208.0),
             row(Peer::Cardkeep, 45, 30.0),
         ];
-        let text = markdown(&rows, 1_000_000_000);
+        let text = markdown(&rows, Some(1_000_000_000));
         assert!(
             text.contains("| 20 MB/s | dd | 208.0 | 0.0 | 0 | 0 | 0.0 |  | 0.25 |"),
             "{text}"
