@@ -2,7 +2,7 @@
 //! panic and soon; its map tiles the medium, what it counts as free is what the map calls free,
 //! and owners stay within what was asked.
 //!
-//! Input: medium length in sectors of 512 bytes (u32, cut to 64 MiB), then the bytes at the start
+//! Input: medium length in sectors of 512 bytes (u32, cut to 16 MiB), then the bytes at the start
 //! of the medium.
 #![no_main]
 
@@ -10,7 +10,7 @@ use cardkeep_block::{Extent, MemoryMedium, ReadAt, Silent, State, WriteAt};
 use cardkeep_fat::{FatFs, OwnerKind, probe};
 use libfuzzer_sys::fuzz_target;
 
-const LEN_MAX: u64 = 64 << 20;
+const LEN_MAX: u64 = 16 << 20;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&len, bytes)) = input.split_first_chunk::<4>() else {

@@ -137,7 +137,8 @@ mod tests {
     const CONTAINER: (u8, u8, u32, u32) = (0, 0x05, 1000, 9000);
 
     fn medium(records: &[(u64, &[crate::writer::RawEntry])]) -> MemoryMedium {
-        let medium = MemoryMedium::new(10_000 * 512);
+        // Longer than the container, so that leaving it is not leaving the medium.
+        let medium = MemoryMedium::new(11_000 * 512);
         write_record(&medium, 512, 0, &[(0, 0x83, 10, 900), CONTAINER]);
         for (lba, entries) in records {
             write_record(&medium, 512, *lba, entries);

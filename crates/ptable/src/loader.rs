@@ -347,14 +347,24 @@ mod tests {
     #[test]
     fn overlaps_are_found_past_a_partition_between() {
         let medium = MemoryMedium::new(100 * 512);
-        let entries = [(0, 0x83, 1, 80), (0, 0x83, 90, 5), (0, 0x83, 80, 2)];
+        // The second lies inside the first and ends before the third, which does too.
+        let entries = [(0, 0x83, 1, 80), (0, 0x83, 10, 5), (0, 0x83, 50, 2)];
         write_record(&medium, 512, 0, &entries);
-        let expected = Fault::Overlap {
-            one: 1,
-            other: 3,
-            at: Extent::between(80 * 512, 81 * 512),
+        let Err(Error::Corrupt(corrupt)) = load(&medium, 512) else {
+            panic!("no fault");
         };
-        assert_eq!(fault(&medium), expected);
+        let messages: Vec<_> = corrupt.messages().collect();
+        assert_eq!(
+            messages,
+            [
+                "partitions 1 and 2 overlap at bytes 5120..7680",
+                "partitions 1 and 3 overlap at bytes 25600..26624"
+            ]
+        );
+        assert_eq!(
+            corrupt.to_string(),
+            "partitions 1 and 2 overlap at bytes 5120..7680 (and 1 more)"
+        );
     }
 
     #[test]
