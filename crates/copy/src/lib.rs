@@ -1,1 +1,32 @@
-//! To be filled.
+//! The copy pipeline: from a source and its allocation map to an image, verified on the way.
+//!
+//! ```text
+//!   readers ──frames──▶ workers ──pieces──▶ writer ──written──▶ verifier
+//!   read what is used   digest, compress     in address order    reads back past the cache,
+//!   in address order                                             decodes, compares digests
+//! ```
+//!
+//! Reading never waits for compressing as long as buffers are left, and memory is bounded by the
+//! number of frames that may be under way at once ([`Limits`]). The card is read once, in address
+//! order; what was read through between two used extents never reaches the image.
+
+mod against;
+mod destination;
+mod error;
+mod frames;
+mod limits;
+mod outcome;
+mod pipeline;
+mod reader;
+mod sequential;
+mod sink;
+mod verifier;
+
+pub use against::{Difference, compare};
+pub use destination::{Destination, Output};
+pub use error::CopyError;
+pub use frames::FrameList;
+pub use limits::{Limits, READ_THROUGH_BYTES};
+pub use outcome::Outcome;
+pub use pipeline::{Job, Verify, copy};
+pub use verifier::{Check, Checked, check_image};

@@ -11,13 +11,16 @@ use crate::inode::{FileType, Inode, InodeNumber};
 /// A directory's data beyond this is not looked at: four million entries.
 const DIRECTORY_BYTES_MAX: u64 = 256 << 20;
 
+/// Takes an entry's inode number and name; answers whether to go on.
+pub(crate) type VisitEntry<'a> = &'a mut dyn FnMut(InodeNumber, &[u8]) -> Result<bool, Error>;
+
 impl<M: ReadAt> Ext4<M> {
     /// Calls `visit` with the inode number and the name of each entry but `.` and `..`, until it
     /// answers `false`.
     pub(crate) fn for_each_entry(
         &self,
         directory: &Inode,
-        visit: &mut dyn FnMut(InodeNumber, &[u8]) -> Result<bool, Error>,
+        visit: VisitEntry<'_>,
     ) -> Result<(), Error> {
         if directory.file_type != FileType::Directory {
             return Ok(());
@@ -61,10 +64,7 @@ impl<M: ReadAt> Ext4<M> {
 }
 
 /// Walks the entries of one block; a damaged one ends the block. Answers whether to go on.
-fn entries(
-    block: &[u8],
-    visit: &mut dyn FnMut(InodeNumber, &[u8]) -> Result<bool, Error>,
-) -> Result<bool, Error> {
+fn entries(block: &[u8], visit: VisitEntry<'_>) -> Result<bool, Error> {
     let mut offset = 0;
     while let Some(entry) = block.get(offset..).filter(|entry| entry.len() >= 8) {
         let inode = le_u32(entry, 0);

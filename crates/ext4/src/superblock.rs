@@ -14,7 +14,6 @@ const MAGIC: u16 = 0xEF53;
 pub(crate) mod feature {
     pub(crate) const COMPAT_HAS_JOURNAL: u32 = 0x4;
     pub(crate) const COMPAT_SPARSE_SUPER2: u32 = 0x200;
-    pub(crate) const COMPAT_FAST_COMMIT: u32 = 0x400;
     pub(crate) const INCOMPAT_RECOVER: u32 = 0x4;
     pub(crate) const INCOMPAT_JOURNAL_DEV: u32 = 0x8;
     pub(crate) const INCOMPAT_META_BG: u32 = 0x10;

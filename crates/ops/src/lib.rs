@@ -1,1 +1,27 @@
-//! To be filled.
+//! What cardkeep does for its users, one file per verb. Work is planned as data that can be
+//! shown, then exactly that is done.
+//!
+//! Nothing here prints or asks: progress and trouble go to a
+//! [`Monitor`](cardkeep_block::Monitor), and what only the user can decide is an [`OpError`] that
+//! says what to do.
+
+mod backup;
+mod card;
+mod error;
+mod image_name;
+mod info;
+mod list;
+mod opened;
+mod sample;
+mod speed;
+mod verify;
+
+pub use backup::{BackupPlan, BackupReport, BackupRequest, Target, Verified, apply, plan};
+pub use card::{Candidate, Choice, cards, choose};
+pub use error::{Hint, OpError, OpErrorKind};
+pub use info::{InfoReport, info};
+pub use list::{Listed, list};
+pub use opened::{Opened, OpenedKind};
+pub use sample::{SAMPLE_BYTES, write_sample};
+pub use speed::measure;
+pub use verify::{Against, VerifyReport, VerifyRequest, verify};

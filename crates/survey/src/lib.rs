@@ -1,1 +1,19 @@
-//! To be filled.
+//! From a medium to what is on it: partitions, filesystems, the allocation map, and whose card
+//! it is. Reads metadata only, and only through [`ReadAt`](cardkeep_block::ReadAt).
+//!
+//! A survey never fails because of what the bytes say: what can't be understood is
+//! [`State::Used`](cardkeep_block::State::Used), and the monitor hears of it.
+
+mod content;
+mod gap;
+mod identity;
+mod locate;
+mod medium;
+mod signature;
+mod swap;
+
+pub use content::{Content, FsSummary};
+pub use gap::{Gap, GapKind};
+pub use identity::Identity;
+pub use locate::{Place, locate};
+pub use medium::{Partition, Scope, Survey, TableSummary, survey};

@@ -1,0 +1,153 @@
+//! `cardkeep backup`.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use cardkeep_copy::Verify;
+use cardkeep_device::{Machine, Overwrite, install_interrupt_handler, machine};
+use cardkeep_ops::{
+    BackupRequest, Candidate, Choice, OpError, OpErrorKind, Target, apply, choose, plan,
+};
+use cardkeep_survey::Scope;
+
+use crate::args::{BackupArgs, VerifyArg};
+use crate::commands;
+use crate::exit::Done;
+use crate::progress::Progress;
+use crate::units::size;
+use crate::{json, text};
+
+pub(crate) fn run(args: BackupArgs) -> Result<Done, OpError> {
+    let machine = machine();
+    let interrupted = install_interrupt_handler().map_err(|error| {
+        OpError::new(OpErrorKind::Internal, "Ctrl-C can't be caught").caused_by(error)
+    })?;
+    let output = args.output;
+    let dry_run = args.dry_run;
+    let progress = Progress::new(output, Some(interrupted));
+    let request = request(&*machine, args)?;
+    if request.target == Target::Stream && std::io::stdout().is_terminal() && !dry_run {
+        return Err(
+            OpError::new(OpErrorKind::Usage, "an image is not for a terminal")
+                .hint("give it a name, or send it on: `cardkeep backup CARD - | ...`"),
+        );
+    }
+    let to_stream = request.target == Target::Stream;
+    let plan = plan(&*machine, request, &progress)?;
+    // What is shown must not mix with an image on standard output.
+    if !output.json && !output.quiet {
+        text::print_plan(&plan);
+    }
+    if dry_run {
+        let troubles = progress.finish();
+        if output.json {
+            json::print_plan(&plan, &troubles);
+        }
+        return Ok(commands::done(&troubles));
+    }
+    let mut stdout = std::io::stdout();
+    let report = apply(&plan, &mut stdout, &progress);
+    let troubles = progress.finish();
+    let report = report?;
+    if output.json {
+        json::print_backup(&plan, &report, &troubles, to_stream);
+    } else if !output.quiet {
+        text::print_backup(&plan, &report);
+    }
+    Ok(commands::done(&troubles))
+}
+
+fn request(machine: &dyn Machine, args: BackupArgs) -> Result<BackupRequest, OpError> {
+    let (card, image) = names(args.card, args.image);
+    let card = match card {
+        Some(card) => card,
+        None => choose_card(machine)?,
+    };
+    let target = match image {
+        None => Target::Named,
+        Some(image) if image == Path::new("-") => Target::Stream,
+        Some(image) => Target::File(image),
+    };
+    Ok(BackupRequest {
+        card,
+        target,
+        format: args.format.map(Into::into),
+        level: args.level,
+        scope: if args.everything {
+            Scope::Everything
+        } else {
+            Scope::UsedOnly
+        },
+        overwrite: if args.force {
+            Overwrite::Replace
+        } else {
+            Overwrite::Refuse
+        },
+        unmount: args.unmount,
+        verify: match args.verify {
+            VerifyArg::Image => Verify::ReadBack,
+            VerifyArg::None => Verify::Never,
+        },
+        date: jiff::Zoned::now().date().to_string(),
+        tool: concat!("cardkeep ", env!("CARGO_PKG_VERSION")).to_owned(),
+        cores: commands::cores(),
+    })
+}
+
+/// With one name only, one that does not exist but looks like an image is the image: nobody has
+/// a card called `pi.img.zst`.
+fn names(card: Option<PathBuf>, image: Option<PathBuf>) -> (Option<PathBuf>, Option<PathBuf>) {
+    match (card, image) {
+        (Some(only), None)
+            if only == Path::new("-")
+                || !only.exists() && cardkeep_image::Format::from_name(&only).is_some() =>
+        {
+            (None, Some(only))
+        }
+        names => names,
+    }
+}
+
+fn choose_card(machine: &dyn Machine) -> Result<PathBuf, OpError> {
+    match choose(machine)? {
+        Choice::Only(card) => Ok(card.device.path),
+        Choice::Several(cards) if std::io::stdin().is_terminal() => ask(&cards),
+        Choice::Several(cards) => {
+            let error = OpError::new(OpErrorKind::Usage, "there are several cards; name one");
+            Err(cards.iter().fold(error, |error, card| {
+                error.hint(format!("cardkeep backup {}", describe(card)))
+            }))
+        }
+    }
+}
+
+fn describe(card: &Candidate) -> String {
+    let device = &card.device;
+    let model = device.model.as_deref().unwrap_or("unknown model").trim();
+    format!(
+        "{}   {} {} {model}",
+        device.path.display(),
+        size(device.size_bytes),
+        device.transport
+    )
+}
+
+fn ask(cards: &[Candidate]) -> Result<PathBuf, OpError> {
+    anstream::eprintln!("There are several cards:");
+    for (index, card) in cards.iter().enumerate() {
+        anstream::eprintln!("  {}  {}", index + 1, describe(card));
+    }
+    anstream::eprint!("Back up which one? [1-{}] ", cards.len());
+    let mut answer = String::new();
+    let read = std::io::stderr()
+        .flush()
+        .and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+    let chosen = read
+        .ok()
+        .and_then(|_| answer.trim().parse::<usize>().ok())
+        .and_then(|number| cards.get(number.checked_sub(1)?));
+    match chosen {
+        Some(card) => Ok(card.device.path.clone()),
+        None => Err(OpError::new(OpErrorKind::Usage, "no card was chosen")),
+    }
+}

@@ -1,0 +1,21 @@
+//! `cardkeep info`.
+
+use cardkeep_device::machine;
+use cardkeep_ops::{OpError, info};
+
+use crate::args::InfoArgs;
+use crate::exit::Done;
+use crate::progress::Progress;
+use crate::{commands, json, text};
+
+pub(crate) fn run(args: &InfoArgs) -> Result<Done, OpError> {
+    let progress = Progress::new(args.output, None);
+    let report = info(&*machine(), &args.path, &progress)?;
+    let troubles = progress.finish();
+    if args.output.json {
+        json::print_info(&report, &troubles);
+    } else {
+        text::print_info(&report);
+    }
+    Ok(commands::done(&troubles))
+}

@@ -1,0 +1,27 @@
+//! `cardkeep list`.
+
+use cardkeep_device::machine;
+use cardkeep_ops::{Listed, OpError, list};
+
+use crate::args::ListArgs;
+use crate::exit::Done;
+use crate::progress::Progress;
+use crate::{json, text};
+
+pub(crate) fn run(args: &ListArgs) -> Result<Done, OpError> {
+    let progress = Progress::new(args.output, None);
+    let all = list(&*machine(), &progress)?;
+    progress.finish();
+    let hidden = all.iter().filter(|listed| listed.is_system()).count();
+    let shown: Vec<Listed> = all
+        .into_iter()
+        .filter(|listed| args.all || !listed.is_system())
+        .collect();
+    if args.output.json {
+        json::print_list(&shown);
+    } else {
+        text::print_list(&shown, if args.all { 0 } else { hidden });
+    }
+    // What could not be learnt is part of the list: it is no failure of listing.
+    Ok(Done::Well)
+}

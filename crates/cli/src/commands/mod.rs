@@ -1,0 +1,40 @@
+//! One room for each command: from arguments to what `ops` does to what is shown.
+
+mod backup;
+mod generate;
+mod info;
+mod list;
+mod sample;
+mod verify;
+
+use cardkeep_ops::OpError;
+
+use crate::args::{Args, Command};
+use crate::exit::Done;
+
+/// Does what the command line says.
+pub(crate) fn run(args: Args) -> Result<Done, OpError> {
+    match args.command {
+        Command::List(args) => list::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Backup(args) => backup::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Sample(args) => sample::run(&args),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man(args) => generate::man(&args),
+    }
+}
+
+/// Returns how many threads the machine runs at once.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Returns how a command ended, by the trouble there was.
+fn done(troubles: &[cardkeep_block::Trouble]) -> Done {
+    if troubles.is_empty() {
+        Done::Well
+    } else {
+        Done::Troubled
+    }
+}

@@ -1,0 +1,32 @@
+//! `cardkeep sample`.
+
+use cardkeep_copy::Destination;
+use cardkeep_device::{Overwrite, PartialFile};
+use cardkeep_ops::{OpError, OpErrorKind, SAMPLE_BYTES, write_sample};
+
+use crate::args::SampleArgs;
+use crate::exit::Done;
+use crate::units::size;
+
+pub(crate) fn run(args: &SampleArgs) -> Result<Done, OpError> {
+    let path = args.file.display();
+    let of_file = |error| {
+        OpError::new(OpErrorKind::Environment, format!("{path} can't be made")).caused_by(error)
+    };
+    let file = PartialFile::create(&args.file, Overwrite::Refuse).map_err(of_file)?;
+    let made = Destination::set_len(&file, SAMPLE_BYTES)
+        .map_err(|error| {
+            OpError::new(OpErrorKind::Environment, format!("{path} can't be made")).caused_by(error)
+        })
+        .and_then(|()| write_sample(&file));
+    if let Err(error) = made {
+        // The first error is the one to tell.
+        drop(file.abandon());
+        return Err(error);
+    }
+    file.finish().map_err(|error| {
+        OpError::new(OpErrorKind::Environment, format!("{path} can't be made")).caused_by(error)
+    })?;
+    anstream::println!("{path}: a sample card of {}", size(SAMPLE_BYTES));
+    Ok(Done::Well)
+}

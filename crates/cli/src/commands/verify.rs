@@ -1,0 +1,37 @@
+//! `cardkeep verify`.
+
+use cardkeep_device::{install_interrupt_handler, machine};
+use cardkeep_ops::{OpError, VerifyRequest, verify};
+
+use crate::args::VerifyArgs;
+use crate::commands;
+use crate::exit::Done;
+use crate::progress::Progress;
+use crate::{json, text};
+
+pub(crate) fn run(args: VerifyArgs) -> Result<Done, OpError> {
+    // Without the handler Ctrl-C ends the program at once, which harms nothing here.
+    let interrupted = install_interrupt_handler().ok();
+    let progress = Progress::new(args.output, interrupted);
+    let request = VerifyRequest {
+        image: args.image,
+        against: args.against,
+        cores: commands::cores(),
+    };
+    let report = verify(&*machine(), &request, &progress)?;
+    let troubles = progress.finish();
+    if args.output.json {
+        json::print_verify(&report, &troubles);
+    } else {
+        text::print_verify(&report);
+    }
+    let differs = report
+        .against
+        .as_ref()
+        .is_some_and(|against| against.difference.bytes > 0);
+    Ok(if differs {
+        Done::Mismatch
+    } else {
+        commands::done(&troubles)
+    })
+}

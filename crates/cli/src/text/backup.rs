@@ -1,0 +1,105 @@
+//! `cardkeep backup` for people: the plan before, the report after.
+
+use anstyle::{AnsiColor, Style};
+use cardkeep_ops::{BackupPlan, BackupReport, Verified};
+
+use crate::text::contents;
+use crate::text::list::headline;
+use crate::units::{duration, size};
+
+/// Prints what will be done. To standard error: standard output may carry the image.
+pub(crate) fn print_plan(plan: &BackupPlan) {
+    let card = plan.opened.path.display();
+    let what = plan
+        .opened
+        .device()
+        .map(|device| format!("  {}", headline(device)));
+    anstream::eprintln!("Card     {card}{}", what.unwrap_or_default());
+    anstream::eprintln!("Holds    {}", contents(&plan.survey));
+    let image = match &plan.image {
+        Some(image) => image.display().to_string(),
+        None => "standard output".to_owned(),
+    };
+    anstream::eprintln!("Image    {image} ({})", plan.format.extension());
+    let time = plan
+        .speed
+        .filter(|&speed| speed > 0)
+        .map_or_else(String::new, |speed| {
+            let seconds = plan.used_bytes() as f64 / speed as f64;
+            format!(", about {} at {}/s", duration(seconds), size(speed))
+        });
+    anstream::eprintln!(
+        "To read  {} of {} ({} are free, {} zero){time}",
+        size(plan.used_bytes()),
+        size(plan.survey.len),
+        size(plan.free_bytes()),
+        size(plan.zero_bytes())
+    );
+    if !plan.survey.is_clean() {
+        anstream::eprintln!(
+            "Note     a filesystem was not unmounted properly; its journal is copied whole, and the card is not touched"
+        );
+    }
+    for gap in plan
+        .survey
+        .gaps
+        .iter()
+        .filter(|gap| !gap.skipped.is_empty())
+    {
+        anstream::eprintln!(
+            "Gap      {} outside all partitions at byte {} are left out (--everything copies them)",
+            size(gap.skipped.len()),
+            gap.skipped.start()
+        );
+    }
+}
+
+/// Prints what was done. To standard error where standard output carries the image.
+pub(crate) fn print_backup(plan: &BackupPlan, report: &BackupReport) {
+    let lines = lines(plan, report);
+    let green = Style::new().bold().fg_color(Some(AnsiColor::Green.into()));
+    for (index, (name, text)) in lines.iter().enumerate() {
+        let style = if index == 0 { green } else { Style::new() };
+        if report.image.is_some() {
+            anstream::println!("{style}{name:<8}{style:#} {text}");
+        } else {
+            anstream::eprintln!("{style}{name:<8}{style:#} {text}");
+        }
+    }
+}
+
+fn lines(plan: &BackupPlan, report: &BackupReport) -> Vec<(&'static str, String)> {
+    let outcome = &report.outcome;
+    let seconds = report.elapsed.as_secs_f64();
+    let image = match &report.image {
+        Some(image) => image.display().to_string(),
+        None => "the image was sent".to_owned(),
+    };
+    let speed = size((outcome.read_bytes as f64 / seconds.max(0.001)) as u64);
+    let verified = match report.verified {
+        Verified::ReadBack => "read back from its disk, decoded, and compared: all is there",
+        Verified::Skipped => "no: --verify none",
+        Verified::Impossible => "no: a stream can't be read back",
+    };
+    vec![
+        ("Done", format!("{image}, {}", size(outcome.written_bytes))),
+        (
+            "Read",
+            format!(
+                "{} in {} ({speed}/s)",
+                size(outcome.read_bytes),
+                duration(seconds)
+            ),
+        ),
+        (
+            "Skipped",
+            format!(
+                "{} free, {} journal and other zeros",
+                size(plan.free_bytes()),
+                size(plan.zero_bytes())
+            ),
+        ),
+        ("Verified", verified.to_owned()),
+        ("Digest", format!("blake3-frames:{}", outcome.image_digest)),
+    ]
+}

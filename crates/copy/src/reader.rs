@@ -1,0 +1,90 @@
+//! Reading threads: each takes the next frame that holds used bytes, in address order.
+
+use std::sync::{Mutex, PoisonError};
+
+use cardkeep_block::{AlignedBuffer, BufferPool, Monitor, ReadAt};
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::error::CopyError;
+use crate::frames::FrameList;
+
+/// A frame's content, read and with all unused bytes zero.
+pub(crate) struct ReadFrame {
+    pub(crate) index: usize,
+    pub(crate) content: AlignedBuffer,
+}
+
+/// What all reading threads share.
+pub(crate) struct Reading<'a> {
+    pub(crate) source: &'a dyn ReadAt,
+    pub(crate) frames: FrameList<'a>,
+    pub(crate) pool: &'a BufferPool,
+    pub(crate) read_through_bytes: u64,
+    pub(crate) monitor: &'a dyn Monitor,
+    /// The frame from which on to look for the next one to read.
+    pub(crate) next: Mutex<usize>,
+    /// Bytes that were asked of the source.
+    pub(crate) read_bytes: Mutex<u64>,
+}
+
+impl Reading<'_> {
+    /// Reads until no frame is left, or nobody wants them. A frame needs a place among those in
+    /// flight (`permits`), which the writer gives back, and a buffer.
+    pub(crate) fn run(
+        &self,
+        permits: &Receiver<()>,
+        frames: &Sender<ReadFrame>,
+    ) -> Result<(), CopyError> {
+        loop {
+            // ORDER: permit and buffer before index. Frames are handed out in address order to
+            // those who hold both, so that the frame that the writer waits for never lacks them.
+            if permits.recv().is_err() {
+                return Ok(());
+            }
+            let Some(mut content) = self.pool.take() else {
+                return Ok(());
+            };
+            let Some(index) = self.take_next() else {
+                self.pool.give_back(content);
+                return Ok(());
+            };
+            self.read(index, &mut content)?;
+            if frames.send(ReadFrame { index, content }).is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take_next(&self) -> Option<usize> {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = self.frames.next_used(*next)?;
+        *next = index + 1;
+        Some(index)
+    }
+
+    fn read(&self, index: usize, content: &mut AlignedBuffer) -> Result<(), CopyError> {
+        let start = self.frames.extent(index).start();
+        let alignment = self.source.alignment() as u64;
+        let requests = self
+            .frames
+            .requests(index, alignment, self.read_through_bytes);
+        let mut read_bytes = 0;
+        for request in requests {
+            if self.monitor.is_cancelled() {
+                return Err(CopyError::Interrupted);
+            }
+            let from = (request.start() - start) as usize;
+            let target = &mut content[from..from + request.len() as usize];
+            self.source
+                .read_at(request.start(), target)
+                .map_err(CopyError::Source)?;
+            read_bytes += request.len();
+        }
+        self.frames.clear_unused(index, content);
+        *self
+            .read_bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) += read_bytes;
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! Choosing the card: the only removable one there is, or the one that the user names.
+
+use cardkeep_device::{Device, Guard, Machine, Verdict, verdict};
+
+use crate::error::{OpError, OpErrorKind};
+
+/// A card that could be meant.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The device.
+    pub device: Device,
+}
+
+/// What choosing came to.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    /// There is just one.
+    Only(Box<Candidate>),
+    /// There are several: ask, or let the user name one.
+    Several(Vec<Candidate>),
+}
+
+/// Returns the removable cards of this machine that hold a medium and not the running system.
+///
+/// # Errors
+/// [`OpErrorKind::Environment`] where the machine's devices can't be listed.
+pub fn cards(machine: &dyn Machine) -> Result<Vec<Candidate>, OpError> {
+    let devices = machine.devices().map_err(|error| {
+        OpError::new(
+            OpErrorKind::Environment,
+            "this machine's disks can't be listed",
+        )
+        .caused_by(error)
+    })?;
+    Ok(devices
+        .into_iter()
+        .filter(is_card)
+        .map(|device| Candidate { device })
+        .collect())
+}
+
+/// Tells whether a device is something that a user would call a card: not the system's disk, not
+/// built in, and not empty. Being mounted or write-protected does not matter for reading.
+fn is_card(device: &Device) -> bool {
+    match verdict(device) {
+        Verdict::Free => true,
+        Verdict::Guarded(guards) => guards
+            .iter()
+            .all(|guard| matches!(guard, Guard::ReadOnly | Guard::MountedElsewhere { .. })),
+    }
+}
+
+/// Chooses the card to read when the user named none.
+///
+/// # Errors
+/// [`OpErrorKind::Usage`] where there is none.
+pub fn choose(machine: &dyn Machine) -> Result<Choice, OpError> {
+    let mut cards = cards(machine)?;
+    match cards.len() {
+        0 => Err(OpError::new(OpErrorKind::Usage, "no card was found")
+            .hint("put one in, or name it: `cardkeep backup /dev/...`")
+            .hint("`cardkeep list --all` shows every disk and why it is guarded")),
+        1 => Ok(Choice::Only(Box::new(cards.remove(0)))),
+        _ => Ok(Choice::Several(cards)),
+    }
+}

@@ -1,0 +1,208 @@
+//! Why a verb could not be done, sorted by what the user can do about it.
+
+use std::fmt;
+use std::path::Path;
+
+use cardkeep_block::{BlockError, BlockErrorKind};
+use cardkeep_copy::CopyError;
+use cardkeep_device::{PartialFileError, PartialFileErrorKind, permission_hint};
+use cardkeep_image::Error as ImageError;
+
+/// What the user can do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpErrorKind {
+    /// Call it otherwise.
+    Usage,
+    /// It would not be safe.
+    Refused,
+    /// Change something outside: permissions, free space, what is mounted.
+    Environment,
+    /// The card, the reader or the disk fails.
+    Medium,
+    /// What was read is not what it should be.
+    Mismatch,
+    /// The bytes make no sense.
+    Corrupt,
+    /// The user stopped it.
+    Interrupted,
+    /// A bug in this program.
+    Internal,
+}
+
+/// One thing to do, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint(pub String);
+
+/// An error of a verb: what, what to do, and why.
+#[derive(Debug)]
+pub struct OpError {
+    /// What the user can do about it.
+    pub kind: OpErrorKind,
+    /// What could not be done.
+    pub message: String,
+    /// What to do.
+    pub hints: Vec<Hint>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl OpError {
+    /// Returns an error without a cause.
+    pub fn new(kind: OpErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hints: Vec::new(),
+            source: None,
+        }
+    }
+
+    /// Adds something to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(Hint(hint.into()));
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn caused_by(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Returns the error of opening or reading the card or image at `path`.
+    pub(crate) fn of_source(path: &Path, error: BlockError) -> Self {
+        let path_text = path.display();
+        let (kind, message) = match error.kind() {
+            BlockErrorKind::Permission => (
+                OpErrorKind::Environment,
+                format!("you may not read {path_text}"),
+            ),
+            BlockErrorKind::Gone if error.extent().is_none() => (
+                OpErrorKind::Usage,
+                format!("there is no {path_text}, or no card is in it"),
+            ),
+            BlockErrorKind::Gone => (
+                OpErrorKind::Medium,
+                format!("{path_text} vanished while it was read"),
+            ),
+            BlockErrorKind::Busy => (OpErrorKind::Environment, format!("{path_text} is in use")),
+            _ => (OpErrorKind::Medium, format!("{path_text} can't be read")),
+        };
+        let hint = match error.kind() {
+            BlockErrorKind::Permission => Some(permission_hint(path)),
+            BlockErrorKind::Gone if error.extent().is_none() => {
+                Some("`cardkeep list` shows the cards that are there".to_owned())
+            }
+            BlockErrorKind::Gone => Some("put the card back and run the command again".to_owned()),
+            _ => None,
+        };
+        let own = Self::new(kind, message).caused_by(error);
+        match hint {
+            Some(hint) => own.hint(hint),
+            None => own,
+        }
+    }
+
+    /// Returns the error of writing the image at `path`.
+    pub(crate) fn of_destination(path: &Path, error: BlockError) -> Self {
+        let path_text = path.display();
+        match error.kind() {
+            BlockErrorKind::NoSpace => {
+                let own = Self::new(
+                    OpErrorKind::Environment,
+                    format!("no room is left for {path_text}"),
+                );
+                match cardkeep_device::max_file_bytes(path.parent().unwrap_or(path)) {
+                    Some(most) => own.hint(format!(
+                        "files there can't be larger than {most} bytes; choose a disk with another filesystem, such as exFAT"
+                    )),
+                    None => own.hint("free some space, or choose another disk"),
+                }
+                .caused_by(error)
+            }
+            BlockErrorKind::Permission => Self::new(
+                OpErrorKind::Environment,
+                format!("you may not write {path_text}"),
+            )
+            .hint("choose a folder of your own")
+            .caused_by(error),
+            _ => Self::new(OpErrorKind::Medium, format!("{path_text} can't be written"))
+                .caused_by(error),
+        }
+    }
+
+    /// Returns the error of a destination file as a whole.
+    pub(crate) fn of_partial_file(path: &Path, error: PartialFileError) -> Self {
+        let kind = match error.kind {
+            PartialFileErrorKind::Medium => OpErrorKind::Environment,
+            PartialFileErrorKind::InUse => OpErrorKind::Environment,
+            _ => OpErrorKind::Usage,
+        };
+        let is_permission = error
+            .medium_error()
+            .is_some_and(|error| error.kind() == BlockErrorKind::Permission);
+        let hint = match error.kind {
+            PartialFileErrorKind::Exists => Some("--force replaces it once the new one is whole"),
+            PartialFileErrorKind::PartialExists => {
+                Some("--force discards it; or move it away if you still want it")
+            }
+            PartialFileErrorKind::Medium if is_permission => Some("choose a folder of your own"),
+            _ => error.hint(),
+        };
+        let own = Self::new(kind, format!("{} can't be made", path.display()));
+        match hint {
+            Some(hint) => own.hint(hint),
+            None => own,
+        }
+        .caused_by(error)
+    }
+
+    /// Returns the error of a copy or comparison.
+    pub(crate) fn of_copy(source: &Path, destination: &Path, error: CopyError) -> Self {
+        match error {
+            CopyError::Source(error) => Self::of_source(source, error),
+            CopyError::Destination(error) => Self::of_destination(destination, error),
+            CopyError::Image(error) => Self::of_image(destination, error),
+            CopyError::Mismatch { .. } | CopyError::Index(_) => Self::new(
+                OpErrorKind::Mismatch,
+                format!("{} is not what it should be", destination.display()),
+            )
+            .caused_by(error),
+            CopyError::Interrupted => Self::new(OpErrorKind::Interrupted, "stopped"),
+            error => Self::new(OpErrorKind::Internal, "the copy failed").caused_by(error),
+        }
+    }
+
+    /// Returns the error of an image's container.
+    pub(crate) fn of_image(path: &Path, error: ImageError) -> Self {
+        let path_text = path.display();
+        match error {
+            ImageError::Io(error) => Self::of_source(path, error),
+            ImageError::Unsupported(what) => Self::new(
+                OpErrorKind::Usage,
+                format!("{path_text} needs something that this version can't do"),
+            )
+            .caused_by(what.to_string()),
+            error => {
+                Self::new(OpErrorKind::Corrupt, format!("{path_text} is damaged")).caused_by(error)
+            }
+        }
+    }
+}
+
+impl fmt::Display for OpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for OpError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

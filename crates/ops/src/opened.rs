@@ -1,0 +1,125 @@
+//! A card or an image, opened so that its content can be read as a medium.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cardkeep_block::ReadAt;
+use cardkeep_device::{Device, Machine, Source};
+use cardkeep_image::{Format, FrameReader, Manifest, load_index};
+
+use crate::error::OpError;
+
+/// What was opened.
+#[derive(Clone, Debug)]
+pub enum OpenedKind {
+    /// A device: a card.
+    Card(Box<Device>),
+    /// A block device that the machine did not list, or a raw image.
+    Plain,
+    /// A compressed image, with its manifest where it has one.
+    Image {
+        /// The container.
+        format: Format,
+        /// What it says of itself.
+        manifest: Option<Box<Manifest>>,
+    },
+}
+
+/// A card or an image whose content can be read.
+pub struct Opened {
+    /// The path that was named.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: OpenedKind,
+    /// The content: for an image, what is in it.
+    pub content: Arc<dyn ReadAt>,
+    /// The sector size in bytes that its partition table counts in.
+    pub sector_bytes: u32,
+    /// The size of the file or device itself.
+    pub stored_bytes: u64,
+}
+
+/// Longer than any container's magic.
+const HEAD_BYTES: u64 = 64;
+
+impl Opened {
+    /// Opens what `path` names: a device, a raw image, or a zstd image with an index.
+    ///
+    /// # Errors
+    /// [`OpError`]; other compressed images can't be read at any place and are refused with a
+    /// hint.
+    pub fn open(machine: &dyn Machine, path: &Path) -> Result<Self, OpError> {
+        let source = Source::open(path).map_err(|error| OpError::of_source(path, error))?;
+        let (stored_bytes, sector_bytes) = (source.len(), source.sector_bytes());
+        let plain = |kind, source| Self {
+            path: path.to_path_buf(),
+            kind,
+            content: Arc::new(source),
+            sector_bytes,
+            stored_bytes,
+        };
+        if source.is_device() {
+            // A device that can't be described can be read all the same.
+            let device = machine.device_of_path(path).ok().flatten();
+            let kind = device.map_or(OpenedKind::Plain, |device| {
+                OpenedKind::Card(Box::new(device))
+            });
+            return Ok(plain(kind, source));
+        }
+        let head = source
+            .read_vec(0, stored_bytes.min(HEAD_BYTES) as usize)
+            .map_err(|error| OpError::of_source(path, error))?;
+        match Format::detect(&head) {
+            Format::Raw => Ok(plain(OpenedKind::Plain, source)),
+            format => Self::open_container(path, source, format),
+        }
+    }
+
+    fn open_container(path: &Path, source: Source, format: Format) -> Result<Self, OpError> {
+        let of_image = |error| OpError::of_image(path, error);
+        let stored_bytes = source.len();
+        let index = match format {
+            Format::Zstd => load_index(&source).map_err(of_image)?,
+            _ => None,
+        };
+        let Some(index) = index else {
+            return Err(OpError::new(
+                crate::error::OpErrorKind::Usage,
+                format!("{} can only be read from its beginning on", path.display()),
+            )
+            .hint("`cardkeep verify` checks it; decompress it to look inside"));
+        };
+        let manifest = index.manifest.clone();
+        let reader = FrameReader::new(source, index).map_err(of_image)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            sector_bytes: manifest
+                .as_ref()
+                .map_or(512, |manifest| manifest.sector_bytes),
+            kind: OpenedKind::Image {
+                format,
+                manifest: manifest.map(Box::new),
+            },
+            content: Arc::new(reader),
+            stored_bytes,
+        })
+    }
+
+    /// Returns the device, where it is one that the machine knows.
+    #[must_use]
+    pub fn device(&self) -> Option<&Device> {
+        match &self.kind {
+            OpenedKind::Card(device) => Some(device),
+            _ => None,
+        }
+    }
+
+    /// Returns the manifest, where it is an image that has one.
+    #[must_use]
+    pub fn manifest(&self) -> Option<&Manifest> {
+        match &self.kind {
+            OpenedKind::Image { manifest, .. } => manifest.as_deref(),
+            _ => None,
+        }
+    }
+}

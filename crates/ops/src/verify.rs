@@ -1,0 +1,132 @@
+//! `verify`: an image against its own digests, and against a card.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cardkeep_block::{Extent, Monitor, ReadAt};
+use cardkeep_copy::{Checked, Difference, FrameList, check_image, compare};
+use cardkeep_device::{Machine, Source};
+use cardkeep_survey::{Place, Scope, locate, survey};
+
+use crate::error::{OpError, OpErrorKind};
+use crate::opened::Opened;
+
+/// Places that are looked up by name: each costs reading, and nobody reads more.
+const PLACES_MAX: usize = 1000;
+
+/// What to verify.
+#[derive(Clone, Debug)]
+pub struct VerifyRequest {
+    /// The image.
+    pub image: PathBuf,
+    /// The card to compare it with.
+    pub against: Option<PathBuf>,
+    /// How many threads may work.
+    pub cores: usize,
+}
+
+/// What a comparison with a card found.
+#[derive(Clone, Debug)]
+pub struct Against {
+    /// The card.
+    pub card: PathBuf,
+    /// What differs.
+    pub difference: Difference,
+    /// What the differing bytes belong to; of the first ones, where there are very many.
+    pub places: Vec<Place>,
+}
+
+/// What was verified.
+#[derive(Clone, Debug)]
+pub struct VerifyReport {
+    /// The image.
+    pub image: PathBuf,
+    /// What it holds and what it was checked against; `None` where it was compared with a card
+    /// instead.
+    pub checked: Option<Checked>,
+    /// What the comparison with a card found, where one was wanted.
+    pub against: Option<Against>,
+}
+
+/// Verifies an image; with a card to compare with, compares what is used of the two.
+///
+/// # Errors
+/// [`OpErrorKind::Mismatch`] where the image is not what its digests say. That a card differs is
+/// no error but a result.
+pub fn verify(
+    machine: &dyn Machine,
+    request: &VerifyRequest,
+    monitor: &dyn Monitor,
+) -> Result<VerifyReport, OpError> {
+    let image = request.image.clone();
+    let Some(card) = &request.against else {
+        let source = Source::open(&image).map_err(|error| OpError::of_source(&image, error))?;
+        let source: Arc<dyn ReadAt> = Arc::new(source);
+        let checked = check_image(&source, request.cores, monitor)
+            .map_err(|error| OpError::of_copy(&image, &image, error))?;
+        return Ok(VerifyReport {
+            image,
+            checked: Some(checked),
+            against: None,
+        });
+    };
+    let against = compare_with(machine, &image, card, monitor)?;
+    Ok(VerifyReport {
+        image,
+        checked: None,
+        against: Some(against),
+    })
+}
+
+fn compare_with(
+    machine: &dyn Machine,
+    image: &Path,
+    card: &Path,
+    monitor: &dyn Monitor,
+) -> Result<Against, OpError> {
+    let opened = Opened::open(machine, image)?;
+    let other = Opened::open(machine, card)?;
+    if other.content.len() < opened.content.len() {
+        let short = opened.content.len() - other.content.len();
+        return Err(OpError::new(
+            OpErrorKind::Mismatch,
+            format!(
+                "{} is {short} bytes shorter than what is in the image",
+                card.display()
+            ),
+        ));
+    }
+    let learnt = survey(
+        &opened.content,
+        opened.sector_bytes,
+        Scope::UsedOnly,
+        monitor,
+    );
+    // The manifest knows which bytes were copied; without one the filesystems have to tell.
+    let map = opened
+        .manifest()
+        .map_or(&learnt.map, |manifest| &manifest.map);
+    let digests = opened
+        .manifest()
+        .filter(|manifest| manifest.frame_bytes == cardkeep_image::FRAME_BYTES as u64);
+    let frames = FrameList::new(map);
+    let digests = digests.map(|manifest| manifest.frames.as_slice());
+    let difference = compare(&frames, &opened.content, digests, &other.content, monitor)
+        .map_err(|error| OpError::of_copy(card, image, error))?;
+    let extents: Vec<Extent> = difference
+        .extents
+        .iter()
+        .take(PLACES_MAX)
+        .copied()
+        .collect();
+    let places = if extents.is_empty() {
+        Vec::new()
+    } else {
+        locate(&opened.content, &learnt, &extents, monitor)
+    };
+    Ok(Against {
+        card: card.to_path_buf(),
+        difference,
+        places,
+    })
+}

@@ -1,0 +1,146 @@
+//! From bytes of a medium to names that mean something: partition, file, or what else lies there.
+
+use cardkeep_block::{Cached, Extent, Monitor, ReadAt, Slice};
+use cardkeep_ext4::{Ext4, OwnerKind as ExtOwner};
+use cardkeep_fat::{FatFs, OwnerKind as FatOwner};
+
+use crate::content::Content;
+use crate::medium::{Partition, Survey};
+
+/// What a range of bytes belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The bytes, on the medium.
+    pub extent: Extent,
+    /// The partition's number; `None` outside all partitions, 0 on a medium without them.
+    pub partition: Option<u32>,
+    /// A path within the partition.
+    pub path: Option<String>,
+    /// What it is, where it is no file: `inode table`, `partition table or boot area`.
+    pub what: Option<String>,
+}
+
+/// Finds out what `extents` belong to, in address order. Each byte of them is in some place;
+/// where a filesystem can't tell, the place is the partition alone.
+pub fn locate(
+    medium: &dyn ReadAt,
+    survey: &Survey,
+    extents: &[Extent],
+    monitor: &dyn Monitor,
+) -> Vec<Place> {
+    let cached = Cached::new(medium);
+    let mut places = Vec::new();
+    for partition in &survey.partitions {
+        let inside: Vec<Extent> = extents
+            .iter()
+            .map(|extent| extent.intersection(partition.extent))
+            .filter(|extent| !extent.is_empty())
+            .collect();
+        if !inside.is_empty() {
+            let own = owners(&cached, partition, &inside, monitor);
+            places.extend(filled(partition.number, &inside, own));
+        }
+    }
+    for gap in &survey.gaps {
+        let inside = extents.iter().map(|extent| extent.intersection(gap.extent));
+        places.extend(
+            inside
+                .filter(|extent| !extent.is_empty())
+                .map(|extent| Place {
+                    extent,
+                    partition: None,
+                    path: None,
+                    what: Some("outside all partitions".to_owned()),
+                }),
+        );
+    }
+    places.sort_by_key(|place| place.extent);
+    places
+}
+
+/// Asks a partition's filesystem; one that fails has nothing to say.
+fn owners(
+    medium: &dyn ReadAt,
+    partition: &Partition,
+    inside: &[Extent],
+    monitor: &dyn Monitor,
+) -> Vec<Place> {
+    let start = partition.extent.start();
+    let slice = Slice::new(medium, partition.extent);
+    let wanted: Vec<Extent> = inside
+        .iter()
+        .map(|extent| Extent::between(extent.start() - start, extent.end() - start))
+        .collect();
+    let place = |extent: Extent, path: Option<String>, what: Option<String>| Place {
+        extent: Extent::between(extent.start() + start, extent.end() + start),
+        partition: Some(partition.number),
+        path,
+        what,
+    };
+    match partition.content {
+        Content::Ext(_) => ext_owners(&slice, &wanted, monitor)
+            .into_iter()
+            .map(|owner| match owner.kind {
+                ExtOwner::Path(path) => place(owner.extent, Some(path), None),
+                ExtOwner::Metadata(name) => place(owner.extent, None, Some(name.to_owned())),
+                ExtOwner::Inode(number) => place(
+                    owner.extent,
+                    None,
+                    Some(format!("inode {number}, which has no name")),
+                ),
+                _ => place(owner.extent, None, None),
+            })
+            .collect(),
+        Content::Fat(_) => FatFs::load(&slice)
+            .and_then(|fs| fs.owners(&wanted))
+            .unwrap_or_default()
+            .into_iter()
+            .map(|owner| match owner.what {
+                FatOwner::File(path) | FatOwner::Directory(path) => {
+                    place(owner.extent, Some(path), None)
+                }
+                FatOwner::Metadata(name) => place(owner.extent, None, Some(name.to_owned())),
+                FatOwner::Bad => place(owner.extent, None, Some("cluster marked bad".to_owned())),
+                FatOwner::Free => place(owner.extent, None, Some("free space".to_owned())),
+                _ => place(owner.extent, None, None),
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn ext_owners(
+    slice: &Slice<&dyn ReadAt>,
+    wanted: &[Extent],
+    monitor: &dyn Monitor,
+) -> Vec<cardkeep_ext4::Owner> {
+    // Names are looked up as they will be once the journal is replayed.
+    Ext4::load(slice)
+        .and_then(|fs| fs.replayed()?.owners(wanted, monitor))
+        .unwrap_or_default()
+}
+
+/// Adds places for the bytes that no owner claims.
+fn filled(number: u32, inside: &[Extent], mut owned: Vec<Place>) -> Vec<Place> {
+    owned.sort_by_key(|place| place.extent);
+    let mut rest = Vec::new();
+    for extent in inside {
+        let mut end = extent.start();
+        for place in owned.iter().filter(|place| place.extent.overlaps(*extent)) {
+            if place.extent.start() > end {
+                rest.push(Extent::between(end, place.extent.start()));
+            }
+            end = end.max(place.extent.end());
+        }
+        if end < extent.end() {
+            rest.push(Extent::between(end, extent.end()));
+        }
+    }
+    owned.extend(rest.into_iter().map(|extent| Place {
+        extent,
+        partition: Some(number),
+        path: None,
+        what: None,
+    }));
+    owned
+}
