@@ -134,3 +134,54 @@ impl<M> fmt::Debug for FrameReader<M> {
         f.debug_struct("FrameReader").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{FRAMES_KEPT_MAX, FrameReader};
+    use crate::seek_table::SeekTableBuilder;
+    use crate::{Error, frame_table::content_checksum, load_index};
+    use cardkeep_block::{MemoryMedium, ReadAt};
+
+    /// An image of frames of 1000 bytes: the first holds zeros, the next ones, and so on.
+    fn image(frames_count: u8) -> Vec<u8> {
+        let mut table = SeekTableBuilder::default();
+        let mut file = Vec::new();
+        for value in 0..frames_count {
+            let content = [value; 1000];
+            let frame = zstd::bulk::compress(&content, 1).unwrap();
+            table
+                .add(frame.len(), 1000, content_checksum(&content))
+                .unwrap();
+            file.extend(frame);
+        }
+        file.extend(table.encode());
+        file
+    }
+
+    #[test]
+    fn no_more_frames_are_kept_than_promised() {
+        let medium = MemoryMedium::from_bytes(&image(20));
+        let index = load_index(&medium).unwrap().unwrap();
+        let reader = FrameReader::new(&medium, index).unwrap();
+        for value in (0..20).chain([3, 19, 3]) {
+            let content = reader.read_vec(u64::from(value) * 1000, 1000).unwrap();
+            assert_eq!(content, [value; 1000]);
+            assert!(reader.state.lock().unwrap().frames.len() <= FRAMES_KEPT_MAX);
+        }
+        let kept = reader.state.lock().unwrap();
+        let indexes: Vec<usize> = kept.frames.iter().map(|(index, _)| *index).collect();
+        assert_eq!(indexes, [3, 19, 18, 17]);
+    }
+
+    #[test]
+    fn frames_larger_than_memory_should_hold_are_refused() {
+        let mut table = SeekTableBuilder::default();
+        table.add(4, 1 << 30, 0).unwrap();
+        let mut file = vec![0x28, 0xb5, 0x2f, 0xfd];
+        file.extend(table.encode());
+        let medium = MemoryMedium::from_bytes(&file);
+        let index = load_index(&medium).unwrap().unwrap();
+        let error = FrameReader::new(&medium, index).unwrap_err();
+        assert!(matches!(error, Error::Unsupported(_)), "{error}");
+    }
+}

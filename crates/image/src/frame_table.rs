@@ -9,7 +9,8 @@ use crate::error::CorruptKind;
 /// A frame of an image that holds content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameEntry {
-    /// Where the compressed frame lies in the image file.
+    /// Where the compressed frame lies in the image file. A hostile one may be as long as the
+    /// file: bound it before taking memory for it.
     pub compressed: Extent,
     /// Which bytes of the medium it holds; never empty.
     pub content: Extent,
