@@ -29,7 +29,7 @@ pub(crate) fn open_device(path: &Path, exclusive: bool) -> io::Result<(File, boo
 
 /// Opens a file past the page cache, or having emptied it of this file; tells which.
 pub(crate) fn open_uncached(options: &mut OpenOptions, path: &Path) -> io::Result<(File, bool)> {
-    let (file, direct) = open_direct(options, path, libc::O_NOFOLLOW)?;
+    let (file, direct) = open_direct(options, path, 0)?;
     if !direct {
         drop_cache(&file, Extent::between(0, u64::MAX))?;
     }

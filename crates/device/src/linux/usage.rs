@@ -57,7 +57,9 @@ impl Usage {
         };
         let (entries, unclear) = mountinfo::parse(&table);
         if unclear > 0 {
-            self.doubt(format!("{unclear} lines of the mount table make no sense"));
+            self.doubt(format!(
+                "lines of the mount table that make no sense: {unclear}"
+            ));
         }
         let pools = btrfs_members(root);
         let carry = |entry: MountEntry| Carried {

@@ -44,7 +44,7 @@ pub(crate) fn open_device(path: &Path, exclusive: bool) -> io::Result<(File, boo
 /// Opens a file so that reads leave nothing in the cache. What a write left there is still served
 /// from it: macOS has no way to drop it for one file.
 pub(crate) fn open_uncached(options: &mut OpenOptions, path: &Path) -> io::Result<(File, bool)> {
-    let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?;
+    let file = options.open(path)?;
     rustix::fs::fcntl_nocache(&file, true)?;
     Ok((file, false))
 }

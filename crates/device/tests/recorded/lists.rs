@@ -39,6 +39,7 @@ machines![
     crypt_lvm_on_sata,
     emmc_with_boot_areas,
     empty_reader_slots,
+    garbled_mount_table,
     hidden_root_overlay,
     laptop_with_cards,
     md_mirror,

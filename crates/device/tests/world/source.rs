@@ -67,7 +67,9 @@ fn a_file_of_odd_size_is_read_at_every_cut() {
     assert!(!source.is_device());
     assert_eq!((source.alignment(), source.diskseq()), (1, None));
     check_cuts(&source, &bytes);
-    check_cuts(&Source::open_uncached(&path).unwrap(), &bytes);
+    let link = folder.path().join("link.img");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    check_cuts(&Source::open_uncached(&link).unwrap(), &bytes);
 }
 
 #[test]
