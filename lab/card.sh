@@ -29,7 +29,7 @@ umount "$work/root"
 losetup -d "$loop"; loop=
 
 truncate -s $((boot_sectors * 512)) "$work/fat"
-mkfs.vfat -F 32 -s 4 -n bootfs -i 43415244 --invariant "$work/fat" > /dev/null
+mkfs.vfat -F 32 -s 4 -n bootfs --invariant "$work/fat" > /dev/null
 (cd "$work/boot" && mcopy -i "$work/fat" -s -m -o ./* ::)
 dd if="$work/fat" of="$image" bs=1M seek=$((boot_start * 512)) oflag=seek_bytes conv=notrunc,sparse status=none
 sfdisk -q --verify "$image"

@@ -21,7 +21,7 @@ echo 'console=serial0,115200 console=tty1 root=PARTUUID=53414d50-02 rootfstype=e
 printf 'arm_64bit=1\ndtparam=audio=on\n' > "$work/boot/config.txt"
 for i in $(seq 40); do seq $((i * 1000)) $((i * 1000 + 4000)) > "$work/boot/overlays/sample-$i.dtbo"; done
 truncate -s $((boot_sectors * 512)) "$work/fat"
-mkfs.vfat -F 32 -s 1 -n bootfs -i 53414d50 --invariant "$work/fat" > /dev/null
+mkfs.vfat -F 32 -s 1 -n bootfs --invariant "$work/fat" > /dev/null
 (cd "$work/boot" && find . -exec touch -d @$SOURCE_DATE_EPOCH {} + && mcopy -i "$work/fat" -s -m -o ./* ::)
 
 root=$work/root

@@ -130,6 +130,13 @@ impl Survey {
             monitor.trouble(Trouble::new(format!("partition table: {damage}")));
         }
         self.table = Some(summary(table));
+        if table.partitions.is_empty() {
+            // A table without partitions proves nothing: what lies there may be older than it.
+            monitor.trouble(Trouble::new(
+                "the partition table lists no partitions; all of the card is copied",
+            ));
+            return;
+        }
         let mut entries = table.partitions.clone();
         entries.sort_by_key(|entry| entry.extent);
         let extents: Vec<Extent> = entries.iter().map(|entry| entry.extent).collect();
