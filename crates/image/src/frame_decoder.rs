@@ -68,9 +68,18 @@ fn block_error(error: XzError) -> Error {
     }
 }
 
+/// A block header of 8 bytes with reserved flags set (.xz file format 1.2.1, section 3.1.2). Only
+/// a decoder that has finished the block before, and compared its check, reads it as one, and
+/// answers [`XzError::Options`]; within a block it is data, and wrong at that.
+fn header_that_none_supports() -> [u8; 8] {
+    let mut header = [1, 0x3c, 0, 0, 0, 0, 0, 0];
+    let crc = crc32fast::hash(&header[..4]);
+    header[4..].copy_from_slice(&crc.to_le_bytes());
+    header
+}
+
 /// Decodes the block as the first one of a stream whose index is never looked at; returns the
-/// content's length. The block's check is at its end, so it has been compared once all of the
-/// block is taken in.
+/// content's length.
 fn decode_block(check: u8, block: &[u8], content: &mut [u8]) -> Result<usize, XzError> {
     let mut decoder = Stream::new_stream_decoder(MEMORY_BYTES_MAX, 0)?;
     let header = xz_layout::stream_header(check);
@@ -85,11 +94,71 @@ fn decode_block(check: u8, block: &[u8], content: &mut [u8]) -> Result<usize, Xz
     if taken(&decoder) < block.len() {
         return Err(XzError::Data);
     }
-    Ok(decoder.total_out() as usize)
+    match decoder.process(&header_that_none_supports(), &mut [], Action::Run) {
+        Err(XzError::Options) => Ok(decoder.total_out() as usize),
+        _ => Err(XzError::Data),
+    }
 }
 
 impl std::fmt::Debug for FrameDecoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FrameDecoder").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FrameDecoder;
+    use crate::xz_layout::CHECK_CRC64;
+    use crate::{Container, EncodeOptions, Error, Format};
+
+    const CONTENT: &[u8] = b"a frame of a card, a frame of a card, a frame of a card";
+
+    /// Returns a frame that holds [`CONTENT`], and its decoder.
+    fn frame(format: Format) -> (Vec<u8>, FrameDecoder) {
+        let container = Container::new(format, &EncodeOptions::default()).unwrap();
+        let mut piece = Vec::new();
+        container
+            .encoder()
+            .unwrap()
+            .encode(CONTENT, &mut piece)
+            .unwrap();
+        let decoder = match format {
+            Format::Zstd => FrameDecoder::zstd().unwrap(),
+            _ => FrameDecoder::xz(CHECK_CRC64),
+        };
+        (piece, decoder)
+    }
+
+    fn check_damaged(decoder: &mut FrameDecoder, frame: &[u8], content_len: usize) {
+        let error = decoder
+            .decode(frame, &mut vec![0; content_len])
+            .unwrap_err();
+        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+    }
+
+    #[test]
+    fn a_frame_must_fill_its_content_exactly() {
+        for format in [Format::Zstd, Format::Xz] {
+            let (frame, mut decoder) = frame(format);
+            let mut content = vec![0; CONTENT.len()];
+            decoder.decode(&frame, &mut content).unwrap();
+            assert_eq!(content, CONTENT);
+            check_damaged(&mut decoder, &frame, CONTENT.len() + 1);
+            check_damaged(&mut decoder, &frame, CONTENT.len() - 1);
+            check_damaged(&mut decoder, &frame, 0);
+        }
+    }
+
+    #[test]
+    fn a_frame_must_be_whole_and_alone() {
+        for format in [Format::Zstd, Format::Xz] {
+            let (frame, mut decoder) = frame(format);
+            for len in 0..frame.len() {
+                check_damaged(&mut decoder, &frame[..len], CONTENT.len());
+            }
+            let followed = [&frame[..], b"rubbish!"].concat();
+            check_damaged(&mut decoder, &followed, CONTENT.len());
+        }
     }
 }

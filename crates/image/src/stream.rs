@@ -73,7 +73,6 @@ pub fn stream_within(
     Ok(Box::new(Checked {
         decoder,
         seen,
-        may_be_empty: format == Format::Raw,
         is_failed: false,
     }))
 }
@@ -112,7 +111,6 @@ impl<R: Read> Read for Input<R> {
 struct Checked {
     decoder: Box<dyn Read + Send>,
     seen: Arc<InputSeen>,
-    may_be_empty: bool,
     is_failed: bool,
 }
 
@@ -141,18 +139,7 @@ impl Read for Checked {
         if self.is_failed {
             return Err(io::Error::other("the image can't be read any further"));
         }
-        let result = match self.decoder.read(buffer) {
-            // A container holds at least one frame, member or stream.
-            Ok(0)
-                if !buffer.is_empty()
-                    && !self.may_be_empty
-                    && self.seen.bytes.load(Ordering::Relaxed) == 0 =>
-            {
-                Err(ErrorKind::UnexpectedEof.into())
-            }
-            result => result,
-        };
-        result.map_err(|error| {
+        self.decoder.read(buffer).map_err(|error| {
             self.is_failed = true;
             if self.seen.has_failed.load(Ordering::Relaxed) {
                 return error;
