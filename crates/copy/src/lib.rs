@@ -11,22 +11,26 @@
 //! order; what was read through between two used extents never reaches the image.
 
 mod against;
+mod check;
 mod destination;
 mod error;
 mod frames;
 mod limits;
 mod outcome;
+mod piece;
 mod pipeline;
 mod reader;
 mod sequential;
 mod sink;
 mod verifier;
+mod worker;
+mod writer;
 
 pub use against::{Difference, compare};
+pub use check::{Check, Checked, check_image};
 pub use destination::{Destination, Output};
 pub use error::CopyError;
 pub use frames::FrameList;
 pub use limits::{Limits, READ_THROUGH_BYTES};
 pub use outcome::Outcome;
-pub use pipeline::{Job, Verify, copy};
-pub use verifier::{Check, Checked, check_image};
+pub use pipeline::{Job, ManifestOf, Verify, copy};

@@ -1,5 +1,6 @@
 //! Reading threads: each takes the next frame that holds used bytes, in address order.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use cardkeep_block::{AlignedBuffer, BufferPool, Monitor, ReadAt};
@@ -7,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::error::CopyError;
 use crate::frames::FrameList;
+use crate::pipeline::Job;
 
 /// A frame's content, read and with all unused bytes zero.
 pub(crate) struct ReadFrame {
@@ -16,18 +18,40 @@ pub(crate) struct ReadFrame {
 
 /// What all reading threads share.
 pub(crate) struct Reading<'a> {
-    pub(crate) source: &'a dyn ReadAt,
+    source: &'a dyn ReadAt,
     pub(crate) frames: FrameList<'a>,
     pub(crate) pool: &'a BufferPool,
-    pub(crate) read_through_bytes: u64,
     pub(crate) monitor: &'a dyn Monitor,
+    read_through_bytes: u64,
     /// The frame from which on to look for the next one to read.
-    pub(crate) next: Mutex<usize>,
+    next: Mutex<usize>,
     /// Bytes that were asked of the source.
-    pub(crate) read_bytes: Mutex<u64>,
+    read_bytes: AtomicU64,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    pub(crate) fn new(
+        job: &Job<'a>,
+        frames: FrameList<'a>,
+        pool: &'a BufferPool,
+        monitor: &'a dyn Monitor,
+    ) -> Self {
+        Self {
+            source: job.source,
+            frames,
+            pool,
+            monitor,
+            read_through_bytes: job.limits.read_through_bytes,
+            next: Mutex::new(0),
+            read_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns how many bytes were asked of the source.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.read_bytes.load(Ordering::Relaxed)
+    }
+
     /// Reads until no frame is left, or nobody wants them. A frame needs a place among those in
     /// flight (`permits`), which the writer gives back, and a buffer.
     pub(crate) fn run(
@@ -68,7 +92,6 @@ impl Reading<'_> {
         let requests = self
             .frames
             .requests(index, alignment, self.read_through_bytes);
-        let mut read_bytes = 0;
         for request in requests {
             if self.monitor.is_cancelled() {
                 return Err(CopyError::Interrupted);
@@ -78,13 +101,9 @@ impl Reading<'_> {
             self.source
                 .read_at(request.start(), target)
                 .map_err(CopyError::Source)?;
-            read_bytes += request.len();
+            self.read_bytes.fetch_add(request.len(), Ordering::Relaxed);
         }
         self.frames.clear_unused(index, content);
-        *self
-            .read_bytes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) += read_bytes;
         Ok(())
     }
 }

@@ -20,12 +20,12 @@ pub(crate) struct Sink<'a, 'o> {
 }
 
 impl<'a, 'o> Sink<'a, 'o> {
-    pub(crate) fn new(output: &'a mut Output<'o>, position: u64) -> Self {
+    pub(crate) const fn new(output: &'a mut Output<'o>) -> Self {
         Self {
             output,
-            position,
+            position: 0,
             written_bytes: 0,
-            writeback_from: position,
+            writeback_from: 0,
         }
     }
 
@@ -46,9 +46,7 @@ impl<'a, 'o> Sink<'a, 'o> {
                 .write_at(self.position, data)
                 .map_err(CopyError::Destination)?,
             Output::Stream(stream) => {
-                stream
-                    .write_all(data)
-                    .map_err(stream_error)?;
+                stream.write_all(data).map_err(stream_error)?;
             }
         }
         self.written_bytes += data.len() as u64;

@@ -1,22 +1,16 @@
-//! Reading back: what was just written, and whole images later.
+//! The verifier: reads back what the writer wrote, some way behind it.
 
-use std::io::Read;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use cardkeep_block::{
-    AlignedBuffer, BUFFER_ALIGNMENT, BlockError, Extent, Monitor, Operation, Phase, ReadAt,
-};
-use cardkeep_image::{
-    Error as ImageError, FRAME_BYTES, Format, FrameDecoder, FrameDigest, ImageDigest, Index,
-    Manifest, load_index, stream, zero_digest,
-};
+use cardkeep_block::{AlignedBuffer, Extent, Monitor, Phase, ReadAt};
+use cardkeep_image::{FRAME_BYTES, Format, FrameDecoder, FrameDigest, load_index, zero_digest};
 use crossbeam_channel::Receiver;
 
+use crate::check::check_stream;
 use crate::destination::Destination;
 use crate::error::CopyError;
 use crate::frames::FrameList;
-use crate::sequential::{Sequential, read_frame};
+use crate::piece::{ZeroPiece, load_piece};
 
 /// So much is written before it is made durable and read back: flushes cost time, and what is
 /// left at the end is waited for.
@@ -48,37 +42,6 @@ pub(crate) struct Verifier<'a> {
     content: Vec<u8>,
     piece: AlignedBuffer,
     zero_piece: ZeroPiece,
-}
-
-/// The piece that was last found to decode to zeros, and their number: most frames of a large
-/// card are just this one, and equal bytes need not be decoded again.
-#[derive(Default)]
-struct ZeroPiece {
-    bytes: Vec<u8>,
-    len: usize,
-}
-
-impl ZeroPiece {
-    /// Tells whether `bytes` decode to zeros that fill `content`, whose bytes may change.
-    fn holds_zeros(
-        &mut self,
-        bytes: &[u8],
-        content: &mut [u8],
-        decoder: &mut FrameDecoder,
-    ) -> bool {
-        if self.len == content.len() && self.bytes == bytes {
-            return true;
-        }
-        let is_zero =
-            decoder.decode(bytes, content).is_ok() && content.iter().all(|&byte| byte == 0);
-        if is_zero {
-            *self = Self {
-                bytes: bytes.to_vec(),
-                len: content.len(),
-            };
-        }
-        is_zero
-    }
 }
 
 impl<'a> Verifier<'a> {
@@ -262,222 +225,6 @@ impl<'a> Verifier<'a> {
             Some(manifest) if manifest.frames == self.digests => Ok(()),
             Some(_) => wrong("its digests differ"),
             None => wrong("it is missing"),
-        }
-    }
-}
-
-/// Reads a piece with aligned requests, so that direct I/O needs no detour.
-fn load_piece<'b>(
-    reader: &dyn ReadAt,
-    piece: Extent,
-    buffer: &'b mut AlignedBuffer,
-) -> Result<&'b [u8], CopyError> {
-    let alignment = BUFFER_ALIGNMENT as u64;
-    let start = piece.start() / alignment * alignment;
-    let end = piece
-        .end()
-        .div_ceil(alignment)
-        .saturating_mul(alignment)
-        .min(reader.len());
-    let size = Extent::between(start, end).len() as usize;
-    if buffer.len() < size {
-        *buffer = AlignedBuffer::new(size);
-    }
-    reader
-        .read_at(start, &mut buffer[..size])
-        .map_err(CopyError::Destination)?;
-    let skip = (piece.start() - start) as usize;
-    Ok(&buffer[skip..skip + piece.len() as usize])
-}
-
-/// Takes a frame's index and content.
-type VisitFrame<'a> = &'a mut dyn FnMut(usize, &[u8]) -> Result<(), CopyError>;
-
-/// Decodes a whole container, frame by frame.
-fn check_stream(
-    format: Format,
-    image: &Arc<dyn ReadAt>,
-    monitor: &dyn Monitor,
-    visit: VisitFrame<'_>,
-) -> Result<u64, CopyError> {
-    let mut stream = stream(format, Sequential::new(Arc::clone(image)))?;
-    let mut content = vec![0; FRAME_BYTES];
-    let mut total = 0;
-    for index in 0.. {
-        if monitor.is_cancelled() {
-            return Err(CopyError::Interrupted);
-        }
-        let len = read_content(&mut *stream, &mut content)?;
-        if len == 0 {
-            break;
-        }
-        visit(index, &content[..len])?;
-        total += len as u64;
-    }
-    Ok(total)
-}
-
-fn read_content(stream: &mut dyn Read, content: &mut [u8]) -> Result<usize, CopyError> {
-    // What is wrong with the image travels inside the stream's error.
-    read_frame(stream, content).map_err(|error| match error.downcast::<ImageError>() {
-        Ok(error) => CopyError::Image(error),
-        Err(error) => CopyError::Source(BlockError::from_io(Operation::Read, error)),
-    })
-}
-
-/// What an image was checked against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
-    /// Every frame, against the digests in the manifest.
-    Digests,
-    /// The container's own checksums only: it has no manifest.
-    Checksums,
-    /// Nothing: a raw image holds no checksum. It could be read.
-    Readable,
-}
-
-/// An image that holds what it should.
-#[derive(Clone, Debug)]
-pub struct Checked {
-    /// Its container.
-    pub format: Format,
-    /// The size of the medium in it, in bytes.
-    pub content_len: u64,
-    /// The digest of its content.
-    pub image_digest: FrameDigest,
-    /// What it says about itself.
-    pub manifest: Option<Manifest>,
-    /// What it was checked against.
-    pub check: Check,
-}
-
-/// Checks everything in an image that can be checked without the medium it came from.
-///
-/// # Errors
-/// [`CopyError::Mismatch`] with the place, [`CopyError::Image`] where it can't be decoded.
-pub fn check_image(
-    image: &Arc<dyn ReadAt>,
-    workers: usize,
-    monitor: &dyn Monitor,
-) -> Result<Checked, CopyError> {
-    let head = image
-        .read_vec(0, image.len().min(64) as usize)
-        .map_err(CopyError::Source)?;
-    let format = Format::detect(&head);
-    if format == Format::Zstd
-        && let Some(index) = load_index(image)?
-        && let Some(manifest) = index.manifest.clone()
-    {
-        return check_indexed(image, &index, manifest, workers, monitor);
-    }
-    monitor.phase(Phase::Verify, None);
-    let mut digest = ImageDigest::new();
-    let content_len = check_stream(format, image, monitor, &mut |_, content| {
-        digest.add(&FrameDigest::of(content));
-        monitor.advance(Phase::Verify, content.len() as u64);
-        Ok(())
-    })?;
-    let check = if format == Format::Raw {
-        Check::Readable
-    } else {
-        Check::Checksums
-    };
-    Ok(Checked {
-        format,
-        content_len,
-        image_digest: digest.finish(),
-        manifest: None,
-        check,
-    })
-}
-
-/// Checks frames in parallel.
-fn check_indexed(
-    image: &Arc<dyn ReadAt>,
-    index: &Index,
-    manifest: Manifest,
-    workers: usize,
-    monitor: &dyn Monitor,
-) -> Result<Checked, CopyError> {
-    monitor.phase(Phase::Verify, Some(index.table.content_len()));
-    let next = AtomicUsize::new(0);
-    let failure: Mutex<Option<CopyError>> = Mutex::new(None);
-    let fail = |error| {
-        failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(error);
-        next.store(usize::MAX / 2, Ordering::Relaxed);
-    };
-    let check = IndexedCheck {
-        image: &**image,
-        index,
-        manifest: &manifest,
-        next: &next,
-        monitor,
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..workers.max(1) {
-            scope.spawn(|| {
-                if let Err(error) = check.run() {
-                    fail(error);
-                }
-            });
-        }
-    });
-    if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(error);
-    }
-    Ok(Checked {
-        format: Format::Zstd,
-        content_len: index.table.content_len(),
-        image_digest: manifest.image_digest(),
-        manifest: Some(manifest),
-        check: Check::Digests,
-    })
-}
-
-struct IndexedCheck<'a> {
-    image: &'a dyn ReadAt,
-    index: &'a Index,
-    manifest: &'a Manifest,
-    next: &'a AtomicUsize,
-    monitor: &'a dyn Monitor,
-}
-
-impl IndexedCheck<'_> {
-    fn run(&self) -> Result<(), CopyError> {
-        let mut decoder = self.index.decoder()?;
-        let (mut content, mut buffer) = (Vec::new(), AlignedBuffer::new(0));
-        let mut zero_piece = ZeroPiece::default();
-        loop {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(entry) = self.index.table.entries().get(number) else {
-                return Ok(());
-            };
-            if self.monitor.is_cancelled() {
-                return Err(CopyError::Interrupted);
-            }
-            // Frames of an image with a manifest are no longer than its bound, checked on load.
-            content.resize(entry.content.len() as usize, 0);
-            let bytes = load_piece(self.image, entry.compressed, &mut buffer)?;
-            let extent = entry.content;
-            let digest = self.manifest.frames.get(number).copied().flatten();
-            if digest.is_none() && zero_piece.holds_zeros(bytes, &mut content, &mut decoder) {
-                self.monitor.advance(Phase::Verify, extent.len());
-                continue;
-            }
-            let expected = digest.unwrap_or_else(|| zero_digest(extent.len()));
-            let decoded = decoder.decode(bytes, &mut content).is_ok();
-            let found = decoded.then(|| FrameDigest::of(&content));
-            if found != Some(expected) {
-                return Err(CopyError::Mismatch {
-                    extent,
-                    expected,
-                    found,
-                });
-            }
-            self.monitor.advance(Phase::Verify, extent.len());
         }
     }
 }

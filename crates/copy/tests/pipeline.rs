@@ -1,4 +1,8 @@
 //! The pipeline from end to end, in memory: what goes in comes out, and faults are told.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails by panicking"
+)]
 
 use std::io::Read;
 use std::sync::Arc;
