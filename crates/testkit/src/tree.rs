@@ -15,6 +15,8 @@ const XATTR_BYTES_MAX: usize = 64 * 1024;
 /// How much two trees must have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Likeness {
+    /// Names, types and contents only: what survives an extraction by somebody's tool.
+    Contents,
     /// What a user sees: type, content, mode, owner, time of change, extended attributes, hard
     /// links, device numbers, symlink targets.
     Files,
@@ -111,6 +113,7 @@ impl Tree {
 impl Entry {
     fn is_like(&self, other: &Self, likeness: Likeness) -> bool {
         match likeness {
+            Likeness::Contents => self.content == other.content,
             Likeness::Inodes => self == other,
             Likeness::Files => {
                 let inode = self.inode.clone();
