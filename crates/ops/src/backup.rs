@@ -30,6 +30,15 @@ pub enum Target {
     Stream,
 }
 
+/// Whether a plan says how long it will take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Estimate {
+    /// The card's speed is measured on what would be read anyway.
+    Measured,
+    /// It is found out soon enough.
+    None,
+}
+
 /// What is wanted.
 #[derive(Clone, Debug)]
 pub struct BackupRequest {
@@ -49,6 +58,8 @@ pub struct BackupRequest {
     pub unmount: bool,
     /// Whether the image is read back.
     pub verify: Verify,
+    /// Whether to measure the card's speed first, which costs a second or two of reading.
+    pub estimate: Estimate,
     /// Today, as `2026-11-22`.
     pub date: String,
     /// Name and version of the program.
@@ -158,9 +169,10 @@ pub fn plan(
         check_name(image, request.overwrite)?;
         check_destination(machine, &opened, &survey, image, format)?;
     }
-    let speed = opened
-        .device()
-        .and_then(|_| measure(&opened.content, &survey.map));
+    let speed = match request.estimate {
+        Estimate::Measured => measure(&opened.content, &survey.map),
+        Estimate::None => None,
+    };
     let limits = Limits::for_cores(request.cores);
     Ok(BackupPlan {
         opened,

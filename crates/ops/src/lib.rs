@@ -16,7 +16,9 @@ mod sample;
 mod speed;
 mod verify;
 
-pub use backup::{BackupPlan, BackupReport, BackupRequest, Target, Verified, apply, plan};
+pub use backup::{
+    BackupPlan, BackupReport, BackupRequest, Estimate, Target, Verified, apply, plan,
+};
 pub use card::{Candidate, Choice, cards, choose};
 pub use error::{Hint, OpError, OpErrorKind};
 pub use info::{InfoReport, info};

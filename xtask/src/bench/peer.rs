@@ -192,7 +192,7 @@ pub(crate) fn planned_bytes(program: &Path, card: &Path, work: &Path) -> Result<
         let said = String::from_utf8_lossy(&output.stderr);
         format!("no plan ({e}): {said}")
     })?;
-    plan["used_bytes"]
+    plan["plan"]["used_bytes"]
         .as_u64()
         .ok_or_else(|| format!("the plan lacks used_bytes: {plan}"))
 }

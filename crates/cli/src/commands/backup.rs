@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cardkeep_copy::Verify;
 use cardkeep_device::{Machine, Overwrite, install_interrupt_handler, machine};
 use cardkeep_ops::{
-    BackupRequest, Candidate, Choice, OpError, OpErrorKind, Target, apply, choose, plan,
+    BackupRequest, Candidate, Choice, Estimate, OpError, OpErrorKind, Target, apply, choose, plan,
 };
 use cardkeep_survey::Scope;
 
@@ -87,6 +87,11 @@ fn request(machine: &dyn Machine, args: BackupArgs) -> Result<BackupRequest, OpE
         verify: match args.verify {
             VerifyArg::Image => Verify::ReadBack,
             VerifyArg::None => Verify::Never,
+        },
+        estimate: if args.dry_run {
+            Estimate::Measured
+        } else {
+            Estimate::None
         },
         date: jiff::Zoned::now().date().to_string(),
         tool: concat!("cardkeep ", env!("CARGO_PKG_VERSION")).to_owned(),
