@@ -128,7 +128,7 @@ fn every_format_decodes_to_the_same_content_by_the_ordinary_tools() {
         desk.expect(0, &["backup", "--quiet", "card.img", name]);
         desk.expect(0, &["verify", "--quiet", name]);
         if cardkeep_testkit::tool(tool).is_none() {
-            eprintln!("skipped: {tool} is not installed");
+            cardkeep_testkit::skip("every_format_decodes_to_the_same_content", tool);
             continue;
         }
         let decoded = Command::new(tool)
