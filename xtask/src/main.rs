@@ -8,17 +8,20 @@
 )]
 
 mod bench;
+mod demo;
 mod tidy;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: cargo xtask tidy [--accept]
+usage: cargo xtask demo
+       cargo xtask tidy [--accept]
        cargo xtask bench --card FILE --work DIR [--speed 20,45,90,0] [--peers NAME,...]
                          [--program FILE]
        cargo xtask bench scale --card FILE --work DIR [--sizes 8,64,512] [--program FILE]
 
+  demo            build cardkeep, make a sample card, back it up and verify the image
   tidy            check the house rules; --accept stores the hashes of the modules
                   that docs/format describes, once the text is right again
   bench           measure cardkeep and its peers on a card of each speed in MB/s (0 is full
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
+        ["demo"] => demo::run(&project_root()),
         ["tidy"] => tidy::run(&project_root()),
         ["tidy", "--accept"] => tidy::accept(&project_root()),
         ["bench", "scale", options @ ..] => {

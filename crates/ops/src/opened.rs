@@ -43,7 +43,7 @@ pub struct Opened {
 const HEAD_BYTES: u64 = 64;
 
 impl Opened {
-    /// Opens what `path` names: a device, a raw image, or a zstd image with an index.
+    /// Opens what `path` names: a device, a raw image, or a zstd or xz image with an index.
     ///
     /// # Errors
     /// [`OpError`]; other compressed images can't be read at any place and are refused with a
@@ -79,7 +79,7 @@ impl Opened {
         let of_image = |error| OpError::of_image(path, error);
         let stored_bytes = source.len();
         let index = match format {
-            Format::Zstd => load_index(&source).map_err(of_image)?,
+            Format::Zstd | Format::Xz => load_index(&source).map_err(of_image)?,
             _ => None,
         };
         let Some(index) = index else {
