@@ -3,6 +3,7 @@
 
 use cardkeep_block::{ReadAt, le_u16, le_u32};
 
+use crate::effort::Effort;
 use crate::error::Error;
 use crate::extent_tree::{Content, Depth, walk_blocks};
 use crate::filesystem::Ext4;
@@ -16,10 +17,11 @@ pub(crate) type VisitEntry<'a> = &'a mut dyn FnMut(InodeNumber, &[u8]) -> Result
 
 impl<M: ReadAt> Ext4<M> {
     /// Calls `visit` with the inode number and the name of each entry but `.` and `..`, until it
-    /// answers `false`.
+    /// answers `false`. Each block costs `effort`.
     pub(crate) fn for_each_entry(
         &self,
         directory: &Inode,
+        effort: &mut Effort,
         visit: VisitEntry<'_>,
     ) -> Result<(), Error> {
         if directory.file_type != FileType::Directory {
@@ -37,6 +39,7 @@ impl<M: ReadAt> Ext4<M> {
             &self.superblock,
             directory,
             Depth::All,
+            effort,
             &mut |mapping| {
                 if mapping.content == Content::Data {
                     ranges.push(mapping);
@@ -51,6 +54,7 @@ impl<M: ReadAt> Ext4<M> {
                     return Ok(());
                 };
                 bytes_left = left;
+                effort.spend()?;
                 let bytes = self
                     .medium
                     .read_vec(block * block_bytes, block_bytes as usize)?;

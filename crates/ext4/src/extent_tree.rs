@@ -2,6 +2,7 @@
 
 use cardkeep_block::{ReadAt, le_u16, le_u32};
 
+use crate::effort::Effort;
 use crate::error::Error;
 use crate::indirect;
 use crate::inode::Inode;
@@ -13,8 +14,6 @@ const ENTRY_BYTES: usize = 12;
 const DEPTH_MAX: u16 = 5;
 /// `ee_len` above this means an unwritten extent of the rest.
 const WRITTEN_LEN_MAX: u16 = 32768;
-/// Tree blocks of one file: what bounds the work on a tree that refers to itself.
-const TREE_BLOCKS_MAX: u32 = 1 << 20;
 
 /// What a mapped range of blocks holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,28 +50,31 @@ pub(crate) struct Walk<'a, M> {
     pub(crate) superblock: &'a Superblock,
     pub(crate) depth: Depth,
     inode_number: u32,
-    tree_blocks_left: u32,
+    /// Where the last range ended, in blocks of the file.
+    logical_end: u64,
+    effort: &'a mut Effort,
 }
 
-/// Calls `visit` for each mapped range of `inode`, in logical order.
+/// Calls `visit` for each mapped range of `inode`, in logical order. Each block of the tree costs
+/// `effort`.
 pub(crate) fn walk_blocks<M: ReadAt>(
     medium: &M,
     superblock: &Superblock,
     inode: &Inode,
     depth: Depth,
+    effort: &mut Effort,
     visit: &mut dyn FnMut(Mapping) -> Result<(), Error>,
 ) -> Result<(), Error> {
     if !inode.maps_blocks() {
         return Ok(());
     }
-    let tree_blocks_left = TREE_BLOCKS_MAX;
-    let number = inode.number;
     let mut walk = Walk {
         medium,
         superblock,
         depth,
-        inode_number: number,
-        tree_blocks_left,
+        inode_number: inode.number,
+        logical_end: 0,
+        effort,
     };
     if inode.has_extents() {
         walk.node(&inode.block_field, None, visit)
@@ -87,8 +89,18 @@ impl<M: ReadAt> Walk<'_, M> {
         Error::corrupt(format!("inode {}: {what}", self.inode_number))
     }
 
+    /// Checks that a range of the file's content follows those before it, and lies within the
+    /// filesystem (`ext4_valid_extent_entries`).
+    pub(crate) fn check_content(&mut self, mapping: Mapping) -> Result<Mapping, Error> {
+        if mapping.count == 0 || mapping.logical < self.logical_end {
+            return Err(self.corrupt("its extents are empty or out of order"));
+        }
+        self.logical_end = mapping.logical.saturating_add(mapping.count);
+        self.check_place(mapping)
+    }
+
     /// Checks that a range lies within the filesystem.
-    pub(crate) fn check(&self, mapping: Mapping) -> Result<Mapping, Error> {
+    fn check_place(&self, mapping: Mapping) -> Result<Mapping, Error> {
         let end = mapping.physical.checked_add(mapping.count);
         let first = u64::from(self.superblock.first_data_block);
         if mapping.physical < first || end.is_none_or(|end| end > self.superblock.block_count) {
@@ -103,12 +115,9 @@ impl<M: ReadAt> Walk<'_, M> {
         physical: u64,
         visit: &mut dyn FnMut(Mapping) -> Result<(), Error>,
     ) -> Result<Vec<u8>, Error> {
-        self.tree_blocks_left = self
-            .tree_blocks_left
-            .checked_sub(1)
-            .ok_or_else(|| self.corrupt("its block tree has no end"))?;
+        self.effort.spend()?;
         let content = Content::Tree;
-        visit(self.check(Mapping {
+        visit(self.check_place(Mapping {
             logical: 0,
             physical,
             count: 1,
@@ -140,7 +149,7 @@ impl<M: ReadAt> Walk<'_, M> {
         }
         for entry in bytes[ENTRY_BYTES..].chunks_exact(ENTRY_BYTES).take(count) {
             if own_depth == 0 {
-                visit(self.check(leaf_entry(entry))?)?;
+                visit(self.check_content(leaf_entry(entry))?)?;
             } else if self.depth == Depth::All {
                 let child = u64::from(le_u32(entry, 4)) | u64::from(le_u16(entry, 8)) << 32;
                 let block = self.tree_block(child, visit)?;

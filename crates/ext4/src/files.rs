@@ -2,6 +2,7 @@
 
 use cardkeep_block::ReadAt;
 
+use crate::effort::Effort;
 use crate::error::Error;
 use crate::extent_tree::{Content, Depth, walk_blocks};
 use crate::filesystem::Ext4;
@@ -10,6 +11,8 @@ use crate::inode::{BLOCK_FIELD_BYTES, FileType, Inode, InodeNumber, ROOT_INODE, 
 /// Symbolic links followed on one path: the kernel's own limit is 40.
 const LINKS_MAX: u32 = 40;
 const LINK_BYTES_MAX: usize = 4096;
+/// Blocks of directories and trees read to find one file.
+const BLOCKS_MAX: u64 = 1 << 16;
 
 impl<M: ReadAt> Ext4<M> {
     /// Returns the content of the regular file at `path` (from the filesystem's root, symbolic
@@ -18,13 +21,14 @@ impl<M: ReadAt> Ext4<M> {
     /// # Errors
     /// As [`Ext4::load`].
     pub fn read_file(&self, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, Error> {
-        let Some(inode) = self.lookup(path)? else {
+        let mut effort = Effort::of_blocks(BLOCKS_MAX);
+        let Some(inode) = self.lookup(path, &mut effort)? else {
             return Ok(None);
         };
         if inode.file_type != FileType::Regular {
             return Ok(None);
         }
-        self.content(&inode, bytes_max)
+        self.content(&inode, bytes_max, &mut effort)
     }
 
     /// Reads an inode by number.
@@ -32,7 +36,7 @@ impl<M: ReadAt> Ext4<M> {
         load_inode(&self.medium, &self.superblock, &self.groups, number)
     }
 
-    fn lookup(&self, path: &str) -> Result<Option<Inode>, Error> {
+    fn lookup(&self, path: &str, effort: &mut Effort) -> Result<Option<Inode>, Error> {
         let mut links_left = LINKS_MAX;
         // The last component is at the end: what is still to walk.
         let mut to_walk: Vec<Vec<u8>> = components(path.as_bytes());
@@ -48,7 +52,7 @@ impl<M: ReadAt> Ext4<M> {
             let Some(directory) = trail.last() else {
                 return Ok(None);
             };
-            let Some(number) = self.find(directory, &name)? else {
+            let Some(number) = self.find(directory, &name, effort)? else {
                 return Ok(None);
             };
             let inode = self.inode(number)?;
@@ -60,7 +64,7 @@ impl<M: ReadAt> Ext4<M> {
                 return Ok(None);
             };
             links_left = left;
-            let Some(target) = self.link_target(&inode)? else {
+            let Some(target) = self.link_target(&inode, effort)? else {
                 return Ok(None);
             };
             if target.first() == Some(&b'/') {
@@ -71,9 +75,14 @@ impl<M: ReadAt> Ext4<M> {
         Ok(trail.pop())
     }
 
-    fn find(&self, directory: &Inode, wanted: &[u8]) -> Result<Option<InodeNumber>, Error> {
+    fn find(
+        &self,
+        directory: &Inode,
+        wanted: &[u8],
+        effort: &mut Effort,
+    ) -> Result<Option<InodeNumber>, Error> {
         let mut found = None;
-        self.for_each_entry(directory, &mut |inode, name| {
+        self.for_each_entry(directory, effort, &mut |inode, name| {
             if name == wanted {
                 found = Some(inode);
             }
@@ -82,18 +91,23 @@ impl<M: ReadAt> Ext4<M> {
         Ok(found)
     }
 
-    fn link_target(&self, inode: &Inode) -> Result<Option<Vec<u8>>, Error> {
+    fn link_target(&self, inode: &Inode, effort: &mut Effort) -> Result<Option<Vec<u8>>, Error> {
         if inode.size_bytes < BLOCK_FIELD_BYTES as u64 {
             // Checked to be below 60.
             return Ok(Some(
                 inode.block_field[..inode.size_bytes as usize].to_vec(),
             ));
         }
-        self.content(inode, LINK_BYTES_MAX)
+        self.content(inode, LINK_BYTES_MAX, effort)
     }
 
     /// Returns an inode's content; holes and unwritten blocks read as zeros.
-    fn content(&self, inode: &Inode, bytes_max: usize) -> Result<Option<Vec<u8>>, Error> {
+    fn content(
+        &self,
+        inode: &Inode,
+        bytes_max: usize,
+        effort: &mut Effort,
+    ) -> Result<Option<Vec<u8>>, Error> {
         let Some(size) = usize::try_from(inode.size_bytes)
             .ok()
             .filter(|&s| s <= bytes_max)
@@ -110,6 +124,7 @@ impl<M: ReadAt> Ext4<M> {
             &self.superblock,
             inode,
             Depth::All,
+            effort,
             &mut |mapping| {
                 let start = mapping.logical.saturating_mul(block_bytes);
                 if mapping.content != Content::Data || start >= size as u64 {

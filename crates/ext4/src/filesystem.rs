@@ -109,17 +109,6 @@ impl<M: ReadAt> Ext4<M> {
         }
     }
 
-    /// Returns the extents that the journal takes; none without one.
-    ///
-    /// # Errors
-    /// As [`Ext4::load`].
-    pub fn journal_extents(&self) -> Result<Vec<Extent>, Error> {
-        Ok(self
-            .journal()?
-            .map(|journal| journal.extents().collect())
-            .unwrap_or_default())
-    }
-
     pub(crate) fn journal(&self) -> Result<Option<Journal>, Error> {
         Journal::load(&self.medium, &self.superblock, &self.groups)
     }

@@ -25,6 +25,7 @@ pub(crate) struct Group {
     flags: u16,
     /// Low 16 bits only where the descriptor is short.
     block_bitmap_checksum: u32,
+    inode_bitmap_checksum: u32,
     is_trusted: bool,
 }
 
@@ -56,6 +57,7 @@ impl Group {
             itable_unused: if has_flags { short(0x1C, 0x32) } else { 0 },
             flags: if has_flags { le_u16(bytes, 0x12) } else { 0 },
             block_bitmap_checksum: short(0x18, 0x38),
+            inode_bitmap_checksum: short(0x1A, 0x3A),
             is_trusted: checksum(superblock, number, bytes)
                 .is_none_or(|sum| sum == le_u16(bytes, 0x1E)),
         }
@@ -76,33 +78,48 @@ impl Group {
         self.flags & INODE_ZEROED != 0
     }
 
-    /// Returns how many inodes at the beginning of the table may be in use.
-    pub(crate) fn used_inode_count(&self, superblock: &Superblock) -> u32 {
-        if self.flags & INODE_UNINIT != 0 {
-            return 0;
-        }
-        superblock
-            .inodes_per_group
-            .saturating_sub(self.itable_unused)
+    /// Tells whether no inode of the group is in use, and its inode bitmap is not written.
+    pub(crate) const fn has_no_inodes(&self) -> bool {
+        self.flags & INODE_UNINIT != 0
     }
 
-    /// Tells whether `bitmap` has the checksum that the descriptor states (or none is stated).
-    pub(crate) fn is_bitmap_sound(&self, superblock: &Superblock, bitmap: &[u8]) -> bool {
-        if !superblock.has_ro_compat(feature::RO_COMPAT_METADATA_CSUM) {
-            return true;
+    /// Returns how many inodes at the beginning of the table may be in use.
+    pub(crate) fn used_inode_count(&self, superblock: &Superblock) -> u32 {
+        if self.has_no_inodes() {
+            return 0;
         }
-        let len = (superblock.clusters_per_group / 8) as usize;
-        let sum = crc32c(
-            superblock.checksum_seed,
-            bitmap.get(..len).unwrap_or(bitmap),
-        );
-        let mask = if superblock.descriptor_bytes >= 64 {
-            !0
-        } else {
-            0xFFFF
-        };
-        sum & mask == self.block_bitmap_checksum & mask
+        let all = superblock.inodes_per_group;
+        // More unused inodes than there are: nonsense, not an empty table.
+        all.checked_sub(self.itable_unused).unwrap_or(all)
     }
+
+    /// Tells whether the block bitmap has the checksum that the descriptor states (or none is
+    /// stated).
+    pub(crate) fn is_block_bitmap_sound(&self, superblock: &Superblock, bitmap: &[u8]) -> bool {
+        let bits = superblock.clusters_per_group;
+        is_bitmap_sound(superblock, bitmap, bits, self.block_bitmap_checksum)
+    }
+
+    /// As [`Self::is_block_bitmap_sound`], for the inode bitmap.
+    pub(crate) fn is_inode_bitmap_sound(&self, superblock: &Superblock, bitmap: &[u8]) -> bool {
+        let bits = superblock.inodes_per_group;
+        is_bitmap_sound(superblock, bitmap, bits, self.inode_bitmap_checksum)
+    }
+}
+
+fn is_bitmap_sound(superblock: &Superblock, bitmap: &[u8], bits: u32, stated: u32) -> bool {
+    if !superblock.has_ro_compat(feature::RO_COMPAT_METADATA_CSUM) {
+        return true;
+    }
+    let covered = bitmap.get(..(bits / 8) as usize).unwrap_or(bitmap);
+    let sum = crc32c(superblock.checksum_seed, covered);
+    // A short descriptor has room for the low half.
+    let mask = if superblock.descriptor_bytes >= 64 {
+        !0
+    } else {
+        0xFFFF
+    };
+    sum & mask == stated & mask
 }
 
 /// Returns what `bg_checksum` should be, or `None` where the filesystem has none.

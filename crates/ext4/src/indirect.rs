@@ -70,7 +70,7 @@ struct Runs {
 impl Runs {
     fn push<M: ReadAt>(
         &mut self,
-        walk: &Walk<'_, M>,
+        walk: &mut Walk<'_, M>,
         block: u32,
         visit: Visit<'_>,
     ) -> Result<(), Error> {
@@ -94,9 +94,9 @@ impl Runs {
         Ok(())
     }
 
-    fn finish<M: ReadAt>(&mut self, walk: &Walk<'_, M>, visit: Visit<'_>) -> Result<(), Error> {
+    fn finish<M: ReadAt>(&mut self, walk: &mut Walk<'_, M>, visit: Visit<'_>) -> Result<(), Error> {
         match self.open.take() {
-            Some(open) => visit(walk.check(open)?),
+            Some(open) => visit(walk.check_content(open)?),
             None => Ok(()),
         }
     }

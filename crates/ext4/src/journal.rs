@@ -12,36 +12,40 @@
 
 use std::collections::HashMap;
 
-use cardkeep_block::{Extent, ReadAt, be_u16, be_u32};
+use cardkeep_block::{Extent, ReadAt, be_u32};
 
 use crate::checksum::crc32c;
+use crate::effort::Effort;
 use crate::error::Error;
 use crate::extent_tree::{Content, Depth, Mapping, walk_blocks};
 use crate::group::Group;
 use crate::inode::load_inode;
+use crate::log::Scan;
 use crate::superblock::{Superblock, feature};
 
-const MAGIC: u32 = 0xC03B_3998;
+pub(crate) const MAGIC: u32 = 0xC03B_3998;
 const SUPERBLOCK_V1: u32 = 3;
 const SUPERBLOCK_V2: u32 = 4;
-const DESCRIPTOR: u32 = 1;
-const COMMIT: u32 = 2;
-const REVOKE: u32 = 5;
 
-const INCOMPAT_64BIT: u32 = 0x2;
-const INCOMPAT_CSUM_V2: u32 = 0x8;
-const INCOMPAT_CSUM_V3: u32 = 0x10;
+/// The commit block holds a CRC-32 of the transaction: long superseded, not known here.
+const COMPAT_CHECKSUM: u32 = 0x1;
+/// `s_checksum_type` of CRC-32C.
+const CHECKSUM_CRC32C: u8 = 4;
+
+pub(crate) const INCOMPAT_64BIT: u32 = 0x2;
+pub(crate) const INCOMPAT_CSUM_V2: u32 = 0x8;
+pub(crate) const INCOMPAT_CSUM_V3: u32 = 0x10;
 const INCOMPAT_FAST_COMMIT: u32 = 0x20;
 /// revoke, 64bit, async_commit, csum_v2, csum_v3, fast_commit.
 const INCOMPAT_KNOWN: u32 =
     0x1 | INCOMPAT_64BIT | 0x4 | INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3 | INCOMPAT_FAST_COMMIT;
 
-const TAG_ESCAPE: u16 = 1;
-const TAG_SAME_UUID: u16 = 2;
-const TAG_LAST: u16 = 8;
-
 /// The kernel makes logs of 1 GiB at the most unless told otherwise; this bounds memory.
 const BLOCKS_MAX: u64 = 1 << 20;
+/// Blocks of the journal's own tree: enough for the longest log in single blocks.
+const TREE_BLOCKS_MAX: u64 = 1 << 16;
+/// Blocks revoked by one log: bounds memory.
+pub(crate) const REVOKED_MAX: usize = 1 << 20;
 /// `s_num_fc_blks` of 0 means this (`JBD2_DEFAULT_FAST_COMMIT_BLOCKS`).
 const FAST_COMMIT_BLOCKS_DEFAULT: u32 = 256;
 
@@ -51,12 +55,16 @@ pub(crate) struct Journal {
     /// Ranges of blocks, by position within the log.
     ranges: Vec<Mapping>,
     block_bytes: u32,
-    first: u32,
-    len: u32,
+    /// The ring is `first..len`, in blocks of the log.
+    pub(crate) first: u32,
+    pub(crate) len: u32,
     start: u32,
     sequence: u32,
-    incompat: u32,
-    checksum_seed: u32,
+    /// `s_errno`: what made the kernel give up.
+    errno: u32,
+    compat: u32,
+    pub(crate) incompat: u32,
+    pub(crate) checksum_seed: u32,
 }
 
 /// A block of the log that replaces a block of the filesystem.
@@ -93,22 +101,30 @@ impl Journal {
         let inode = load_inode(medium, superblock, groups, superblock.journal_inode)?;
         let mut ranges = Vec::new();
         let mut block_count = 0u64;
-        walk_blocks(medium, superblock, &inode, Depth::All, &mut |mapping| {
-            if mapping.content == Content::Tree {
-                return Ok(());
-            }
-            if mapping.logical != block_count || mapping.content == Content::Unwritten {
-                return Err(Error::corrupt("the journal has holes"));
-            }
-            block_count = block_count.saturating_add(mapping.count);
-            if block_count > BLOCKS_MAX {
-                return Err(Error::unsupported(
-                    "a journal of more than a million blocks",
-                ));
-            }
-            ranges.push(mapping);
-            Ok(())
-        })?;
+        let mut effort = Effort::of_blocks(TREE_BLOCKS_MAX);
+        walk_blocks(
+            medium,
+            superblock,
+            &inode,
+            Depth::All,
+            &mut effort,
+            &mut |mapping| {
+                if mapping.content == Content::Tree {
+                    return Ok(());
+                }
+                if mapping.logical != block_count || mapping.content == Content::Unwritten {
+                    return Err(Error::corrupt("the journal has holes"));
+                }
+                block_count = block_count.saturating_add(mapping.count);
+                if block_count > BLOCKS_MAX {
+                    return Err(Error::unsupported(
+                        "a journal of more than a million blocks",
+                    ));
+                }
+                ranges.push(mapping);
+                Ok(())
+            },
+        )?;
         let Some(first) = ranges.first() else {
             return Err(Error::corrupt("the journal is empty"));
         };
@@ -127,16 +143,7 @@ impl Journal {
         }
         let block_bytes = be_u32(bytes, 0x0C);
         let (total, first) = (be_u32(bytes, 0x10), be_u32(bytes, 0x14));
-        let incompat = if kind == SUPERBLOCK_V2 {
-            be_u32(bytes, 0x28)
-        } else {
-            0
-        };
-        if incompat & !INCOMPAT_KNOWN != 0 {
-            return Err(Error::unsupported(format!(
-                "an unknown journal feature, {incompat:#x}"
-            )));
-        }
+        let (compat, incompat) = features(bytes, kind)?;
         let has_checksums = incompat & (INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3) != 0;
         let mut copy = bytes[..1024].to_vec();
         copy[0xFC..0x100].fill(0);
@@ -159,6 +166,7 @@ impl Journal {
             || first == 0
             || first >= len
             || start != 0 && !(first..len).contains(&start)
+            || has_checksums && bytes[0x50] != CHECKSUM_CRC32C
         {
             return Err(Error::corrupt("the journal's geometry is impossible"));
         }
@@ -169,6 +177,8 @@ impl Journal {
             len,
             start,
             sequence: be_u32(bytes, 0x18),
+            errno: be_u32(bytes, 0x20),
+            compat,
             incompat,
             checksum_seed: crc32c(!0, &bytes[0x30..0x40]),
         })
@@ -177,6 +187,14 @@ impl Journal {
     /// Tells whether the log holds nothing to replay.
     pub(crate) const fn is_empty(&self) -> bool {
         self.start == 0
+    }
+
+    /// Tells whether the kernel gave up on it.
+    pub(crate) fn check_state(&self) -> Result<(), Error> {
+        if self.errno != 0 {
+            return Err(Error::corrupt("the kernel noted an error in its journal"));
+        }
+        Ok(())
     }
 
     /// Tells whether fast commits may hold changes that the log does not name.
@@ -197,7 +215,7 @@ impl Journal {
     }
 
     /// Returns the filesystem's block that holds block `position` of the log.
-    fn physical(&self, position: u32) -> Result<u64, Error> {
+    pub(crate) fn physical(&self, position: u32) -> Result<u64, Error> {
         let position = u64::from(position);
         let index = self
             .ranges
@@ -209,7 +227,7 @@ impl Journal {
             .ok_or_else(|| Error::corrupt("the journal is shorter than it says"))
     }
 
-    fn read(&self, medium: &impl ReadAt, position: u32) -> Result<Vec<u8>, Error> {
+    pub(crate) fn read(&self, medium: &impl ReadAt, position: u32) -> Result<Vec<u8>, Error> {
         let offset = self.physical(position)? * u64::from(self.block_bytes);
         Ok(medium.read_vec(offset, self.block_bytes as usize)?)
     }
@@ -217,29 +235,30 @@ impl Journal {
     /// Finds out what replaying would do. Whatever can't be told for sure is an error: the caller
     /// then trusts none of the filesystem's maps.
     pub(crate) fn replay(&self, medium: &impl ReadAt) -> Result<Replay, Error> {
-        let mut scan = Scan {
-            journal: self,
-            medium,
-            position: self.start,
-            left: self.len,
-        };
         let mut replay = Replay::default();
         if self.is_empty() {
             return Ok(replay);
         }
+        if self.compat & COMPAT_CHECKSUM != 0 {
+            return Err(Error::unsupported("an old kind of checksum in its journal"));
+        }
+        let mut own = self.ranges.clone();
+        own.sort_unstable_by_key(|range| range.physical);
+        let mut scan = Scan::new(self, medium, self.start);
         let mut revoked: HashMap<u64, u32> = HashMap::new();
         let mut tagged: Vec<(u64, u32, Replacement)> = Vec::new();
         let mut sequence = self.sequence;
         while let Some(transaction) = scan.transaction(sequence)? {
-            for block in transaction.revoked {
-                revoked.insert(block, sequence);
+            revoked.extend(transaction.revoked.iter().map(|&block| (block, sequence)));
+            if revoked.len() > REVOKED_MAX {
+                return Err(Error::unsupported(
+                    "a journal that revokes a million blocks",
+                ));
             }
-            tagged.extend(
-                transaction
-                    .tags
-                    .into_iter()
-                    .map(|(block, r)| (block, sequence, r)),
-            );
+            for (block, replacement) in transaction.tags {
+                self.check_home(medium, &own, block)?;
+                tagged.push((block, sequence, replacement));
+            }
             sequence = sequence.wrapping_add(1);
             replay.transaction_count += 1;
         }
@@ -248,22 +267,33 @@ impl Journal {
             let is_revoked = revoked
                 .get(&block)
                 .is_some_and(|&by| by.wrapping_sub(own) as i32 >= 0);
-            if is_revoked {
-                // An older replacement is revoked by the same entry.
-                replay.replacements.remove(&block);
-            } else {
+            if !is_revoked {
                 replay.replacements.insert(block, replacement);
             }
         }
         Ok(replay)
     }
 
-    const fn has_checksums(&self) -> bool {
+    /// Checks that a block to be replaced is there, and not one of the log's own, which would
+    /// change while it is read. `own` are the journal's ranges by place.
+    fn check_home(&self, medium: &impl ReadAt, own: &[Mapping], block: u64) -> Result<(), Error> {
+        let index = own.partition_point(|range| range.physical <= block);
+        let before = own.get(index.wrapping_sub(1));
+        let is_own = before.is_some_and(|range| block - range.physical < range.count);
+        let bytes = u64::from(self.block_bytes);
+        let end = block.checked_add(1).and_then(|end| end.checked_mul(bytes));
+        if end.is_none_or(|end| end > medium.len()) || is_own {
+            return Err(Error::corrupt("the journal replaces what it can't"));
+        }
+        Ok(())
+    }
+
+    pub(crate) const fn has_checksums(&self) -> bool {
         self.incompat & (INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3) != 0
     }
 
     /// Returns the bytes of one tag of a descriptor block.
-    const fn tag_bytes(&self) -> usize {
+    pub(crate) const fn tag_bytes(&self) -> usize {
         if self.incompat & INCOMPAT_CSUM_V3 != 0 {
             return 16;
         }
@@ -281,189 +311,34 @@ impl Journal {
     }
 
     /// Tells whether the checksum in the last four bytes of a descriptor or revoke block is right.
-    fn is_tail_sound(&self, block: &[u8]) -> bool {
+    pub(crate) fn is_tail_sound(&self, block: &[u8]) -> bool {
         let tail = block.len().saturating_sub(4);
         let sum = crc32c(self.checksum_seed, &block[..tail]);
         !self.has_checksums() || crc32c(sum, &[0; 4]) == be_u32(block, tail)
     }
 
-    fn is_commit_sound(&self, block: &[u8]) -> bool {
+    pub(crate) fn is_commit_sound(&self, block: &[u8]) -> bool {
         let sum = crc32c(self.checksum_seed, &block[..0x10]);
         let sum = crc32c(crc32c(sum, &[0; 4]), &block[0x14..]);
         !self.has_checksums() || sum == be_u32(block, 0x10)
     }
 }
 
-/// One committed transaction.
-#[derive(Default)]
-struct Transaction {
-    tags: Vec<(u64, Replacement)>,
-    revoked: Vec<u64>,
-}
-
-/// Reads the log from its start.
-struct Scan<'a, M> {
-    journal: &'a Journal,
-    medium: &'a M,
-    position: u32,
-    /// Blocks that may still be read before the ring is round.
-    left: u32,
-}
-
-impl<M: ReadAt> Scan<'_, M> {
-    fn advance(&mut self) -> Result<u32, Error> {
-        self.left = self
-            .left
-            .checked_sub(1)
-            .ok_or_else(|| Error::corrupt("the journal's log has no end"))?;
-        let position = self.position;
-        self.position += 1;
-        if self.position >= self.journal.len {
-            self.position = self.journal.first;
-        }
-        Ok(position)
+/// Decodes and checks the feature words; the first version of the superblock has none.
+fn features(bytes: &[u8], kind: u32) -> Result<(u32, u32), Error> {
+    if kind != SUPERBLOCK_V2 {
+        return Ok((0, 0));
     }
-
-    /// Reads the transaction `sequence`; `None` where the log ends before its commit.
-    fn transaction(&mut self, sequence: u32) -> Result<Option<Transaction>, Error> {
-        let mut transaction = Transaction::default();
-        let mut doubt = None;
-        while self.left > 0 {
-            let position = self.advance()?;
-            let block = self.journal.read(self.medium, position)?;
-            if be_u32(&block, 0) != MAGIC || be_u32(&block, 8) != sequence {
-                return Ok(None);
-            }
-            match be_u32(&block, 4) {
-                DESCRIPTOR => {
-                    if !self.journal.is_tail_sound(&block) {
-                        doubt = Some("a descriptor block's checksum is wrong");
-                    }
-                    self.descriptor(sequence, &block, &mut transaction, &mut doubt)?;
-                }
-                REVOKE => {
-                    if !self.journal.is_tail_sound(&block) {
-                        doubt = Some("a revoke block's checksum is wrong");
-                    }
-                    self.revoke(&block, &mut transaction);
-                }
-                COMMIT => {
-                    // A torn last commit: the transaction does not count, as for the kernel.
-                    if !self.journal.is_commit_sound(&block) {
-                        return Ok(None);
-                    }
-                    return match doubt {
-                        Some(what) => Err(Error::corrupt(format!("in the journal, {what}"))),
-                        None => Ok(Some(transaction)),
-                    };
-                }
-                _ => return Ok(None),
-            }
-        }
-        Ok(None)
+    let (compat, incompat) = (be_u32(bytes, 0x24), be_u32(bytes, 0x28));
+    let both = INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3;
+    if incompat & !INCOMPAT_KNOWN != 0
+        || incompat & both == both
+        || compat & !COMPAT_CHECKSUM != 0
+        || be_u32(bytes, 0x2C) != 0
+    {
+        return Err(Error::unsupported(format!(
+            "an unknown journal feature, {compat:#x} or {incompat:#x}"
+        )));
     }
-
-    fn descriptor(
-        &mut self,
-        sequence: u32,
-        block: &[u8],
-        transaction: &mut Transaction,
-        doubt: &mut Option<&'static str>,
-    ) -> Result<(), Error> {
-        let journal = self.journal;
-        let size = journal.tag_bytes();
-        let end = block.len() - if journal.has_checksums() { 4 } else { 0 };
-        let mut offset = 12;
-        while offset + size <= end {
-            let tag = Tag::parse(journal, &block[offset..offset + size]);
-            offset += size
-                + if tag.flags & TAG_SAME_UUID == 0 {
-                    16
-                } else {
-                    0
-                };
-            if self.left == 0 {
-                break;
-            }
-            let position = self.advance()?;
-            let log_block = journal.physical(position)?;
-            if journal.has_checksums() && !self.is_data_sound(sequence, position, &tag)? {
-                *doubt = Some("a data block's checksum is wrong");
-            }
-            let is_escaped = tag.flags & TAG_ESCAPE != 0;
-            transaction.tags.push((
-                tag.block,
-                Replacement {
-                    log_block,
-                    is_escaped,
-                },
-            ));
-            if tag.flags & TAG_LAST != 0 {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn is_data_sound(&self, sequence: u32, position: u32, tag: &Tag) -> Result<bool, Error> {
-        let data = self.journal.read(self.medium, position)?;
-        let sum = crc32c(self.journal.checksum_seed, &sequence.to_be_bytes());
-        Ok(crc32c(sum, &data) & tag.checksum_mask == tag.checksum)
-    }
-
-    fn revoke(&self, block: &[u8], transaction: &mut Transaction) {
-        let journal = self.journal;
-        let wide = journal.incompat & INCOMPAT_64BIT != 0;
-        let size = if wide { 8 } else { 4 };
-        let tail = if journal.has_checksums() { 4 } else { 0 };
-        // r_count counts the bytes used, the header of 16 included.
-        let end = (be_u32(block, 12) as usize).min(block.len() - tail).max(16);
-        transaction
-            .revoked
-            .extend(block[16..end].chunks_exact(size).map(|entry| {
-                let low = u64::from(be_u32(entry, size - 4));
-                if wide {
-                    u64::from(be_u32(entry, 0)) << 32 | low
-                } else {
-                    low
-                }
-            }));
-    }
-}
-
-/// One tag of a descriptor block.
-struct Tag {
-    block: u64,
-    flags: u16,
-    checksum: u32,
-    checksum_mask: u32,
-}
-
-impl Tag {
-    fn parse(journal: &Journal, bytes: &[u8]) -> Self {
-        let wide = journal.incompat & INCOMPAT_64BIT != 0;
-        let high = if wide {
-            u64::from(be_u32(bytes, 8)) << 32
-        } else {
-            0
-        };
-        let block = u64::from(be_u32(bytes, 0)) | high;
-        if journal.incompat & INCOMPAT_CSUM_V3 != 0 {
-            let (flags, checksum) = (be_u32(bytes, 4) as u16, be_u32(bytes, 12));
-            Self {
-                block,
-                flags,
-                checksum,
-                checksum_mask: !0,
-            }
-        } else {
-            let checksum = u32::from(be_u16(bytes, 4));
-            Self {
-                block,
-                flags: be_u16(bytes, 6),
-                checksum,
-                checksum_mask: 0xFFFF,
-            }
-        }
-    }
+    Ok((compat, incompat))
 }

@@ -49,12 +49,17 @@ impl Superblock {
         self.has_incompat(feature::INCOMPAT_META_BG) && index >= u64::from(self.first_meta_bg)
     }
 
+    /// Returns how many blocks lie before group 0's superblock and within group 0: with blocks of
+    /// 1 KiB and bigalloc, `s_first_data_block` is 0 but the superblock is in block 1 all the same
+    /// (`descriptor_loc` in fs/ext4/super.c).
+    fn odd_block_count(&self) -> u64 {
+        u64::from(self.block_bytes == 1024 && self.first_data_block == 0)
+    }
+
     /// Returns the block that holds the descriptors of `descriptors_per_block()` groups from
     /// `index * descriptors_per_block()` on.
     pub(crate) fn descriptor_block(&self, index: u64) -> u64 {
-        // With blocks of 1 KiB and bigalloc, s_first_data_block is 0 but the superblock is in
-        // block 1 all the same (ext4_get_group_desc's "1K blocks and bigalloc" case).
-        let odd = u64::from(self.block_bytes == 1024 && self.first_data_block == 0);
+        let odd = self.odd_block_count();
         if !self.is_meta_bg(index) {
             return u64::from(self.first_data_block) + odd + 1 + index;
         }
@@ -72,7 +77,12 @@ impl Superblock {
         if self.is_meta_bg(index) {
             // The first, second and last group of a meta group hold its one descriptor block.
             let within = group % per_block;
-            return superblock + u64::from(within <= 1 || within == per_block - 1);
+            let odd = if group == 0 {
+                self.odd_block_count()
+            } else {
+                0
+            };
+            return superblock + odd + u64::from(within <= 1 || within == per_block - 1);
         }
         if superblock == 0 {
             return 0;
@@ -83,7 +93,11 @@ impl Superblock {
         } else {
             all
         };
-        let odd = u64::from(self.block_bytes == 1024 && self.first_data_block == 0 && group == 0);
+        let odd = if group == 0 {
+            self.odd_block_count()
+        } else {
+            0
+        };
         superblock + odd + plain + u64::from(self.reserved_gdt_blocks)
     }
 }

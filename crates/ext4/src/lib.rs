@@ -7,8 +7,10 @@
 //! where that is silent, from the behaviour of `fs/ext4`, `fs/jbd2` and e2fsprogs, checked against
 //! `dumpe2fs`, `e2fsck` and the kernel's own mount in the oracle tests.
 
+mod bitmap;
 mod checksum;
 mod directory;
+mod effort;
 mod error;
 mod extent_tree;
 mod files;
@@ -16,8 +18,10 @@ mod filesystem;
 mod group;
 mod indirect;
 mod inode;
+mod inode_table;
 mod journal;
 mod layout;
+mod log;
 mod map;
 mod owner;
 mod replay;

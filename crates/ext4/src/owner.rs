@@ -4,14 +4,20 @@ use std::collections::{HashMap, HashSet};
 
 use cardkeep_block::{Extent, Monitor, ReadAt};
 
+use crate::effort::Effort;
 use crate::error::Error;
 use crate::extent_tree::{Content, Depth, walk_blocks};
 use crate::filesystem::Ext4;
 use crate::inode::{FileType, Inode, InodeNumber, ROOT_INODE};
 
-/// Directories walked to find names: what bounds the work on a damaged tree.
+/// Directories walked to find names.
 const DIRECTORIES_MAX: usize = 1 << 20;
-const DEPTH_MAX: usize = 200;
+/// `PATH_MAX`: a longer path is of no use.
+const PATH_BYTES_MAX: usize = 4096;
+/// What may be spent on paths.
+const NAMES_BYTES_MAX: usize = 32 << 20;
+/// Parts told of: more make no report better.
+const PARTS_MAX: usize = 1 << 16;
 
 /// What a part of a filesystem belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,25 +41,26 @@ pub enum OwnerKind {
 }
 
 impl<M: ReadAt> Ext4<M> {
-    /// Returns who owns which parts of `extents`, ordered; parts that nobody owns are left out.
-    /// Reads all inode tables and the directories.
+    /// Returns who owns which parts of `extents`, ordered; parts that nobody owns are left out,
+    /// and so is what exceeds some ten thousand parts. Reads all inode tables and the directories.
     ///
     /// # Errors
     /// As [`Ext4::load`].
     pub fn owners(&self, extents: &[Extent], monitor: &dyn Monitor) -> Result<Vec<Owner>, Error> {
-        let mut owners = self.metadata_owners(extents);
-        let mut by_inode: Vec<(InodeNumber, Extent)> = Vec::new();
-        self.for_each_inode(monitor, &mut |inode| {
+        // Tables that overlap would be read over and over.
+        self.metadata()?;
+        let mut parts = Parts::new(extents);
+        let mut owners = self.metadata_owners(&mut parts);
+        let mut effort = self.effort();
+        self.for_each_inode(monitor, &mut |inode, _| {
             // A damaged inode owns nothing that can be told.
-            let walked = self.collect_parts(inode, extents, &mut by_inode);
-            walked.or_else(|error| {
-                if matches!(error, Error::Io(_)) {
-                    Err(error)
-                } else {
-                    Ok(())
-                }
-            })
+            match self.collect_parts(inode, &mut effort, &mut parts) {
+                Err(Error::Io(error)) => Err(Error::Io(error)),
+                Err(_) if effort.is_spent() => Err(Error::corrupt("its files share their trees")),
+                _ => Ok(()),
+            }
         })?;
+        let by_inode = parts.found;
         let wanted: HashSet<InodeNumber> = by_inode.iter().map(|(inode, _)| *inode).collect();
         let paths = self.paths_of(&wanted, monitor)?;
         owners.extend(by_inode.into_iter().map(|(inode, extent)| {
@@ -67,22 +74,19 @@ impl<M: ReadAt> Ext4<M> {
         Ok(owners)
     }
 
+    /// A sound filesystem's trees and directories take no more blocks than it has.
+    fn effort(&self) -> Effort {
+        Effort::of_blocks(self.superblock.block_count.saturating_mul(2))
+    }
+
     fn collect_parts(
         &self,
         inode: &Inode,
-        extents: &[Extent],
-        found: &mut Vec<(InodeNumber, Extent)>,
+        effort: &mut Effort,
+        parts: &mut Parts,
     ) -> Result<(), Error> {
-        let mut collect = |owned: Extent| {
-            let parts = extents.iter().map(|extent| extent.intersection(owned));
-            found.extend(
-                parts
-                    .filter(|part| !part.is_empty())
-                    .map(|part| (inode.number, part)),
-            );
-        };
         if inode.xattr_block != 0 && inode.xattr_block < self.superblock.block_count {
-            collect(self.extent(inode.xattr_block, 1));
+            parts.collect(inode.number, self.extent(inode.xattr_block, 1));
         }
         if !inode.has_blocks {
             return Ok(());
@@ -92,37 +96,37 @@ impl<M: ReadAt> Ext4<M> {
             &self.superblock,
             inode,
             Depth::All,
+            effort,
             &mut |mapping| {
                 if mapping.content != Content::Unwritten {
-                    collect(self.extent(mapping.physical, mapping.count));
+                    let extent = self.extent(mapping.physical, mapping.count);
+                    parts.collect(inode.number, extent);
                 }
                 Ok(())
             },
         )
     }
 
-    fn metadata_owners(&self, extents: &[Extent]) -> Vec<Owner> {
+    fn metadata_owners(&self, parts: &mut Parts) -> Vec<Owner> {
         let superblock = &self.superblock;
+        let table = superblock.inode_table_block_count();
         let mut owners = Vec::new();
         for (number, group) in (0u64..).zip(&self.groups) {
             let first = superblock.group_first_block(number);
-            let table = superblock.inode_table_block_count();
+            let base = superblock.base_block_count(number);
+            let base = base.min(superblock.group_block_count(number));
             let pieces = [
-                (
-                    first,
-                    superblock.base_block_count(number),
-                    "superblock and group descriptors",
-                ),
+                (first, base, "superblock and group descriptors"),
                 (group.block_bitmap, 1, "block bitmap"),
                 (group.inode_bitmap, 1, "inode bitmap"),
                 (group.inode_table, table, "inode table"),
             ];
             for (block, count, name) in pieces {
-                let own = self.extent(block, count);
-                let parts = extents.iter().map(|extent| extent.intersection(own));
-                owners.extend(parts.filter(|part| !part.is_empty()).map(|extent| Owner {
+                parts.collect(0, self.extent(block, count));
+                let kind = OwnerKind::Metadata(name);
+                owners.extend(parts.found.drain(..).map(|(_, extent)| Owner {
                     extent,
-                    kind: OwnerKind::Metadata(name),
+                    kind: kind.clone(),
                 }));
             }
         }
@@ -135,49 +139,130 @@ impl<M: ReadAt> Ext4<M> {
         wanted: &HashSet<InodeNumber>,
         monitor: &dyn Monitor,
     ) -> Result<HashMap<InodeNumber, String>, Error> {
-        let mut paths = HashMap::new();
-        let mut seen = HashSet::from([ROOT_INODE]);
-        let mut to_visit = vec![(ROOT_INODE, String::new(), 0)];
-        if wanted.contains(&ROOT_INODE) {
-            paths.insert(ROOT_INODE, "/".to_owned());
-        }
-        while let Some((number, path, depth)) = to_visit.pop() {
-            if paths.len() == wanted.len() || monitor.is_cancelled() {
+        let mut effort = self.effort();
+        let mut names = Names::new(wanted);
+        while let Some((number, path)) = names.next() {
+            if names.paths.len() == wanted.len() || monitor.is_cancelled() || effort.is_spent() {
                 break;
             }
             let Ok(directory) = self.inode(number) else {
                 continue;
             };
-            if directory.file_type != FileType::Directory {
-                continue;
-            }
-            let listed = self.for_each_entry(&directory, &mut |inode, name| {
-                let child = format!("{path}/{}", String::from_utf8_lossy(name));
-                if wanted.contains(&inode) {
-                    paths.entry(inode).or_insert_with(|| child.clone());
-                }
-                let is_new = seen.len() < DIRECTORIES_MAX && depth < DEPTH_MAX;
-                // Only directories are worth a second look, but their type is not always in the
-                // entry: the inode decides when its turn comes.
-                if is_new && self.may_be_directory(inode) && seen.insert(inode) {
-                    to_visit.push((inode, child, depth + 1));
-                }
+            let listed = self.for_each_entry(&directory, &mut effort, &mut |inode, name| {
+                names.add(&path, inode, name, |inode| self.is_directory(inode));
                 Ok(true)
             });
             // An unreadable directory hides its names, no more.
             if let Err(Error::Io(error)) = listed
-                && paths.is_empty()
                 && number == ROOT_INODE
             {
                 return Err(Error::Io(error));
             }
         }
-        Ok(paths)
+        Ok(names.paths)
     }
 
-    fn may_be_directory(&self, number: InodeNumber) -> bool {
+    /// Tells an inode's type: that in the directory's entry is not always there.
+    fn is_directory(&self, number: InodeNumber) -> bool {
         self.inode(number)
             .is_ok_and(|inode| inode.file_type == FileType::Directory)
+    }
+}
+
+/// The parts of the extents asked for that were found to have an owner.
+struct Parts {
+    /// Ordered and without overlaps.
+    asked: Vec<Extent>,
+    found: Vec<(InodeNumber, Extent)>,
+}
+
+impl Parts {
+    fn new(extents: &[Extent]) -> Self {
+        let mut sorted = extents.to_vec();
+        sorted.sort_unstable();
+        let mut asked: Vec<Extent> = Vec::with_capacity(sorted.len());
+        let mut end = 0;
+        for extent in sorted {
+            let extent = Extent::between(extent.start().max(end), extent.end());
+            if !extent.is_empty() {
+                end = extent.end();
+                asked.push(extent);
+            }
+        }
+        let found = Vec::new();
+        Self { asked, found }
+    }
+
+    /// Notes which of the extents asked for `owned` touches.
+    fn collect(&mut self, inode: InodeNumber, owned: Extent) {
+        let first = self.asked.partition_point(|e| e.end() <= owned.start());
+        let touched = self.asked[first..]
+            .iter()
+            .take_while(|extent| extent.start() < owned.end())
+            .map(|extent| (inode, extent.intersection(owned)))
+            .take(PARTS_MAX.saturating_sub(self.found.len()));
+        self.found.extend(touched);
+    }
+}
+
+/// The walk through the directories.
+struct Names<'a> {
+    wanted: &'a HashSet<InodeNumber>,
+    paths: HashMap<InodeNumber, String>,
+    seen: HashSet<InodeNumber>,
+    to_visit: Vec<(InodeNumber, String)>,
+    /// Of the paths still to visit and of those found.
+    bytes_left: usize,
+}
+
+impl<'a> Names<'a> {
+    fn new(wanted: &'a HashSet<InodeNumber>) -> Self {
+        let root = || (ROOT_INODE, "/".to_owned());
+        Self {
+            wanted,
+            paths: wanted
+                .get(&ROOT_INODE)
+                .map(|_| root())
+                .into_iter()
+                .collect(),
+            seen: HashSet::from([ROOT_INODE]),
+            to_visit: vec![(ROOT_INODE, String::new())],
+            bytes_left: NAMES_BYTES_MAX,
+        }
+    }
+
+    /// Returns the next directory with its path.
+    fn next(&mut self) -> Option<(InodeNumber, String)> {
+        let next = self.to_visit.pop()?;
+        self.bytes_left = self.bytes_left.saturating_add(next.1.len());
+        Some(next)
+    }
+
+    /// Notes what an entry of the directory at `path` names.
+    fn add(
+        &mut self,
+        path: &str,
+        inode: InodeNumber,
+        name: &[u8],
+        is_directory: impl Fn(InodeNumber) -> bool,
+    ) {
+        let len = path.len() + 1 + name.len();
+        if len > PATH_BYTES_MAX || len > self.bytes_left {
+            return;
+        }
+        let is_wanted = self.wanted.contains(&inode) && !self.paths.contains_key(&inode);
+        let is_new =
+            self.seen.len() < DIRECTORIES_MAX && !self.seen.contains(&inode) && is_directory(inode);
+        let child = || format!("{path}/{}", String::from_utf8_lossy(name));
+        if is_wanted {
+            self.bytes_left -= len;
+            self.paths.insert(inode, child());
+        }
+        if is_new {
+            self.bytes_left = self.bytes_left.saturating_sub(len);
+            self.seen.insert(inode);
+            self.to_visit.push((inode, child()));
+        }
     }
 }
 

@@ -14,6 +14,7 @@ const MAGIC: u16 = 0xEF53;
 pub(crate) mod feature {
     pub(crate) const COMPAT_HAS_JOURNAL: u32 = 0x4;
     pub(crate) const COMPAT_SPARSE_SUPER2: u32 = 0x200;
+    pub(crate) const COMPAT_FAST_COMMIT: u32 = 0x400;
     pub(crate) const INCOMPAT_RECOVER: u32 = 0x4;
     pub(crate) const INCOMPAT_JOURNAL_DEV: u32 = 0x8;
     pub(crate) const INCOMPAT_META_BG: u32 = 0x10;
@@ -55,6 +56,8 @@ pub(crate) mod feature {
         | 0x1_0000;
 }
 
+/// `s_checksum_type` of CRC-32C, the only one there is.
+const CHECKSUM_CRC32C: u8 = 1;
 /// `s_state`: cleanly unmounted.
 const STATE_VALID: u16 = 1;
 /// `s_state`: the kernel found errors.
@@ -124,10 +127,8 @@ impl Superblock {
         let (compat, incompat) = (le_u32(bytes, 0x5C), le_u32(bytes, 0x60));
         let ro_compat = le_u32(bytes, 0x64);
         check_features(incompat, ro_compat)?;
-        if ro_compat & feature::RO_COMPAT_METADATA_CSUM != 0
-            && le_u32(bytes, 0x3FC) != crc32c(!0, &bytes[..0x3FC])
-        {
-            return Err(Error::corrupt("the superblock's checksum is wrong"));
+        if ro_compat & feature::RO_COMPAT_METADATA_CSUM != 0 {
+            check_checksum(bytes)?;
         }
         let wide = incompat & feature::INCOMPAT_64BIT != 0;
         let high = |offset| {
@@ -221,13 +222,18 @@ impl Superblock {
             return fail(format!("s_inode_size is {inode_bytes}"));
         }
         let descriptor_bytes = u32::from(self.descriptor_bytes);
-        if !(32..=1024).contains(&descriptor_bytes) || !descriptor_bytes.is_power_of_two() {
+        let wide = self.has_incompat(feature::INCOMPAT_64BIT);
+        let least = if wide { 64 } else { 32 };
+        if !(least..=1024).contains(&descriptor_bytes) || !descriptor_bytes.is_power_of_two() {
             return fail(format!("s_desc_size is {descriptor_bytes}"));
         }
         if u64::from(self.first_data_block) >= self.block_count {
             return fail(format!("s_first_data_block is {}", self.first_data_block));
         }
-        if self.first_data_block > 1 {
+        // Byte 1024 is in block 1 for blocks of 1 KiB; with clusters, groups begin at block 0 even
+        // so (ext2fs_initialize).
+        let first = u32::from(self.block_bytes == 1024 && self.cluster_blocks == 1);
+        if self.first_data_block != first {
             return fail(format!("s_first_data_block is {}", self.first_data_block));
         }
         // What memory may be spent on descriptors: 4 TB in blocks of 1 KiB, 64 TB in blocks of 4.
@@ -268,8 +274,8 @@ impl Superblock {
         self.has_compat(feature::COMPAT_HAS_JOURNAL) && self.has_incompat(feature::INCOMPAT_RECOVER)
     }
 
-    /// Tells whether the kernel marked it cleanly unmounted (of use without a journal only: with
-    /// one, the mark stays while mounted).
+    /// Tells whether it is marked as in order. Without a journal the mark goes while mounted; with
+    /// one, only tools that want to be followed by e2fsck take it away.
     pub(crate) const fn is_marked_valid(&self) -> bool {
         self.state & STATE_VALID != 0
     }
@@ -302,6 +308,19 @@ fn check_features(incompat: u32, ro_compat: u32) -> Result<(), Error> {
         return Err(Error::unsupported(format!(
             "an unknown ro_compat feature, {unknown:#x}"
         )));
+    }
+    Ok(())
+}
+
+fn check_checksum(bytes: &[u8]) -> Result<(), Error> {
+    if bytes[0x175] != CHECKSUM_CRC32C {
+        let kind = bytes[0x175];
+        return Err(Error::unsupported(format!(
+            "an unknown kind of checksum, {kind}"
+        )));
+    }
+    if le_u32(bytes, 0x3FC) != crc32c(!0, &bytes[..0x3FC]) {
+        return Err(Error::corrupt("the superblock's checksum is wrong"));
     }
     Ok(())
 }
@@ -349,7 +368,8 @@ pub(crate) mod tests {
 
     #[test]
     fn each_impossible_field_is_named() {
-        let cases: [(usize, u32, &str); 8] = [
+        let cases: [(usize, u32, &str); 9] = [
+            (0x14, 1, "s_first_data_block"),
             (0x18, 7, "s_log_block_size"),
             (0x20, 0, "s_clusters_per_group"),
             (0x20, 32769, "s_clusters_per_group"),
@@ -386,6 +406,11 @@ pub(crate) mod tests {
     fn a_wrong_checksum_is_corrupt() {
         let mut bytes = bytes();
         bytes[0x64..0x68].copy_from_slice(&feature::RO_COMPAT_METADATA_CSUM.to_le_bytes());
+        assert!(matches!(
+            Superblock::parse(&bytes),
+            Err(Error::Unsupported(_))
+        ));
+        bytes[0x175] = 1;
         assert!(matches!(Superblock::parse(&bytes), Err(Error::Corrupt(_))));
     }
 }
