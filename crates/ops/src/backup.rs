@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cardkeep_block::{Monitor, ReadAt, State};
 use cardkeep_copy::{Job, Limits, Outcome, Output, Verify, copy};
 use cardkeep_device::{
-    Guard, Machine, Overwrite, PartialFile, Verdict, free_space, max_file_bytes, verdict,
+    Device, Guard, Machine, Overwrite, PartialFile, Verdict, free_space, max_file_bytes, verdict,
 };
 use cardkeep_image::{
     EncodeOptions, Format, FrameDigest, Manifest, PartitionEntry, SourceIdentity,
@@ -139,6 +139,12 @@ pub fn plan(
     request: BackupRequest,
     monitor: &dyn Monitor,
 ) -> Result<BackupPlan, OpError> {
+    // ORDER: mounts before opening. That a disk is in use says more than that it can't be opened.
+    // A path that names no device, such as an image, has no mounts.
+    let device = machine.device_of_path(&request.card).ok().flatten();
+    if let Some(device) = &device {
+        check_mounts(machine, device, &request)?;
+    }
     let opened = Opened::open(machine, &request.card)?;
     if let OpenedKind::Image { .. } = opened.kind {
         return Err(OpError::new(
@@ -154,7 +160,6 @@ pub fn plan(
         );
         return Err(OpError::new(OpErrorKind::Usage, message));
     }
-    check_mounts(machine, &opened, &request)?;
     let survey = survey(&opened.content, opened.sector_bytes, request.scope, monitor);
     let format = format_of(&request)?;
     let image = match &request.target {
@@ -167,7 +172,8 @@ pub fn plan(
     };
     if let Some(image) = &image {
         check_name(image, request.overwrite)?;
-        check_destination(machine, &opened, &survey, image, format)?;
+        check_holder(machine, device.as_ref(), image)?;
+        check_destination(&opened, &survey, image, format)?;
     }
     let speed = match request.estimate {
         Estimate::Measured => measure(&opened.content, &survey.map),
@@ -205,12 +211,9 @@ fn format_of(request: &BackupRequest) -> Result<Format, OpError> {
 /// A card that changes while it is read gives an image of no moment at all.
 fn check_mounts(
     machine: &dyn Machine,
-    opened: &Opened,
+    device: &Device,
     request: &BackupRequest,
 ) -> Result<(), OpError> {
-    let Some(device) = opened.device() else {
-        return Ok(());
-    };
     let mut written = device
         .mounts
         .iter()
@@ -268,9 +271,25 @@ fn check_name(image: &Path, overwrite: Overwrite) -> Result<(), OpError> {
     Ok(())
 }
 
+/// An image on the card that is read would change it while it is read.
+fn check_holder(
+    machine: &dyn Machine,
+    device: Option<&Device>,
+    image: &Path,
+) -> Result<(), OpError> {
+    let Some(device) = device else { return Ok(()) };
+    // Where the holder can't be told, the mount check has the last word: a card that holds the
+    // image is mounted read-write.
+    let holders = machine.devices_holding(image).unwrap_or_default();
+    if holders.contains(&device.name) {
+        let message = format!("{} would lie on the card that is read", image.display());
+        return Err(OpError::new(OpErrorKind::Refused, message).hint("choose another disk"));
+    }
+    Ok(())
+}
+
 /// Finds out before the long copy what would spoil it.
 fn check_destination(
-    machine: &dyn Machine,
     opened: &Opened,
     survey: &Survey,
     image: &Path,
@@ -280,14 +299,6 @@ fn check_destination(
     if !folder.is_dir() {
         let message = format!("there is no folder {}", folder.display());
         return Err(OpError::new(OpErrorKind::Usage, message).hint("make it, or choose another"));
-    }
-    if let Some(device) = opened.device() {
-        // Where the holder can't be told, the mount check above has the last word.
-        let holders = machine.devices_holding(image).unwrap_or_default();
-        if holders.contains(&device.name) {
-            let message = format!("{} would lie on the card that is read", image.display());
-            return Err(OpError::new(OpErrorKind::Refused, message).hint("choose another disk"));
-        }
     }
     if same_file(&opened.path, image) {
         let message = "the image can't replace the file that is read";

@@ -1,6 +1,6 @@
 //! Choosing the card: the only removable one there is, or the one that the user names.
 
-use cardkeep_device::{Device, Guard, Machine, Verdict, verdict};
+use cardkeep_device::{Device, Guard, Machine, Transport, Verdict, verdict};
 
 use crate::error::{OpError, OpErrorKind};
 
@@ -42,6 +42,10 @@ pub fn cards(machine: &dyn Machine) -> Result<Vec<Candidate>, OpError> {
 /// Tells whether a device is something that a user would call a card: not the system's disk, not
 /// built in, and not empty. Being mounted or write-protected does not matter for reading.
 fn is_card(device: &Device) -> bool {
+    // A file made to look like a disk is nobody's card unless it is named.
+    if device.transport == Transport::Loop {
+        return false;
+    }
     match verdict(device) {
         Verdict::Free => true,
         Verdict::Guarded(guards) => guards

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use cardkeep_block::{BlockError, BlockErrorKind};
 use cardkeep_copy::CopyError;
-use cardkeep_device::{PartialFileError, PartialFileErrorKind, permission_hint};
+use cardkeep_device::{
+    PartialFileError, PartialFileErrorKind, effective_user_is_root, permission_hint,
+};
 use cardkeep_image::Error as ImageError;
 
 /// What the user can do about an error.
@@ -94,6 +96,9 @@ impl OpError {
             _ => (OpErrorKind::Medium, format!("{path_text} can't be read")),
         };
         let hint = match error.kind() {
+            BlockErrorKind::Permission if effective_user_is_root() => {
+                Some("the system forbids it even to root: is this a container?".to_owned())
+            }
             BlockErrorKind::Permission => Some(permission_hint(path)),
             BlockErrorKind::Gone if error.extent().is_none() => {
                 Some("`cardkeep list` shows the cards that are there".to_owned())
