@@ -19,6 +19,8 @@ pub(crate) const STALE_TARGET: u8 = 0xA5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Table {
     Mbr,
+    /// All but the first partition lie in an extended one, each behind its own boot record.
+    MbrLogical,
     Gpt,
 }
 
@@ -30,31 +32,54 @@ pub(crate) struct Card {
 }
 
 impl Card {
-    /// Makes a card with partitions of these sizes, one after the other from 1 MiB on, and
-    /// 3 MiB behind the last.
+    /// Makes a card with partitions of these sizes, one after the other from 1 MiB on (logical
+    /// ones 1 MiB apart), and 3 MiB behind the last.
     pub(crate) fn new(table: Table, partitions_mib: &[u64]) -> Self {
-        let mut start = MIB;
+        let mut end = MIB;
         let mut partitions = Vec::new();
         for mib in partitions_mib {
-            let extent = Extent::between(start, start + mib * MIB);
-            partitions.push(extent);
-            start = extent.end();
+            let is_logical = table == Table::MbrLogical && !partitions.is_empty();
+            let start = end + if is_logical { MIB } else { 0 };
+            end = start + mib * MIB;
+            partitions.push(Extent::between(start, end));
         }
-        let card = Self::stale(start + 3 * MIB, STALE_SOURCE, partitions);
-        let label = match table {
-            Table::Mbr => "label: dos\nlabel-id: 0x5049424b\n",
-            Table::Gpt => "label: gpt\n",
-        };
-        let lines = card.partitions.iter().map(|extent| {
-            let (start, size) = (extent.start() / SECTOR_BYTES, extent.len() / SECTOR_BYTES);
-            format!("start={start}, size={size}\n")
-        });
-        let script: String = std::iter::once(label.to_owned()).chain(lines).collect();
+        let card = Self::stale(end + 3 * MIB, STALE_SOURCE, partitions);
         Tool::new("sfdisk")
             .args(["--quiet", "--no-reread", "--wipe", "never"])
             .arg(card.file())
-            .run_with(&script);
+            .run_with(&card.script(table));
         card
+    }
+
+    /// Returns the table as sfdisk takes it.
+    fn script(&self, table: Table) -> String {
+        let line = |number: usize, extent: Extent, kind: &str| {
+            let (start, size) = (extent.start() / SECTOR_BYTES, extent.len() / SECTOR_BYTES);
+            format!("p{number} : start={start}, size={size}{kind}\n")
+        };
+        let label = match table {
+            Table::Mbr | Table::MbrLogical => "label: dos\nlabel-id: 0x5049424b\n",
+            Table::Gpt => "label: gpt\n",
+        };
+        let mut script = label.to_owned();
+        let (first, last) = (
+            self.partitions[0],
+            self.partitions[self.partitions.len() - 1],
+        );
+        if table == Table::MbrLogical {
+            let extended = Extent::between(first.end(), last.end());
+            script += &line(2, extended, ", type=f");
+        }
+        for (index, &extent) in self.partitions.iter().enumerate() {
+            // Logical partitions count from 5.
+            let skipped = if table == Table::MbrLogical && index > 0 {
+                3
+            } else {
+                0
+            };
+            script += &line(index + 1 + skipped, extent, "");
+        }
+        script
     }
 
     /// Makes a card of `len` bytes that all have the value `stale`.

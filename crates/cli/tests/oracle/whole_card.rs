@@ -1,6 +1,9 @@
 //! Cards with several partitions, as a Raspberry Pi has them, and what lies between.
 
-use cardkeep_testkit::{Likeness, Mount, Tool, skip_unless_root, skip_unless_tools};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cardkeep_testkit::{Likeness, Loop, Mount, Tool, skip, skip_unless_root, skip_unless_tools};
 
 use crate::card::{Card, MIB, Table, format_ext};
 use crate::fat;
@@ -80,6 +83,13 @@ fn check(table: Table) {
 fn a_card_with_an_mbr_comes_back() {
     if !skipped("a_card_with_an_mbr_comes_back") {
         check(Table::Mbr);
+    }
+}
+
+#[test]
+fn a_card_with_logical_partitions_comes_back() {
+    if !skipped("a_card_with_logical_partitions_comes_back") {
+        check(Table::MbrLogical);
     }
 }
 
@@ -218,5 +228,42 @@ fn a_mounted_card_is_refused() {
     ]);
     drop(mount);
     assert!([3, 4].contains(&answer.code), "{answer:?}");
+    assert!(!image.exists());
+}
+
+/// A backup that is stopped says so and leaves nothing that looks like an image.
+///
+/// Catches: a signal that ends the program before it can clean up, and an image that has its
+/// final name before it is whole.
+#[test]
+fn a_stopped_backup_leaves_no_image() {
+    let test = "a_stopped_backup_leaves_no_image";
+    if skipped(test) {
+        return;
+    }
+    let card = Card::new(Table::Mbr, &[96]);
+    let Ok(device) = Loop::throttled(&card.file(), 8) else {
+        return skip(test, "the blkio cgroup, version 1");
+    };
+    let image = card.beside("stopped.img.zst");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cardkeep"))
+        .args(["backup", "--quiet", "--everything"])
+        .args([device.path(), &image])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(child.try_wait().unwrap(), None, "it should be busy");
+    Tool::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .run();
+    let stopped = Instant::now();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(8));
+    assert!(
+        stopped.elapsed() < Duration::from_secs(5),
+        "it took {:?}",
+        stopped.elapsed()
+    );
     assert!(!image.exists());
 }
