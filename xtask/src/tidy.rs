@@ -8,6 +8,7 @@ mod finding;
 mod fixture;
 mod floor;
 mod format_doc;
+mod included;
 mod mark;
 mod name;
 mod purity;
@@ -57,6 +58,7 @@ fn check(root: &Path) -> Result<Vec<Finding>, String> {
     findings.extend(word::check(&tree));
     findings.extend(fixture::check(&tree));
     findings.extend(format_doc::check(root, &tree));
+    findings.extend(included::check(root, &tree));
     findings.retain(|finding| !tree.allows(finding));
     findings.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     Ok(findings)
