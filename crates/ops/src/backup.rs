@@ -5,18 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cardkeep_block::{Monitor, ReadAt, State};
-use cardkeep_copy::{Job, Limits, Outcome, Output, Verify, copy};
-use cardkeep_device::{
-    Device, Guard, Machine, Overwrite, PartialFile, Verdict, free_space, max_file_bytes, verdict,
-};
-use cardkeep_image::{
-    EncodeOptions, Format, FrameDigest, Manifest, PartitionEntry, SourceIdentity,
-};
+use cardkeep_copy::{CopyError, Job, Limits, ManifestOf, Outcome, Output, Verify, copy};
+use cardkeep_device::{Machine, Overwrite, PartialFile};
+use cardkeep_image::{EncodeOptions, Format};
 use cardkeep_survey::{Scope, Survey, survey};
 
 use crate::error::{OpError, OpErrorKind};
+use crate::image_manifest::manifest_of;
 use crate::image_name::free_name;
 use crate::opened::{Opened, OpenedKind};
+use crate::precheck::{check_destination, check_holder, check_mounts, check_name};
 use crate::speed::measure;
 
 /// Where the image goes.
@@ -28,6 +26,15 @@ pub enum Target {
     Named,
     /// A stream: a pipe, another program.
     Stream,
+}
+
+/// Whether a mounted card may be unmounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmount {
+    /// It may.
+    Yes,
+    /// It stays mounted, and is not read.
+    No,
 }
 
 /// Whether a plan says how long it will take.
@@ -55,7 +62,7 @@ pub struct BackupRequest {
     /// Whether an existing image may be replaced.
     pub overwrite: Overwrite,
     /// Whether the card may be unmounted.
-    pub unmount: bool,
+    pub unmount: Unmount,
     /// Whether the image is read back.
     pub verify: Verify,
     /// Whether to measure the card's speed first, which costs a second or two of reading.
@@ -110,6 +117,10 @@ pub struct BackupReport {
 }
 
 impl BackupPlan {
+    pub(crate) const fn request(&self) -> &BackupRequest {
+        &self.request
+    }
+
     /// Returns the bytes that will be read (gaps that are read through not counted).
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
@@ -143,23 +154,9 @@ pub fn plan(
     // A path that names no device, such as an image, has no mounts.
     let device = machine.device_of_path(&request.card).ok().flatten();
     if let Some(device) = &device {
-        check_mounts(machine, device, &request)?;
+        check_mounts(machine, device, request.unmount)?;
     }
-    let opened = Opened::open(machine, &request.card)?;
-    if let OpenedKind::Image { .. } = opened.kind {
-        return Err(OpError::new(
-            OpErrorKind::Usage,
-            format!("{} is a compressed image already", request.card.display()),
-        )
-        .hint("name a card or a raw image"));
-    }
-    if opened.content.len() == 0 {
-        let message = format!(
-            "{} is empty, or no card is in the reader",
-            request.card.display()
-        );
-        return Err(OpError::new(OpErrorKind::Usage, message));
-    }
+    let opened = open_card(machine, &request.card)?;
     let survey = survey(&opened.content, opened.sector_bytes, request.scope, monitor);
     let format = format_of(&request)?;
     let image = match &request.target {
@@ -173,7 +170,7 @@ pub fn plan(
     if let Some(image) = &image {
         check_name(image, request.overwrite)?;
         check_holder(machine, device.as_ref(), image)?;
-        check_destination(&opened, &survey, image, format)?;
+        check_destination(&opened.path, &survey, image, format)?;
     }
     let speed = match request.estimate {
         Estimate::Measured => measure(&opened.content, &survey.map),
@@ -191,6 +188,19 @@ pub fn plan(
     })
 }
 
+fn open_card(machine: &dyn Machine, card: &Path) -> Result<Opened, OpError> {
+    let opened = Opened::open(machine, card)?;
+    if let OpenedKind::Image { .. } = opened.kind {
+        let message = format!("{} is a compressed image already", card.display());
+        return Err(OpError::new(OpErrorKind::Usage, message).hint("name a card or a raw image"));
+    }
+    if opened.content.len() == 0 {
+        let message = format!("{} is empty, or no card is in the reader", card.display());
+        return Err(OpError::new(OpErrorKind::Usage, message));
+    }
+    Ok(opened)
+}
+
 fn format_of(request: &BackupRequest) -> Result<Format, OpError> {
     if let Some(format) = request.format {
         return Ok(format);
@@ -205,145 +215,6 @@ fn format_of(request: &BackupRequest) -> Result<Format, OpError> {
             format!("what kind of image is {} to be?", path.display()),
         )
         .hint("end its name in .img, .img.zst, .img.gz or .img.xz, or say --format")),
-    }
-}
-
-/// A card that changes while it is read gives an image of no moment at all.
-fn check_mounts(
-    machine: &dyn Machine,
-    device: &Device,
-    request: &BackupRequest,
-) -> Result<(), OpError> {
-    let mut written = device
-        .mounts
-        .iter()
-        .chain(
-            device
-                .partitions
-                .iter()
-                .flat_map(|partition| &partition.mounts),
-        )
-        .filter(|mount| !mount.read_only);
-    let Some(mount) = written.next() else {
-        return Ok(());
-    };
-    let place = mount.target.display();
-    let message = format!("{} is mounted read-write at {place}", device.path.display());
-    let refused = OpError::new(OpErrorKind::Refused, message);
-    if let Verdict::Guarded(guards) = verdict(device)
-        && let Some(guard) = guards.iter().find(|guard| is_system(guard))
-    {
-        let reason = format!("{guard}: it changes while it is read, and is never unmounted");
-        return Err(refused
-            .hint(reason)
-            .hint("take the card out and back it up on another machine"));
-    }
-    if !request.unmount {
-        return Err(refused
-            .hint("what is written to it meanwhile would tear the image")
-            .hint("--unmount unmounts it first"));
-    }
-    machine.unmount(device).map_err(|error| {
-        let hint = error.hint.clone();
-        OpError::new(
-            OpErrorKind::Environment,
-            format!("{place} can't be unmounted"),
-        )
-        .hint(hint)
-        .caused_by(error)
-    })
-}
-
-fn is_system(guard: &Guard) -> bool {
-    matches!(
-        guard,
-        Guard::SystemDisk { .. } | Guard::SwapInUse { .. } | Guard::MemberOf(_)
-    )
-}
-
-/// Creating the file would tell the same, but a plan that is only shown creates none.
-fn check_name(image: &Path, overwrite: Overwrite) -> Result<(), OpError> {
-    if overwrite == Overwrite::Refuse && image.symlink_metadata().is_ok() {
-        let message = format!("{} already exists", image.display());
-        return Err(OpError::new(OpErrorKind::Usage, message)
-            .hint("choose another name, or let --force replace it once the new one is whole"));
-    }
-    Ok(())
-}
-
-/// An image on the card that is read would change it while it is read.
-fn check_holder(
-    machine: &dyn Machine,
-    device: Option<&Device>,
-    image: &Path,
-) -> Result<(), OpError> {
-    let Some(device) = device else { return Ok(()) };
-    // Where the holder can't be told, the mount check has the last word: a card that holds the
-    // image is mounted read-write.
-    let holders = machine.devices_holding(image).unwrap_or_default();
-    if holders.contains(&device.name) {
-        let message = format!("{} would lie on the card that is read", image.display());
-        return Err(OpError::new(OpErrorKind::Refused, message).hint("choose another disk"));
-    }
-    Ok(())
-}
-
-/// Finds out before the long copy what would spoil it.
-fn check_destination(
-    opened: &Opened,
-    survey: &Survey,
-    image: &Path,
-    format: Format,
-) -> Result<(), OpError> {
-    let folder = folder_of(image);
-    if !folder.is_dir() {
-        let message = format!("there is no folder {}", folder.display());
-        return Err(OpError::new(OpErrorKind::Usage, message).hint("make it, or choose another"));
-    }
-    if same_file(&opened.path, image) {
-        let message = "the image can't replace the file that is read";
-        return Err(OpError::new(OpErrorKind::Refused, message));
-    }
-    if format != Format::Raw {
-        return Ok(());
-    }
-    // Only the size of a raw image is known beforehand.
-    if let Some(most) = max_file_bytes(&folder).filter(|&most| most < survey.len) {
-        let message = format!(
-            "the image will have {} bytes, and files in {} can have {most} at the most",
-            survey.len,
-            folder.display()
-        );
-        return Err(OpError::new(OpErrorKind::Environment, message)
-            .hint("compress it (.img.zst), or choose a disk with another filesystem"));
-    }
-    let needed = survey.map.bytes(State::Used);
-    match free_space(&folder) {
-        Ok(free) if free < needed => {
-            let message = format!(
-                "the image needs {needed} bytes, and {free} are free in {}",
-                folder.display()
-            );
-            Err(OpError::new(OpErrorKind::Environment, message)
-                .hint("free some space, choose another disk, or compress it (.img.zst)"))
-        }
-        // Unknown free space is found out when it is used up.
-        _ => Ok(()),
-    }
-}
-
-fn folder_of(image: &Path) -> PathBuf {
-    match image.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    }
-}
-
-/// Tells whether two paths name one file; one that isn't there names none.
-fn same_file(one: &Path, other: &Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
     }
 }
 
@@ -366,36 +237,41 @@ pub fn apply(
         limits: plan.limits,
     };
     let manifest = |frames| manifest_of(plan, frames);
-    let card = &plan.opened.path;
-    let Some(image) = &plan.image else {
-        let outcome = copy(&job, Output::Stream(stream), &manifest, monitor)
-            .map_err(|error| OpError::of_copy(card, Path::new("the output"), error))?;
-        let verified = Verified::Impossible;
-        return Ok(BackupReport {
-            image: None,
-            outcome,
-            verified,
-            elapsed: started.elapsed(),
-        });
+    let (outcome, verified) = match &plan.image {
+        Some(image) => to_file(plan, &job, image, &manifest, monitor)?,
+        None => {
+            let outcome = copy(&job, Output::Stream(stream), &manifest, monitor)
+                .map_err(|error| told(plan, Path::new("the output"), error))?;
+            (outcome, Verified::Impossible)
+        }
     };
+    Ok(BackupReport {
+        image: plan.image.clone(),
+        outcome,
+        verified,
+        elapsed: started.elapsed(),
+    })
+}
+
+fn to_file(
+    plan: &BackupPlan,
+    job: &Job<'_>,
+    image: &Path,
+    manifest: ManifestOf<'_>,
+    monitor: &dyn Monitor,
+) -> Result<(Outcome, Verified), OpError> {
     let overwrite = plan.request.overwrite;
     let of_file = |error| OpError::of_partial_file(image, error);
     if overwrite == Overwrite::Replace {
         PartialFile::discard_leftover(image).map_err(of_file)?;
     }
     let file = PartialFile::create(image, overwrite).map_err(of_file)?;
-    let outcome = match copy(&job, Output::Stored(&file), &manifest, monitor) {
+    let outcome = match copy(job, Output::Stored(&file), manifest, monitor) {
         Ok(outcome) => outcome,
         Err(error) => {
-            let error = OpError::of_copy(card, image, error);
             // The first error is the one to tell; a leftover has a name that says what it is.
             drop(file.abandon());
-            return Err(match error.kind {
-                OpErrorKind::Interrupted => error
-                    .hint("nothing was left behind; the same command starts again")
-                    .hint(format!("no {} was written", image.display())),
-                _ => error,
-            });
+            return Err(told(plan, image, error));
         }
     };
     file.finish().map_err(of_file)?;
@@ -404,52 +280,32 @@ pub fn apply(
     } else {
         Verified::Skipped
     };
-    Ok(BackupReport {
-        image: Some(image.clone()),
-        outcome,
-        verified,
-        elapsed: started.elapsed(),
-    })
+    Ok((outcome, verified))
+}
+
+/// Returns the error of a copy with what the plan knows of its place.
+fn told(plan: &BackupPlan, output: &Path, error: CopyError) -> OpError {
+    let place = match &error {
+        CopyError::Source(error) => error.extent(),
+        _ => None,
+    };
+    let error = OpError::of_copy(&plan.opened.path, output, error);
+    if error.kind == OpErrorKind::Interrupted {
+        return error.hint("no image was written; the same command starts again");
+    }
+    let Some(place) = place else { return error };
+    match plan.survey.partition_at(place.start()) {
+        Some(partition) if partition.number > 0 => error.hint(format!(
+            "it happened in partition {} ({})",
+            partition.number,
+            partition.content.name()
+        )),
+        _ => error,
+    }
 }
 
 fn options(level: Option<i32>) -> EncodeOptions {
     let mut options = EncodeOptions::default();
     options.level = level;
     options
-}
-
-/// What the image says of its card. Nothing of the reader or the moment: the same card gives the
-/// same bytes.
-fn manifest_of(plan: &BackupPlan, frames: Vec<Option<FrameDigest>>) -> Manifest {
-    let survey = &plan.survey;
-    let mut manifest = Manifest::new(plan.request.tool.clone(), survey.map.clone(), frames);
-    manifest.sector_bytes = plan.opened.sector_bytes;
-    manifest.everything = plan.request.scope == Scope::Everything;
-    manifest.clean = Some(survey.is_clean());
-    manifest.source = SourceIdentity {
-        disk_id: survey.table.as_ref().map(|table| table.disk_id.clone()),
-        os: survey.identity.os.clone(),
-        hostname: survey.identity.hostname.clone(),
-        ..SourceIdentity::default()
-    };
-    manifest.partitions = survey
-        .partitions
-        .iter()
-        .filter(|entry| entry.number > 0)
-        .map(entry)
-        .collect();
-    manifest
-}
-
-fn entry(partition: &cardkeep_survey::Partition) -> PartitionEntry {
-    let summary = partition.content.filesystem();
-    PartitionEntry {
-        number: partition.number,
-        start: partition.extent.start(),
-        len: partition.extent.len(),
-        kind: Some(partition.kind_code.clone()).filter(|code| !code.is_empty()),
-        fs: summary.map(|summary| summary.name.clone()),
-        label: summary.and_then(|summary| summary.label.clone()),
-        uuid: summary.and_then(|summary| summary.uuid.clone()),
-    }
 }

@@ -8,16 +8,18 @@
 mod backup;
 mod card;
 mod error;
+mod image_manifest;
 mod image_name;
 mod info;
 mod list;
 mod opened;
+mod precheck;
 mod sample;
 mod speed;
 mod verify;
 
 pub use backup::{
-    BackupPlan, BackupReport, BackupRequest, Estimate, Target, Verified, apply, plan,
+    BackupPlan, BackupReport, BackupRequest, Estimate, Target, Unmount, Verified, apply, plan,
 };
 pub use card::{Candidate, Choice, cards, choose};
 pub use error::{Hint, OpError, OpErrorKind};

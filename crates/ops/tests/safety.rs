@@ -12,8 +12,8 @@ use cardkeep_block::{BlockError, MemoryMedium, ReadAt, Silent};
 use cardkeep_copy::Verify;
 use cardkeep_device::{Device, Machine, Mount, Overwrite, Transport, UnmountError};
 use cardkeep_ops::{
-    BackupRequest, Choice, Estimate, OpError, OpErrorKind, SAMPLE_BYTES, Target, choose, plan,
-    write_sample,
+    BackupRequest, Choice, Estimate, OpError, OpErrorKind, SAMPLE_BYTES, Target, Unmount, choose,
+    plan, write_sample,
 };
 use cardkeep_survey::Scope;
 use tempfile::TempDir;
@@ -81,7 +81,7 @@ fn desk() -> TempDir {
     folder
 }
 
-fn try_plan(machine: &Machinery, unmount: bool) -> Result<(), OpError> {
+fn try_plan(machine: &Machinery, unmount: Unmount) -> Result<(), OpError> {
     let folder = desk();
     let request = BackupRequest {
         card: folder.path().join("card"),
@@ -100,7 +100,7 @@ fn try_plan(machine: &Machinery, unmount: bool) -> Result<(), OpError> {
     plan(machine, request, &Silent).map(|_| ())
 }
 
-fn refusal(machine: &Machinery, unmount: bool) -> String {
+fn refusal(machine: &Machinery, unmount: Unmount) -> String {
     let error = try_plan(machine, unmount).unwrap_err();
     assert_eq!(error.kind, OpErrorKind::Refused, "{error}");
     let hints: Vec<String> = error.hints.into_iter().map(|hint| hint.0).collect();
@@ -113,13 +113,13 @@ fn a_card_mounted_read_write_is_refused_and_unmounting_is_offered() {
         devices: vec![mounted("/media/ann/rootfs", false)],
         ..Machinery::default()
     };
-    let text = refusal(&machine, false);
+    let text = refusal(&machine, Unmount::No);
     assert!(
         text.contains("/media/ann/rootfs") && text.contains("--unmount"),
         "{text}"
     );
     assert_eq!(machine.unmounted.load(Ordering::Relaxed), 0);
-    try_plan(&machine, true).unwrap();
+    try_plan(&machine, Unmount::Yes).unwrap();
     assert_eq!(machine.unmounted.load(Ordering::Relaxed), 1);
 }
 
@@ -129,7 +129,7 @@ fn a_card_mounted_read_only_can_be_read() {
         devices: vec![mounted("/media/ann/rootfs", true)],
         ..Machinery::default()
     };
-    try_plan(&machine, false).unwrap();
+    try_plan(&machine, Unmount::No).unwrap();
     assert_eq!(machine.unmounted.load(Ordering::Relaxed), 0);
 }
 
@@ -140,7 +140,7 @@ fn a_system_disk_is_refused_and_never_unmounted() {
             devices: vec![mounted(target, false)],
             ..Machinery::default()
         };
-        let text = refusal(&machine, true);
+        let text = refusal(&machine, Unmount::Yes);
         assert!(text.contains("this system runs from it"), "{text}");
         assert!(!text.contains("--unmount"), "{text}");
         assert_eq!(machine.unmounted.load(Ordering::Relaxed), 0);
@@ -154,13 +154,13 @@ fn an_image_on_the_card_that_is_read_is_refused() {
         holds_image: Some("sdx".into()),
         ..Machinery::default()
     };
-    assert!(refusal(&machine, false).contains("would lie on the card"));
+    assert!(refusal(&machine, Unmount::No).contains("would lie on the card"));
     try_plan(
         &Machinery {
             holds_image: Some("sda".into()),
             ..machine
         },
-        false,
+        Unmount::No,
     )
     .unwrap();
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use cardkeep_copy::Verify;
 use cardkeep_device::{Machine, Overwrite, install_interrupt_handler, machine};
 use cardkeep_ops::{
-    BackupRequest, Candidate, Choice, Estimate, OpError, OpErrorKind, Target, apply, choose, plan,
+    BackupRequest, Candidate, Choice, Estimate, OpError, OpErrorKind, Target, Unmount, apply,
+    choose, plan,
 };
 use cardkeep_survey::Scope;
 
@@ -83,7 +84,11 @@ fn request(machine: &dyn Machine, args: BackupArgs) -> Result<BackupRequest, OpE
         } else {
             Overwrite::Refuse
         },
-        unmount: args.unmount,
+        unmount: if args.unmount {
+            Unmount::Yes
+        } else {
+            Unmount::No
+        },
         verify: match args.verify {
             VerifyArg::Image => Verify::ReadBack,
             VerifyArg::None => Verify::Never,
