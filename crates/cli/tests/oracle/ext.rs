@@ -303,13 +303,13 @@ fn a_pulled_ext4_card_without_checksums_can_be_replayed() {
 #[test]
 fn a_pulled_ext4_card_with_checksums_in_commits_can_be_replayed() {
     let test = "a_pulled_ext4_card_with_checksums_in_commits_can_be_replayed";
+    if skipped(test, Matrix::Big) {
+        return;
+    }
+    // Checksums of commit blocks alone (JBD2_FEATURE_COMPAT_CHECKSUM) can't tell a torn commit
+    // from a whole one: all of the filesystem is copied, and that is trouble.
     let options = ["-t", "ext4", "-O", "^metadata_csum"];
-    check_unclean(
-        test,
-        Matrix::Big,
-        &options,
-        "journal_async_commit,data=writeback",
-    );
+    judge_unclean(&options, "journal_async_commit,data=writeback", 9);
 }
 
 #[test]

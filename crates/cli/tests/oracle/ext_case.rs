@@ -82,10 +82,8 @@ impl ExtCase {
             let device = card.partition(0);
             format_ext(device.path(), self.options);
             if let Err(said) = Mount::new(device.path(), self.mount) {
-                return skip(
-                    self.test,
-                    &format!("a kernel that mounts it ({})", said.trim()),
-                );
+                let said = said.lines().next().unwrap_or_default();
+                return skip(self.test, &format!("a kernel that mounts it ({said})"));
             }
             // Two lives: what the first leaves behind is stale in the second.
             life::age(device.path(), self.mount, 1, self.steps);
