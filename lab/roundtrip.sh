@@ -20,7 +20,7 @@ rm -f "$image" "$raw" "$copy"
 "$cardkeep" backup --quiet "$card" "$image"
 zstd -dq --sparse "$image" -o "$raw"
 "$cardkeep" info --quiet --json "$image" > "$mnt/info.json"
-tr '\0' '\245' < /dev/zero | head -c "$(stat -c %s "$card")" > "$copy"
+head -c "$(stat -c %s "$card")" /dev/zero | tr '\0' '\245' > "$copy"
 python3 - "$mnt/info.json" "$raw" "$copy" <<'PY'
 import json, os, sys
 info = json.load(open(sys.argv[1]))

@@ -30,7 +30,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         grow(&copy, size_gb.saturating_mul(GB) / MIB * MIB)?;
         let device = Loop::attach(&copy);
         let target = Target::new(&device, options)?;
-        let measured = measure::pipeline(&Peer::CardkeepUnverified.script(&target), &device)?;
+        let measured = measure::pipeline(&Peer::Cardkeep.script(&target), &device)?;
         let output_bytes = target.output_bytes();
         target.remove_output();
         let mb = |bytes: u64| bytes as f64 / 1e6;
