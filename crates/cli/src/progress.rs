@@ -44,6 +44,38 @@ pub(crate) struct Progress {
     interrupted: Option<&'static AtomicBool>,
 }
 
+/// How far the phases are that are wanted, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Done {
+    copied: Option<u64>,
+    verified: Option<u64>,
+}
+
+impl Done {
+    /// What has been got through first: its pace is that of the whole.
+    fn leading(self) -> u64 {
+        self.copied.or(self.verified).unwrap_or(0)
+    }
+
+    /// What is done for good: copied, and read back where that is wanted.
+    fn settled(self) -> u64 {
+        let all = [self.copied, self.verified];
+        all.into_iter().flatten().min().unwrap_or(0)
+    }
+
+    /// What part of `total` is done, where copying and reading back count the same: the latter
+    /// goes in steps.
+    fn percent(self, total: u64) -> u64 {
+        let wanted = [self.copied, self.verified];
+        let parts = wanted.into_iter().flatten();
+        let (sum, count) = parts.fold((0u64, 0u64), |(sum, count), part| {
+            (sum.saturating_add(part), count + 1)
+        });
+        let whole = total.saturating_mul(count.max(1)).max(1);
+        (u128::from(sum) * 100 / u128::from(whole)) as u64
+    }
+}
+
 /// Smoothed speed.
 struct Pace {
     told: Instant,
@@ -110,30 +142,24 @@ impl Progress {
         if pace.told.elapsed() < tick {
             return;
         }
-        let copied = self.copy.done.load(Ordering::Relaxed);
-        let verified = self.verify.done.load(Ordering::Relaxed);
-        let copies = self.copy.total.load(Ordering::Relaxed) > 0;
-        // While both go on, the one that counts for the user is the one that is behind.
-        let leading = if copies { copied } else { verified };
-        pace.update(leading);
-        let done = self.done_bytes(copied, verified);
+        let done = self.done();
+        pace.update(done.leading());
         let total = self.total_bytes();
         match &self.face {
-            Face::Line(bar) => draw(bar, phase, done, total, &pace, copies),
-            Face::Json => json::print_progress(phase, done, total, pace.speed),
+            Face::Line(bar) => draw(bar, phase, done, total, &pace),
+            Face::Json => json::print_progress(phase, done.settled(), total, pace.speed),
             Face::Silent => {}
         }
     }
 
-    /// What is done for good: copied, and read back where that is wanted.
-    fn done_bytes(&self, copied: u64, verified: u64) -> u64 {
-        match (
-            self.copy.total.load(Ordering::Relaxed) > 0,
-            self.verify.total.load(Ordering::Relaxed) > 0,
-        ) {
-            (true, true) => copied.min(verified),
-            (true, false) => copied,
-            _ => verified,
+    fn done(&self) -> Done {
+        let bytes = |meter: &Meter| {
+            let is_wanted = meter.total.load(Ordering::Relaxed) > 0;
+            is_wanted.then(|| meter.done.load(Ordering::Relaxed))
+        };
+        Done {
+            copied: bytes(&self.copy),
+            verified: bytes(&self.verify),
         }
     }
 
@@ -164,31 +190,35 @@ impl Pace {
     }
 }
 
-fn draw(bar: &ProgressBar, phase: Phase, done: u64, total: Option<u64>, pace: &Pace, copies: bool) {
-    let word = match (phase, copies) {
+fn draw(bar: &ProgressBar, phase: Phase, done: Done, total: Option<u64>, pace: &Pace) {
+    let word = match (phase, done.copied) {
         (Phase::Survey, _) => "Looking",
-        (_, true) => "Copying",
+        (_, Some(_)) => "Copying",
         _ => "Verifying",
     };
     let speed = format!("{}/s", size(pace.speed as u64));
     let Some(total) = total else {
         bar.set_style(style("{spinner} {msg}"));
-        bar.set_message(format!("{word}  {}  {speed}", size(done)));
+        bar.set_message(format!("{word}  {}  {speed}", size(done.leading())));
         bar.tick();
         return;
     };
-    let percent = (done.saturating_mul(100) / total.max(1)).min(99);
+    let percent = done.percent(total).min(99);
     let left = if pace.speed > 0.0 {
-        let left = total.saturating_sub(pace.done) as f64 / pace.speed;
+        let left = total.saturating_sub(done.leading()) as f64 / pace.speed;
         format!("  {} left", duration(left))
     } else {
         String::new()
     };
     bar.set_style(style("{prefix} [{bar:30}] {msg}").progress_chars("=> "));
-    bar.set_length(total);
+    bar.set_length(100);
     bar.set_prefix(format!("{word} {percent:>2} %"));
-    bar.set_message(format!("{} of {}  {speed}{left}", size(done), size(total)));
-    bar.set_position(done);
+    bar.set_message(format!(
+        "{} of {}  {speed}{left}",
+        size(done.leading()),
+        size(total)
+    ));
+    bar.set_position(percent);
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -247,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn done_is_what_is_copied_and_verified() {
+    fn nothing_is_done_for_good_before_it_is_verified() {
         let progress = Progress::new(
             OutputArgs {
                 json: false,
@@ -257,10 +287,21 @@ mod tests {
         );
         progress.phase(Phase::Copy, Some(100));
         progress.advance(Phase::Copy, 80);
-        assert_eq!(progress.done_bytes(80, 0), 80);
+        assert_eq!(
+            (progress.done().settled(), progress.done().percent(100)),
+            (80, 80)
+        );
         progress.phase(Phase::Verify, Some(100));
         progress.advance(Phase::Verify, 30);
-        assert_eq!(progress.done_bytes(80, 30), 30);
-        assert_eq!(progress.total_bytes(), Some(100));
+        assert_eq!(
+            (progress.done().settled(), progress.done().percent(100)),
+            (30, 55)
+        );
+        assert_eq!(
+            (progress.done().leading(), progress.total_bytes()),
+            (80, Some(100))
+        );
+        progress.advance(Phase::Copy, 20);
+        assert!(progress.done().percent(100) < 100);
     }
 }

@@ -12,9 +12,9 @@ use crate::error::CopyError;
 use crate::frames::FrameList;
 use crate::piece::{ZeroPiece, load_piece};
 
-/// So much is written before it is made durable and read back: flushes cost time, and what is
-/// left at the end is waited for.
-const SETTLE_BYTES: u64 = 48 << 20;
+/// So much is written before it is made durable and read back: flushes cost time, what is left at
+/// the end is waited for, and progress is seen in steps of this.
+const SETTLE_BYTES: u64 = 16 << 20;
 
 /// What the writer tells the verifier, in address order. Places are those in the output.
 pub(crate) enum Written {
