@@ -109,7 +109,8 @@ impl<M: ReadAt> Ext4<M> {
         let free_count = u64::from(group.free_cluster_count);
         match self.unjudged(number, bitmap)? {
             Bits::Implied => {
-                let overhead = self.overhead_clusters(number as u64);
+                let ranges = self.overhead_clusters(number as u64);
+                let overhead = ranges.iter().map(|(start, stop)| stop - start).sum();
                 if cluster_count.checked_sub(overhead) != Some(free_count) {
                     return Err("its free blocks disagree with its layout");
                 }
@@ -156,7 +157,18 @@ impl<M: ReadAt> Ext4<M> {
                 monitor.trouble(Trouble::new(message).at(extent));
                 builder.push_to(extent.end(), State::Used);
             }
-            Ok(Bits::Implied) => builder.push_to(extent.end(), State::Free),
+            Ok(Bits::Implied) => {
+                let cluster = u64::from(superblock.cluster_blocks) * self.block_bytes();
+                let mut push = |count: u64, state| {
+                    let stop = extent.start().saturating_add(count * cluster);
+                    builder.push_to(stop.min(extent.end()), state);
+                };
+                for (start, stop) in self.overhead_clusters(number as u64) {
+                    push(start, State::Free);
+                    push(stop, State::Used);
+                }
+                builder.push_to(extent.end(), State::Free);
+            }
             Ok(Bits::Read(bitmap)) => {
                 let cluster_bytes = u64::from(superblock.cluster_blocks) * self.block_bytes();
                 let count = self.cluster_count(number as u64);
@@ -170,9 +182,9 @@ impl<M: ReadAt> Ext4<M> {
         blocks.div_ceil(u64::from(self.superblock.cluster_blocks))
     }
 
-    /// Returns how many clusters of a group its own fixed metadata takes: what an implied bitmap
-    /// has set (`ext4_num_overhead_clusters`).
-    fn overhead_clusters(&self, number: u64) -> u64 {
+    /// Returns the ranges of clusters of a group that its own fixed metadata takes, counted from
+    /// the group's first: what an implied bitmap has set (`ext4_num_overhead_clusters`).
+    fn overhead_clusters(&self, number: u64) -> Vec<(u64, u64)> {
         let superblock = &self.superblock;
         let group = &self.groups[number as usize];
         let first = superblock.group_first_block(number);
@@ -191,12 +203,13 @@ impl<M: ReadAt> Ext4<M> {
             .map(|(start, stop)| ((start - first) / cluster, (stop - first).div_ceil(cluster)))
             .collect();
         clusters.sort_unstable();
-        let (mut total, mut done) = (0, 0);
-        for (start, stop) in clusters {
-            total += stop.saturating_sub(start.max(done));
-            done = done.max(stop);
-        }
-        total
+        let mut done = 0;
+        clusters.retain_mut(|(start, stop)| {
+            *start = done.max(*start);
+            done = done.max(*stop);
+            start < stop
+        });
+        clusters
     }
 }
 

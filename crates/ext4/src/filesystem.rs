@@ -83,6 +83,11 @@ impl<M: ReadAt> Ext4<M> {
         ))
     }
 
+    /// Returns the medium that it lies on: of a replayed one, the view with the log applied.
+    pub const fn medium(&self) -> &M {
+        &self.medium
+    }
+
     /// Returns what there is to say about it.
     #[must_use]
     pub fn info(&self) -> Info {

@@ -200,6 +200,8 @@ impl Parts {
             .iter()
             .take_while(|extent| extent.start() < owned.end())
             .map(|extent| (inode, extent.intersection(owned)))
+            // What is owned may be empty itself: a group without copies of the superblock.
+            .filter(|(_, part)| !part.is_empty())
             .take(PARTS_MAX.saturating_sub(self.found.len()));
         self.found.extend(touched);
     }
@@ -274,5 +276,27 @@ const fn special(number: InodeNumber) -> Option<&'static str> {
         7 => Some("reserved group descriptors"),
         8 => Some("journal"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Parts;
+    use cardkeep_block::Extent;
+
+    #[test]
+    fn parts_are_cut_to_what_was_asked_and_never_empty() {
+        let asked = [
+            Extent::between(50, 90),
+            Extent::between(0, 10),
+            Extent::between(5, 20),
+        ];
+        let mut parts = Parts::new(&asked);
+        parts.collect(12, Extent::between(8, 60));
+        let extents = [(8, 10), (10, 20), (50, 60)].map(|(a, b)| (12, Extent::between(a, b)));
+        assert_eq!(parts.found, extents);
+        // A group without copies of the superblock owns no block at its beginning.
+        parts.collect(13, Extent::between(70, 70));
+        assert_eq!(parts.found, extents);
     }
 }
