@@ -101,3 +101,40 @@ impl Runs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::effort::Effort;
+    use crate::extent_tree::{Content, Depth, walk_blocks};
+    use crate::inode::Inode;
+    use crate::superblock::{Superblock, tests};
+    use cardkeep_block::MemoryMedium;
+
+    /// Block 5 names itself a thousand times: three levels of it would be a milliard reads.
+    #[test]
+    fn a_tree_that_refers_to_itself_costs_no_more_than_its_effort() {
+        let superblock = Superblock::parse(&tests::bytes()).unwrap();
+        let mut bytes = vec![0; 6 * 4096];
+        bytes[5 * 4096..].copy_from_slice(&5u32.to_le_bytes().repeat(1024));
+        let medium = MemoryMedium::from_bytes(&bytes);
+        let mut record = [0; 128];
+        record[..2].copy_from_slice(&0x8000u16.to_le_bytes());
+        record[0x28 + 14 * 4] = 5;
+        let inode = Inode::parse(&superblock, 12, &record);
+        let mut tree_blocks = 0;
+        let mut effort = Effort::of_blocks(100);
+        let walked = walk_blocks(
+            &medium,
+            &superblock,
+            &inode,
+            Depth::All,
+            &mut effort,
+            &mut |mapping| {
+                tree_blocks += u32::from(mapping.content == Content::Tree);
+                Ok(())
+            },
+        );
+        assert!(walked.is_err() && effort.is_spent());
+        assert_eq!(tree_blocks, 100);
+    }
+}

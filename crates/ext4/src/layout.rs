@@ -125,4 +125,18 @@ mod tests {
         let groups: Vec<u64> = (0..130).filter(|&g| superblock.has_superblock(g)).collect();
         assert_eq!(groups, [0, 1, 77]);
     }
+
+    /// Blocks of 1 KiB in clusters: block 0 is before the superblock, and descriptors follow it.
+    #[test]
+    fn clusters_of_small_blocks_push_descriptors_to_block_2() {
+        let mut superblock = Superblock::parse(&bytes()).unwrap();
+        superblock.block_bytes = 1024;
+        superblock.blocks_per_group = 8192;
+        superblock.incompat = feature::INCOMPAT_META_BG;
+        assert_eq!(superblock.descriptor_block(0), 2);
+        assert_eq!(superblock.base_block_count(0), 3);
+        superblock.first_data_block = 1;
+        assert_eq!(superblock.descriptor_block(0), 2);
+        assert_eq!(superblock.base_block_count(0), 2);
+    }
 }

@@ -391,6 +391,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn descriptors_with_64_bits_are_not_short() {
+        let mut bytes = bytes();
+        bytes[0x60] = feature::INCOMPAT_64BIT as u8;
+        bytes[0xFE] = 32;
+        assert!(matches!(Superblock::parse(&bytes), Err(Error::Corrupt(_))));
+        bytes[0xFE] = 64;
+        assert_eq!(Superblock::parse(&bytes).unwrap().descriptor_bytes, 64);
+    }
+
+    #[test]
     fn unknown_features_are_unsupported_not_corrupt() {
         for (offset, value) in [(0x60, 0x8000_0000u32), (0x64, 0x8000_0000), (0x60, 1)] {
             let mut bytes = bytes();
