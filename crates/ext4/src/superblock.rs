@@ -138,23 +138,8 @@ impl Superblock {
                 0
             }
         };
-        let log_block_size = le_u32(bytes, 0x18);
-        if log_block_size > 6 {
-            return Err(Error::corrupt(format!(
-                "s_log_block_size is {log_block_size}"
-            )));
-        }
         let bigalloc = ro_compat & feature::RO_COMPAT_BIGALLOC != 0;
-        let log_cluster_size = if bigalloc {
-            le_u32(bytes, 0x1C)
-        } else {
-            log_block_size
-        };
-        if log_cluster_size < log_block_size || log_cluster_size > 20 {
-            return Err(Error::corrupt(format!(
-                "s_log_cluster_size is {log_cluster_size}"
-            )));
-        }
+        let (log_block_size, log_cluster_size) = log_sizes(bytes, bigalloc)?;
         let blocks_per_group = le_u32(bytes, 0x20);
         let revision_0 = le_u32(bytes, 0x4C) == 0;
         let uuid: [u8; 16] = std::array::from_fn(|i| bytes[0x68 + i]);
@@ -289,6 +274,20 @@ impl Superblock {
     pub(crate) fn len(&self) -> u64 {
         self.block_count.saturating_mul(u64::from(self.block_bytes))
     }
+}
+
+/// Decodes `s_log_block_size` and, where clusters are in use, `s_log_cluster_size`: powers of two
+/// above 1024.
+fn log_sizes(bytes: &[u8], bigalloc: bool) -> Result<(u32, u32), Error> {
+    let block = le_u32(bytes, 0x18);
+    if block > 6 {
+        return Err(Error::corrupt(format!("s_log_block_size is {block}")));
+    }
+    let cluster = if bigalloc { le_u32(bytes, 0x1C) } else { block };
+    if cluster < block || cluster > 20 {
+        return Err(Error::corrupt(format!("s_log_cluster_size is {cluster}")));
+    }
+    Ok((block, cluster))
 }
 
 fn check_features(incompat: u32, ro_compat: u32) -> Result<(), Error> {
