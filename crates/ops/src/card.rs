@@ -25,18 +25,16 @@ pub enum Choice {
 /// # Errors
 /// [`OpErrorKind::Environment`] where the machine's devices can't be listed.
 pub fn cards(machine: &dyn Machine) -> Result<Vec<Candidate>, OpError> {
-    let devices = machine.devices().map_err(|error| {
-        OpError::new(
-            OpErrorKind::Environment,
-            "this machine's disks can't be listed",
-        )
-        .caused_by(error)
-    })?;
-    Ok(devices
-        .into_iter()
-        .filter(is_card)
-        .map(|device| Candidate { device })
-        .collect())
+    let devices = devices(machine)?.into_iter().filter(is_card);
+    Ok(devices.map(|device| Candidate { device }).collect())
+}
+
+/// Returns all devices of the machine.
+pub(crate) fn devices(machine: &dyn Machine) -> Result<Vec<Device>, OpError> {
+    machine.devices().map_err(|error| {
+        let message = "this machine's disks can't be listed";
+        OpError::new(OpErrorKind::Environment, message).caused_by(error)
+    })
 }
 
 /// Tells whether a device is something that a user would call a card: not the system's disk, not

@@ -4,7 +4,8 @@ use cardkeep_block::{Monitor, ReadAt};
 use cardkeep_device::{Access, Device, Guard, Machine, Source, Verdict, verdict};
 use cardkeep_survey::{Scope, Survey, survey};
 
-use crate::error::{OpError, OpErrorKind};
+use crate::card::devices;
+use crate::error::OpError;
 
 /// A device with what is known of it.
 #[derive(Clone, Debug)]
@@ -41,19 +42,10 @@ impl Listed {
 /// Returns all devices. Those that the system does not depend on are looked into.
 ///
 /// # Errors
-/// [`OpErrorKind::Environment`] where the machine's devices can't be listed at all.
+/// `Environment` where the machine's devices can't be listed at all.
 pub fn list(machine: &dyn Machine, monitor: &dyn Monitor) -> Result<Vec<Listed>, OpError> {
-    let devices = machine.devices().map_err(|error| {
-        OpError::new(
-            OpErrorKind::Environment,
-            "this machine's disks can't be listed",
-        )
-        .caused_by(error)
-    })?;
-    Ok(devices
-        .into_iter()
-        .map(|device| look_into(device, monitor))
-        .collect())
+    let devices = devices(machine)?.into_iter();
+    Ok(devices.map(|device| look_into(device, monitor)).collect())
 }
 
 fn look_into(device: Device, monitor: &dyn Monitor) -> Listed {
