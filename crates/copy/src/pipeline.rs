@@ -68,6 +68,12 @@ pub fn copy(
     if stored.is_some() {
         monitor.phase(Phase::Verify, Some(used_bytes));
     }
+    if let (Output::Stored(file), Format::Raw) = (&output, job.format) {
+        // ORDER: length before content. The verifier reads whole frames while the writer is busy
+        // behind them, and a frame that ends in a hole would end past the file's end.
+        file.set_len(job.map.len())
+            .map_err(CopyError::Destination)?;
+    }
     let pool = BufferPool::new(job.limits.buffer_count(), FRAME_BYTES);
     let reading = Reading::new(job, frames, &pool, monitor);
     let verifier = stored.map(|file| Verifier::new(file, frames, job.format, monitor));

@@ -6,7 +6,7 @@
 
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cardkeep_block::{
     AllocationMap, BlockError, BlockErrorKind, Extent, MemoryMedium, Monitor, Operation, Phase,
@@ -26,6 +26,9 @@ struct Memory {
     len: Arc<AtomicU64>,
     lie_from: u64,
     full_at: u64,
+    /// Writes from here on wait until something was read back.
+    waits_from: u64,
+    was_read_back: Arc<AtomicBool>,
 }
 
 impl Memory {
@@ -36,6 +39,8 @@ impl Memory {
             len: Arc::default(),
             lie_from: u64::MAX,
             full_at: u64::MAX,
+            waits_from: u64::MAX,
+            was_read_back: Arc::default(),
         }
     }
 
@@ -50,6 +55,7 @@ impl Memory {
 struct Seen {
     medium: Arc<MemoryMedium>,
     len: u64,
+    was_read_back: Arc<AtomicBool>,
 }
 
 impl ReadAt for Seen {
@@ -57,6 +63,7 @@ impl ReadAt for Seen {
         self.len
     }
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+        self.was_read_back.store(true, Ordering::Relaxed);
         self.bounded(offset, buffer.len())?;
         self.medium.read_at(offset, buffer)
     }
@@ -67,6 +74,9 @@ impl WriteAt for Memory {
         let end = offset + data.len() as u64;
         if end > self.full_at {
             return Err(BlockError::new(BlockErrorKind::NoSpace, Operation::Write));
+        }
+        while offset >= self.waits_from && !self.was_read_back.load(Ordering::Relaxed) {
+            std::thread::yield_now();
         }
         self.len.fetch_max(end, Ordering::Relaxed);
         if (offset..end).contains(&self.lie_from) {
@@ -90,6 +100,7 @@ impl Destination for Memory {
         Ok(Box::new(Seen {
             medium: Arc::clone(&self.medium),
             len,
+            was_read_back: Arc::clone(&self.was_read_back),
         }))
     }
     fn set_len(&self, len: u64) -> Result<(), BlockError> {
@@ -239,6 +250,19 @@ fn a_destination_that_stores_something_else_is_found_out() {
         );
         assert!(told, "{format:?}: {result:?}");
     }
+}
+
+#[test]
+fn a_raw_image_is_read_back_before_its_last_byte_is_written() {
+    let (card, map) = card();
+    // The fourth frame ends in a hole, and its successors are held back until it was read.
+    let destination = Memory {
+        waits_from: 4 * FRAME,
+        ..Memory::new()
+    };
+    let outcome = run(&card, &map, Format::Raw, &destination, 2, &Silent).unwrap();
+    assert!(outcome.is_verified);
+    assert!(destination.bytes() == expected(&card, &map));
 }
 
 #[test]
