@@ -4,14 +4,14 @@ use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cardkeep_block::{AlignedBuffer, BlockError, Monitor, Operation, Phase, ReadAt};
+use cardkeep_block::{BlockError, Monitor, Operation, Phase, ReadAt};
 use cardkeep_image::{
     Error as ImageError, FRAME_BYTES, Format, FrameDigest, ImageDigest, Index, Manifest,
     load_index, stream, zero_digest,
 };
 
 use crate::error::CopyError;
-use crate::piece::{ZeroPiece, load_piece};
+use crate::piece::{PieceWindow, ZeroPiece};
 use crate::sequential::{Sequential, read_frame};
 
 /// Takes a frame's index and content.
@@ -172,7 +172,7 @@ struct IndexedCheck<'a> {
 impl IndexedCheck<'_> {
     fn run(&self) -> Result<(), CopyError> {
         let mut decoder = self.index.decoder()?;
-        let (mut content, mut buffer) = (Vec::new(), AlignedBuffer::new(0));
+        let (mut content, mut pieces) = (Vec::new(), PieceWindow::new());
         let mut zero_piece = ZeroPiece::default();
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -184,7 +184,7 @@ impl IndexedCheck<'_> {
             }
             // Frames of an image with a manifest are no longer than its bound, checked on load.
             content.resize(entry.content.len() as usize, 0);
-            let bytes = load_piece(self.image, entry.compressed, &mut buffer)?;
+            let bytes = pieces.load(self.image, entry.compressed, u64::MAX)?;
             let extent = entry.content;
             let digest = self.manifest.frames.get(number).copied().flatten();
             if digest.is_none() && zero_piece.holds_zeros(bytes, &mut content, &mut decoder) {

@@ -41,32 +41,66 @@ const PIECE_BYTES_MAX: u64 = 2 * FRAME_BYTES_MAX;
 /// The longest frame that an image with a manifest may have.
 const FRAME_BYTES_MAX: u64 = 64 << 20;
 
-/// Reads a piece with aligned requests, so that direct I/O needs no detour.
-pub(crate) fn load_piece<'b>(
-    reader: &dyn ReadAt,
-    piece: Extent,
-    buffer: &'b mut AlignedBuffer,
-) -> Result<&'b [u8], CopyError> {
-    if piece.len() > PIECE_BYTES_MAX {
-        return Err(CopyError::Index(format!(
-            "it has a piece of {} bytes",
-            piece.len()
-        )));
+/// Small pieces are read together: hundreds of frames of zeros fit one request.
+const WINDOW_BYTES: u64 = 64 * 1024;
+
+/// Reads pieces with aligned requests, so that direct I/O needs no detour, and small neighbours at
+/// once.
+pub(crate) struct PieceWindow {
+    buffer: AlignedBuffer,
+    window: Extent,
+}
+
+impl PieceWindow {
+    pub(crate) fn new() -> Self {
+        Self {
+            buffer: AlignedBuffer::new(0),
+            window: Extent::default(),
+        }
     }
-    let alignment = BUFFER_ALIGNMENT as u64;
-    let start = piece.start() / alignment * alignment;
-    let end = piece
-        .end()
-        .div_ceil(alignment)
-        .saturating_mul(alignment)
-        .min(reader.len());
-    let size = Extent::between(start, end).len() as usize;
-    if buffer.len() < size {
-        *buffer = AlignedBuffer::new(size);
+
+    /// Forgets what was read: the file has changed since.
+    pub(crate) fn forget(&mut self) {
+        self.window = Extent::default();
     }
-    reader
-        .read_at(start, &mut buffer[..size])
-        .map_err(CopyError::Destination)?;
-    let skip = (piece.start() - start) as usize;
-    Ok(&buffer[skip..skip + piece.len() as usize])
+
+    /// Returns the bytes of `piece`. What lies behind `limit` is not read ahead.
+    pub(crate) fn load(
+        &mut self,
+        reader: &dyn ReadAt,
+        piece: Extent,
+        limit: u64,
+    ) -> Result<&[u8], CopyError> {
+        if piece.len() > PIECE_BYTES_MAX {
+            let len = piece.len();
+            return Err(CopyError::Index(format!("it has a piece of {len} bytes")));
+        }
+        if !self.window.covers(piece) {
+            self.read(reader, piece, limit)?;
+        }
+        let skip = (piece.start() - self.window.start()) as usize;
+        Ok(&self.buffer[skip..skip + piece.len() as usize])
+    }
+
+    fn read(&mut self, reader: &dyn ReadAt, piece: Extent, limit: u64) -> Result<(), CopyError> {
+        let alignment = BUFFER_ALIGNMENT as u64;
+        let aligned = |offset: u64| offset.div_ceil(alignment).saturating_mul(alignment);
+        let start = piece.start() / alignment * alignment;
+        let ahead = start.saturating_add(WINDOW_BYTES).min(aligned(limit));
+        let end = aligned(piece.end()).max(ahead).min(reader.len());
+        let size = Extent::between(start, end).len() as usize;
+        self.forget();
+        if self.buffer.len() < size {
+            self.buffer = AlignedBuffer::new(size);
+        }
+        let target = &mut self.buffer[..size];
+        reader
+            .read_at(start, target)
+            .map_err(CopyError::Destination)?;
+        self.window = Extent::between(start, end);
+        if self.window.covers(piece) {
+            return Ok(());
+        }
+        Err(CopyError::Index("a piece lies past its end".to_owned()))
+    }
 }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use cardkeep_block::{AlignedBuffer, Extent, Monitor, Phase, ReadAt};
-use cardkeep_image::{FRAME_BYTES, Format, FrameDecoder, FrameDigest, load_index, zero_digest};
+use cardkeep_block::{Extent, Monitor, Phase, ReadAt};
+use cardkeep_image::{
+    FRAME_BYTES, Format, FrameDecoder, FrameDigest, ImageDigest, load_index, zero_digest,
+};
 use crossbeam_channel::Receiver;
 
 use crate::check::check_stream;
 use crate::destination::Destination;
 use crate::error::CopyError;
 use crate::frames::FrameList;
-use crate::piece::{ZeroPiece, load_piece};
+use crate::piece::{PieceWindow, ZeroPiece};
 
 /// So much is written before it is made durable and read back: flushes cost time, what is left at
 /// the end is waited for, and progress is seen in steps of this.
@@ -31,16 +33,36 @@ pub(crate) enum Written {
     End,
 }
 
+/// What is written and not yet read back.
+enum Waiting {
+    Frame {
+        index: usize,
+        piece: Extent,
+        digest: FrameDigest,
+    },
+    /// `count` frames without used bytes from `index` on, in pieces of `piece_bytes` each.
+    Zeros {
+        index: usize,
+        start: u64,
+        piece_bytes: u64,
+        count: u64,
+    },
+}
+
 /// Reads back what the writer wrote, some way behind it.
 pub(crate) struct Verifier<'a> {
     file: &'a dyn Destination,
     frames: FrameList<'a>,
     format: Format,
     monitor: &'a dyn Monitor,
-    waiting: Vec<Written>,
-    digests: Vec<Option<FrameDigest>>,
+    waiting: Vec<Waiting>,
+    /// What the manifest has to come to.
+    image: ImageDigest,
+    whole_zero: FrameDigest,
+    /// Kept only for containers that are decoded at the end.
+    digests: Vec<FrameDigest>,
     content: Vec<u8>,
-    piece: AlignedBuffer,
+    pieces: PieceWindow,
     zero_piece: ZeroPiece,
 }
 
@@ -57,9 +79,11 @@ impl<'a> Verifier<'a> {
             format,
             monitor,
             waiting: Vec::new(),
+            image: ImageDigest::new(),
+            whole_zero: zero_digest(FRAME_BYTES as u64),
             digests: Vec::new(),
             content: vec![0; FRAME_BYTES],
-            piece: AlignedBuffer::new(0),
+            pieces: PieceWindow::new(),
             zero_piece: ZeroPiece::default(),
         }
     }
@@ -69,64 +93,108 @@ impl<'a> Verifier<'a> {
         let mut decoder = FrameDecoder::zstd()?;
         let mut settled = 0;
         for item in written {
-            let end = match &item {
+            let (end, digest) = match &item {
                 Written::Frame {
                     start, len, digest, ..
-                } => {
-                    self.digests.push(Some(*digest));
-                    start + len
-                }
-                Written::Zeros { start, len, .. } => {
-                    self.digests.push(None);
-                    start + len
-                }
+                } => (start + len, *digest),
+                Written::Zeros { index, start, len } => (start + len, self.zero(*index)),
                 Written::End => return self.finish(&mut decoder),
             };
-            // Containers that are one stream are decoded in one go at the end.
-            if matches!(self.format, Format::Zstd | Format::Raw) {
-                self.waiting.push(item);
-                if end - settled >= SETTLE_BYTES {
-                    settled = end;
-                    self.check_waiting(&mut decoder)?;
-                }
+            self.image.add(&digest);
+            if !matches!(self.format, Format::Zstd | Format::Raw) {
+                self.digests.push(digest);
+                continue;
+            }
+            self.wait(item);
+            if end - settled >= SETTLE_BYTES {
+                settled = end;
+                self.check_waiting(&mut decoder, settled)?;
             }
         }
         Ok(())
     }
 
-    fn check_waiting(&mut self, decoder: &mut FrameDecoder) -> Result<(), CopyError> {
+    /// Returns the digest of a frame without used bytes.
+    fn zero(&self, index: usize) -> FrameDigest {
+        match self.frames.extent(index).len() {
+            len if len == FRAME_BYTES as u64 => self.whole_zero,
+            len => zero_digest(len),
+        }
+    }
+
+    /// Keeps what was written for later; like zeros in a row are one.
+    fn wait(&mut self, item: Written) {
+        match item {
+            Written::Frame {
+                index,
+                start,
+                len,
+                digest,
+            } => {
+                let piece = Extent::between(start, start + len);
+                self.waiting.push(Waiting::Frame {
+                    index,
+                    piece,
+                    digest,
+                });
+            }
+            Written::Zeros { index, start, len } => {
+                if let Some(Waiting::Zeros {
+                    start: first,
+                    piece_bytes,
+                    count,
+                    ..
+                }) = self.waiting.last_mut()
+                    && *piece_bytes == len
+                    && *first + *piece_bytes * *count == start
+                {
+                    *count += 1;
+                    return;
+                }
+                let zeros = Waiting::Zeros {
+                    index,
+                    start,
+                    piece_bytes: len,
+                    count: 1,
+                };
+                self.waiting.push(zeros);
+            }
+            Written::End => {}
+        }
+    }
+
+    fn check_waiting(&mut self, decoder: &mut FrameDecoder, settled: u64) -> Result<(), CopyError> {
         let reader = self.file.settled().map_err(CopyError::Destination)?;
+        self.pieces.forget();
         for item in std::mem::take(&mut self.waiting) {
             if self.monitor.is_cancelled() {
                 return Err(CopyError::Interrupted);
             }
             match item {
-                Written::Frame {
+                Waiting::Frame {
                     index,
-                    start,
-                    len,
+                    piece,
                     digest,
                 } => {
-                    self.check_frame(
-                        &*reader,
-                        index,
-                        Extent::between(start, start + len),
-                        digest,
-                        decoder,
-                    )?;
+                    self.check_frame(&*reader, index, (piece, settled), digest, decoder)?;
                     self.monitor
                         .advance(Phase::Verify, self.frames.used_bytes(index));
                 }
-                Written::Zeros { index, start, len } if self.format == Format::Zstd => {
-                    self.check_zeros(
-                        &*reader,
-                        index,
-                        Extent::between(start, start + len),
-                        decoder,
-                    )?;
+                Waiting::Zeros {
+                    index,
+                    start,
+                    piece_bytes,
+                    count,
+                } if self.format == Format::Zstd => {
+                    for step in 0..count {
+                        let from = start + step * piece_bytes;
+                        let piece = Extent::between(from, from + piece_bytes);
+                        let index = index + step as usize;
+                        self.check_zeros(&*reader, index, (piece, settled), decoder)?;
+                    }
                 }
                 // Holes of a raw image were never written.
-                _ => {}
+                Waiting::Zeros { .. } => {}
             }
         }
         Ok(())
@@ -136,7 +204,7 @@ impl<'a> Verifier<'a> {
         &mut self,
         reader: &dyn ReadAt,
         index: usize,
-        piece: Extent,
+        (piece, settled): (Extent, u64),
         expected: FrameDigest,
         decoder: &mut FrameDecoder,
     ) -> Result<(), CopyError> {
@@ -148,7 +216,7 @@ impl<'a> Verifier<'a> {
                 .map_err(CopyError::Destination)?;
             true
         } else {
-            let bytes = load_piece(reader, piece, &mut self.piece)?;
+            let bytes = self.pieces.load(reader, piece, settled)?;
             decoder.decode(bytes, content).is_ok()
         };
         let found = decoded.then(|| FrameDigest::of(content));
@@ -166,12 +234,12 @@ impl<'a> Verifier<'a> {
         &mut self,
         reader: &dyn ReadAt,
         index: usize,
-        piece: Extent,
+        (piece, settled): (Extent, u64),
         decoder: &mut FrameDecoder,
     ) -> Result<(), CopyError> {
         let extent = self.frames.extent(index);
         let content = &mut self.content[..extent.len() as usize];
-        let bytes = load_piece(reader, piece, &mut self.piece)?;
+        let bytes = self.pieces.load(reader, piece, settled)?;
         if self.zero_piece.holds_zeros(bytes, content, decoder) {
             return Ok(());
         }
@@ -185,7 +253,7 @@ impl<'a> Verifier<'a> {
 
     /// The output is whole: checks the rest, and what only the end can tell.
     fn finish(mut self, decoder: &mut FrameDecoder) -> Result<(), CopyError> {
-        self.check_waiting(decoder)?;
+        self.check_waiting(decoder, u64::MAX)?;
         let reader = self.file.settled().map_err(CopyError::Destination)?;
         match self.format {
             Format::Raw => Ok(()),
@@ -196,8 +264,7 @@ impl<'a> Verifier<'a> {
                 let frames = self.frames;
                 check_stream(format, &reader, self.monitor, &mut |index, content| {
                     let extent = frames.extent(index);
-                    let zero = || zero_digest(extent.len());
-                    let expected = expected.next().map(|digest| digest.unwrap_or_else(zero));
+                    let expected = expected.next();
                     let found = FrameDigest::of(content);
                     self.monitor
                         .advance(Phase::Verify, frames.used_bytes(index));
@@ -222,7 +289,7 @@ impl<'a> Verifier<'a> {
     fn check_index(&self, reader: &dyn ReadAt) -> Result<(), CopyError> {
         let wrong = |what: &str| Err(CopyError::Index(what.to_owned()));
         match load_index(&reader)?.and_then(|index| index.manifest) {
-            Some(manifest) if manifest.frames == self.digests => Ok(()),
+            Some(manifest) if manifest.image_digest() == self.image.finish() => Ok(()),
             Some(_) => wrong("its digests differ"),
             None => wrong("it is missing"),
         }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use cardkeep_block::{BufferPool, Monitor, Phase};
-use cardkeep_image::{Container, FrameDigest, Manifest, PieceInfo};
+use cardkeep_image::{Container, FrameDigest, PieceInfo};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::error::CopyError;
 use crate::frames::FrameList;
+use crate::pipeline::ManifestOf;
 use crate::sink::Sink;
 use crate::verifier::Written;
 use crate::worker::{Piece, PieceBytes};
@@ -35,10 +36,7 @@ pub(crate) struct WriterDone {
 
 impl Writer<'_, '_> {
     /// Writes all frames in address order, then what only the end can tell.
-    pub(crate) fn run(
-        mut self,
-        manifest_of: &dyn Fn(Vec<Option<FrameDigest>>) -> Manifest,
-    ) -> Result<WriterDone, CopyError> {
+    pub(crate) fn run(mut self, manifest_of: ManifestOf<'_>) -> Result<WriterDone, CopyError> {
         if let Some(container) = &self.container {
             let prologue = container.prologue();
             self.sink.append(&prologue)?;
@@ -67,13 +65,11 @@ impl Writer<'_, '_> {
                 self.write_zero(index, len, zero.as_ref())?;
             }
         }
-        let manifest = self
-            .container
-            .is_some()
-            .then(|| manifest_of(self.digests.clone()));
-        if let (Some(container), Some(manifest)) = (&mut self.container, &manifest) {
-            let epilogue = container.epilogue(manifest)?;
-            self.sink.append(&epilogue)?;
+        if let Some(mut container) = self.container.take() {
+            // Lent to the manifest and taken back: on a large card a copy is megabytes.
+            let manifest = manifest_of(std::mem::take(&mut self.digests));
+            self.sink.append(&container.epilogue(&manifest)?)?;
+            self.digests = manifest.frames;
         }
         self.sink.finish()?;
         self.tell(Written::End)?;

@@ -15,7 +15,7 @@ use cardkeep_block::{
 use cardkeep_copy::{
     Check, CopyError, Destination, Job, Limits, Outcome, Output, Verify, check_image, copy,
 };
-use cardkeep_image::{EncodeOptions, FRAME_BYTES, Format, Manifest, stream};
+use cardkeep_image::{EncodeOptions, FRAME_BYTES, Format, Manifest, load_index, stream};
 
 const FRAME: u64 = FRAME_BYTES as u64;
 const LEN: u64 = 9 * FRAME + 12_800;
@@ -249,6 +249,29 @@ fn a_destination_that_stores_something_else_is_found_out() {
             Err(CopyError::Mismatch { .. } | CopyError::Image(_))
         );
         assert!(told, "{format:?}: {result:?}");
+    }
+}
+
+#[test]
+fn a_lie_in_a_frame_of_zeros_is_found_out() {
+    let (card, map) = card();
+    let good = Memory::new();
+    run(&card, &map, Format::Zstd, &good, 2, &Silent).unwrap();
+    let index = load_index(&MemoryMedium::from_bytes(&good.bytes()))
+        .unwrap()
+        .unwrap();
+    for number in [4, 5, 6] {
+        let piece = index.table.entries()[number].compressed;
+        let destination = Memory {
+            lie_from: piece.end() - 6,
+            ..Memory::new()
+        };
+        let result = run(&card, &map, Format::Zstd, &destination, 2, &Silent);
+        let frame = Extent::between(number as u64 * FRAME, (number as u64 + 1) * FRAME);
+        assert!(
+            matches!(result, Err(CopyError::Mismatch { extent, .. }) if extent == frame),
+            "{number}: {result:?}"
+        );
     }
 }
 
