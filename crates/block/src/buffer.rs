@@ -100,17 +100,28 @@ impl BufferPool {
     /// Gives a buffer back.
     pub fn give_back(&self, buffer: AlignedBuffer) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.free.push(buffer);
-        self.returned.notify_one();
+        if !state.closed {
+            state.free.push(buffer);
+            self.returned.notify_one();
+        }
     }
 
-    /// Ends all waiting: every [`BufferPool::take`] answers `None` from now on.
+    /// Ends all waiting: every [`BufferPool::take`] answers `None` from now on. The buffers'
+    /// memory is given back to the system.
     pub fn close(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.closed = true;
+        state.free = Vec::new();
+        self.returned.notify_all();
+    }
+
+    #[cfg(test)]
+    fn free_count(&self) -> usize {
         self.state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .closed = true;
-        self.returned.notify_all();
+            .free
+            .len()
     }
 }
 
@@ -140,5 +151,16 @@ mod tests {
         });
         pool.close();
         assert!(pool.take().is_none());
+    }
+
+    #[test]
+    fn a_closed_pool_keeps_no_memory() {
+        let pool = BufferPool::new(2, 8);
+        let (one, two) = (pool.take().unwrap(), pool.take().unwrap());
+        pool.give_back(one);
+        assert_eq!(pool.free_count(), 1);
+        pool.close();
+        pool.give_back(two);
+        assert_eq!(pool.free_count(), 0);
     }
 }

@@ -65,6 +65,8 @@ impl Writer<'_, '_> {
                 self.write_zero(index, len, zero.as_ref())?;
             }
         }
+        // What follows needs memory that grows with the card; the frames' is free for it now.
+        self.pool.close();
         if let Some(mut container) = self.container.take() {
             // Lent to the manifest and taken back: on a large card a copy is megabytes.
             let manifest = manifest_of(std::mem::take(&mut self.digests));
