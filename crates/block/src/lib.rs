@@ -12,6 +12,7 @@ mod map;
 mod medium;
 mod memory;
 mod monitor;
+mod patch;
 mod slice;
 
 pub use buffer::{AlignedBuffer, BUFFER_ALIGNMENT, BufferPool};
@@ -20,7 +21,8 @@ pub use cached::Cached;
 pub use error::{BlockError, BlockErrorKind, Operation};
 pub use extent::Extent;
 pub use map::{AllocationMap, MapBuilder, Run, State};
-pub use medium::{ReadAt, WriteAt};
+pub use medium::{ReadAt, ReadWriteAt, WriteAt};
 pub use memory::MemoryMedium;
 pub use monitor::{Monitor, Phase, Silent, Trouble};
+pub use patch::{Patch, Patches};
 pub use slice::Slice;

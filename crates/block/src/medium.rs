@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{BlockError, BlockErrorKind, Extent, Operation};
+use crate::{AlignedBuffer, BlockError, BlockErrorKind, Extent, Operation};
 
 /// A medium that can be read at any position.
 ///
@@ -61,12 +61,38 @@ pub trait WriteAt: Send + Sync {
     /// What the medium reported; an unknown part may have been written.
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), BlockError>;
 
+    /// Makes all bytes of `extent` zero, in the fastest way that is sure to leave zeros.
+    ///
+    /// # Errors
+    /// As [`WriteAt::write_at`].
+    fn write_zeros(&self, extent: Extent) -> Result<(), BlockError> {
+        let zeros = AlignedBuffer::new(extent.len().min(ZEROS_BYTES_MAX) as usize);
+        let mut offset = extent.start();
+        while offset < extent.end() {
+            let size = (extent.end() - offset).min(ZEROS_BYTES_MAX);
+            self.write_at(offset, &zeros[..size as usize])?;
+            offset += size;
+        }
+        Ok(())
+    }
+
     /// Returns once all that was written is durable.
     ///
     /// # Errors
     /// What the medium reported; what was written before is in doubt then.
     fn flush(&self) -> Result<(), BlockError>;
 }
+
+/// What is written at once of zeros, in bytes: a large request by any card's measure.
+const ZEROS_BYTES_MAX: u64 = 1 << 20;
+
+/// A medium that can be both read and written: a card that is restored.
+///
+/// What it reads after [`WriteAt::flush`] comes from the medium itself, as far as the system
+/// allows, not from a cache.
+pub trait ReadWriteAt: ReadAt + WriteAt {}
+
+impl<M: ReadAt + WriteAt + ?Sized> ReadWriteAt for M {}
 
 macro_rules! forward_read_at {
     ($($type:ty),+) => {$(
@@ -85,3 +111,21 @@ macro_rules! forward_read_at {
 }
 
 forward_read_at!(&M, Box<M>, Arc<M>);
+
+macro_rules! forward_write_at {
+    ($($type:ty),+) => {$(
+        impl<M: WriteAt + ?Sized> WriteAt for $type {
+            fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), BlockError> {
+                (**self).write_at(offset, data)
+            }
+            fn write_zeros(&self, extent: Extent) -> Result<(), BlockError> {
+                (**self).write_zeros(extent)
+            }
+            fn flush(&self) -> Result<(), BlockError> {
+                (**self).flush()
+            }
+        }
+    )+};
+}
+
+forward_write_at!(&M, Box<M>, Arc<M>);

@@ -8,6 +8,8 @@ use crate::Extent;
 pub enum Phase {
     /// Reading partition tables and filesystem metadata.
     Survey,
+    /// Finding out whether a card is as large as it says.
+    Probe,
     /// Reading the source and writing the destination.
     Copy,
     /// Reading back what was written and comparing digests.

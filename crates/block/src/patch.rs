@@ -1,0 +1,95 @@
+//! Bytes that take the place of others: how a view changes what it shows without copying it.
+
+use crate::Extent;
+
+/// Bytes that belong at a place of a medium.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patch {
+    /// Where the first byte belongs.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Patch {
+    /// Returns a patch.
+    #[must_use]
+    pub const fn new(offset: u64, bytes: Vec<u8>) -> Self {
+        Self { offset, bytes }
+    }
+
+    /// Returns the place that it covers.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        let end = self.offset.saturating_add(self.bytes.len() as u64);
+        Extent::between(self.offset, end)
+    }
+}
+
+/// Patches of one medium. Where two cover the same byte, the one that was added later wins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patches {
+    list: Vec<Patch>,
+}
+
+impl Patches {
+    /// Returns the patches of `list`.
+    #[must_use]
+    pub const fn new(list: Vec<Patch>) -> Self {
+        Self { list }
+    }
+
+    /// Tells whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Returns the places that are patched, in the order of adding.
+    pub fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
+        self.list.iter().map(Patch::extent)
+    }
+
+    /// Tells whether any byte of `extent` is patched.
+    #[must_use]
+    pub fn touch(&self, extent: Extent) -> bool {
+        self.extents().any(|own| own.overlaps(extent))
+    }
+
+    /// Lays the patches over `content`, which was read at `offset`.
+    pub fn apply(&self, offset: u64, content: &mut [u8]) {
+        let whole = Extent::between(offset, offset.saturating_add(content.len() as u64));
+        for patch in &self.list {
+            let part = patch.extent().intersection(whole);
+            if part.is_empty() {
+                continue;
+            }
+            // OK to cast: all are offsets within bytes in memory.
+            let from = (part.start() - patch.offset) as usize;
+            let to = (part.start() - offset) as usize;
+            let len = part.len() as usize;
+            content[to..to + len].copy_from_slice(&patch.bytes[from..from + len]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Patch, Patches};
+    use crate::Extent;
+
+    #[test]
+    fn patches_cover_just_their_bytes_and_the_last_one_wins() {
+        let patches = Patches::new(vec![
+            Patch::new(2, vec![1; 4]),
+            Patch::new(4, vec![2; 4]),
+            Patch::new(100, vec![3]),
+        ]);
+        let mut content = [0; 8];
+        patches.apply(3, &mut content);
+        assert_eq!(content, [1, 2, 2, 2, 2, 0, 0, 0]);
+        patches.apply(u64::MAX - 1, &mut content);
+        assert!(patches.touch(Extent::between(7, 9)));
+        assert!(!patches.touch(Extent::between(8, 100)));
+    }
+}
