@@ -14,7 +14,7 @@ pub enum Format {
     Gzip,
     /// One or more xz streams.
     Xz,
-    /// One or more bzip2 streams; detected only.
+    /// One or more bzip2 streams; read only.
     Bzip2,
     /// A zip archive; detected only.
     Zip,

@@ -8,6 +8,7 @@
 //!
 //! Like every format crate this one opens no files, spawns no threads and reads no clock.
 
+mod bzip2_streams;
 mod container;
 mod digest;
 mod error;
@@ -19,6 +20,7 @@ mod frame_table;
 mod gzip_encoder;
 mod gzip_members;
 mod index;
+mod input;
 mod manifest;
 mod manifest_frame;
 mod run_list;

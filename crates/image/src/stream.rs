@@ -1,19 +1,19 @@
 //! Decodes any image from its beginning, whoever made it.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, ErrorKind, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use liblzma::stream::Stream;
 
+use crate::bzip2_streams::Bzip2Streams;
 use crate::error::{CorruptKind, UnsupportedKind};
 use crate::gzip_members::GzipMembers;
+use crate::input::{Input, InputSeen};
 use crate::{Error, Format};
 
 /// What a decoder may take: a window of 2^27 bytes, zstd's own limit, and the 65 MiB that xz's
 /// highest preset needs.
 pub(crate) const MEMORY_BYTES_MAX: u64 = 128 << 20;
-const INPUT_BUFFER_BYTES: usize = 128 * 1024;
 
 /// Returns the content of an image that `reader` gives from its beginning, in at most 128 MiB of
 /// memory; see [`stream_within`].
@@ -29,11 +29,17 @@ pub fn stream(
 
 /// Returns the content of an image that `reader` gives from its beginning: any number of zstd
 /// frames, skippable ones among them; of gzip members, with zeros behind the last; of xz streams
-/// with their padding.
+/// with their padding; of bzip2 streams.
 ///
-/// Reading fails where the image is cut off or something else follows it, and goes on failing
-/// then. An error of kind `InvalidData` or `UnexpectedEof` is the image's own and wraps an
-/// [`Error`]; others are the reader's.
+/// Reading fails where the image is cut off, and where anything but that follows it, at the
+/// offset where it begins: xz and zstd fail there too, while gzip and bzip2 warn of "trailing
+/// garbage" and ignore it, and with it the rest of a file whose middle is damaged. It goes on
+/// failing then. An error of kind `InvalidData` or `UnexpectedEof` is the image's own and wraps
+/// an [`Error`]; others are the reader's.
+///
+/// At most 128 KiB are read of `reader` before the decoder takes them, so that whoever counts
+/// what is read knows how far the work is; the decoder itself holds up to a compressed block
+/// (128 KiB of zstd, 900 KB of bzip2, 64 KiB of xz) before it gives content.
 ///
 /// # Errors
 /// [`Error::Unsupported`] where the format is one that is only detected; [`Error::Io`] where
@@ -43,12 +49,8 @@ pub fn stream_within(
     reader: impl Read + Send + 'static,
     memory_bytes_max: u64,
 ) -> Result<Box<dyn Read + Send>, Error> {
-    let seen = Arc::new(InputSeen::default());
-    let input = Input {
-        reader,
-        seen: Arc::clone(&seen),
-    };
-    let input = BufReader::with_capacity(INPUT_BUFFER_BYTES, input);
+    let input = Input::new(reader, 0);
+    let seen = input.seen();
     let decoder: Box<dyn Read + Send> = match format {
         Format::Raw => Box::new(input),
         Format::Zstd => {
@@ -65,7 +67,8 @@ pub fn stream_within(
                     .map_err(|error| Error::codec(error.into()))?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(input, stream))
         }
-        Format::Bzip2 | Format::Zip => {
+        Format::Bzip2 => Box::new(Bzip2Streams::new(input)),
+        Format::Zip => {
             let kind = UnsupportedKind::Reading(format.extension());
             return Err(Error::unsupported(kind));
         }
@@ -75,36 +78,6 @@ pub fn stream_within(
         seen,
         is_failed: false,
     }))
-}
-
-/// What has been seen of the input so far.
-#[derive(Debug, Default)]
-struct InputSeen {
-    bytes: AtomicU64,
-    has_failed: AtomicBool,
-}
-
-/// The input, watched: a decoder's error must not be blamed on the image where the reader failed.
-struct Input<R> {
-    reader: R,
-    seen: Arc<InputSeen>,
-}
-
-impl<R: Read> Read for Input<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let result = self.reader.read(buffer);
-            match &result {
-                Ok(len) => {
-                    self.seen.bytes.fetch_add(*len as u64, Ordering::Relaxed);
-                }
-                // Not every decoder could go on from it.
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => self.seen.has_failed.store(true, Ordering::Relaxed),
-            }
-            return result;
-        }
-    }
 }
 
 /// A decoder whose errors say what is wrong with the image and where.
@@ -129,7 +102,7 @@ impl Checked {
             ErrorKind::UnexpectedEof => (ErrorKind::UnexpectedEof, "it is cut off".to_owned()),
             _ => (ErrorKind::InvalidData, error.to_string()),
         };
-        let offset = self.seen.bytes.load(Ordering::Relaxed);
+        let offset = self.seen.offset();
         io::Error::new(kind, Error::corrupt(CorruptKind::Stream(what)).at(offset))
     }
 }
@@ -141,7 +114,7 @@ impl Read for Checked {
         }
         self.decoder.read(buffer).map_err(|error| {
             self.is_failed = true;
-            if self.seen.has_failed.load(Ordering::Relaxed) {
+            if self.seen.has_failed() {
                 return error;
             }
             self.image_error(&error)
