@@ -5,15 +5,19 @@
 //! leaves a line in the file named by `CARDKEEP_SKIPS`, so that CI can tell how much was left out.
 
 mod churn;
+mod fault;
 mod faulty;
 mod loop_device;
 mod mount;
 mod skip;
 mod tool;
+mod treatment;
 mod tree;
+mod volatile;
 
 pub use churn::{Churn, Random};
-pub use faulty::{Fault, FaultyMedium, Request};
+pub use fault::{Fault, RequestKind, Times, Unflushed};
+pub use faulty::{FaultyMedium, Request};
 pub use loop_device::Loop;
 pub use mount::Mount;
 pub use skip::{is_big_matrix, skip, skip_unless_root, skip_unless_tools};
