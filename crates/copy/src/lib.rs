@@ -13,6 +13,7 @@
 mod against;
 mod check;
 mod destination;
+mod diagnosis;
 mod error;
 mod frames;
 mod limits;
@@ -30,6 +31,7 @@ mod writer;
 pub use against::{Difference, compare};
 pub use check::{Check, Checked, check_image};
 pub use destination::{Destination, Output};
+pub use diagnosis::{Diagnosis, Fingerprints, diagnose};
 pub use error::CopyError;
 pub use frames::FrameList;
 pub use limits::{Limits, READ_THROUGH_BYTES};
