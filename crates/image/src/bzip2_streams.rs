@@ -1,9 +1,11 @@
 //! A bzip2 file read from its beginning: streams one after the other, as parallel compressors
 //! make them.
 
-use std::io::{self, BufRead, ErrorKind, Read};
+use std::io::{self, BufRead, Read};
 
 use bzip2::bufread::BzDecoder;
+
+use crate::stream::damaged;
 
 /// Every stream begins with `BZh`.
 const MAGIC_FIRST_BYTE: u8 = b'B';
@@ -40,8 +42,7 @@ impl<R: BufRead> Read for Bzip2Streams<R> {
                 None => break,
                 Some(&MAGIC_FIRST_BYTE) => self.stream = Some(BzDecoder::new(reader)),
                 Some(_) => {
-                    let what = "something else follows the last stream";
-                    return Err(io::Error::new(ErrorKind::InvalidData, what));
+                    return Err(damaged("something else follows the last stream"));
                 }
             }
         }

@@ -32,8 +32,21 @@ pub(crate) enum UnsupportedKind {
     FrameBytes(u64),
     ManifestBytes(u64),
     Level(i32),
-    Reading(&'static str),
     Memory,
+    Zip(ZipKind),
+}
+
+/// Why no image can be had from a zip archive; the texts are names of members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ZipKind {
+    NoImage,
+    Images(Vec<String>),
+    Encrypted(String),
+    UnknownLen(String),
+    Method(String, u16),
+    Compressed(String, &'static str),
+    Split,
+    DirectoryBytes(u64),
 }
 
 /// A failed check of an image, and where.
@@ -52,6 +65,7 @@ pub(crate) enum CorruptKind {
     FrameLen,
     FrameChecksum,
     Xz(&'static str),
+    Zip(&'static str),
     Stream(String),
 }
 
@@ -130,9 +144,38 @@ impl fmt::Display for Unsupported {
             UnsupportedKind::ManifestBytes(bytes) => {
                 write!(f, "the image's manifest has {bytes} bytes")
             }
-            UnsupportedKind::Reading(what) => write!(f, "{what} images can't be read"),
+            UnsupportedKind::Zip(kind) => kind.fmt(f),
             UnsupportedKind::Memory => f.write_str("the image takes too much memory to decode"),
             UnsupportedKind::Level(level) => write!(f, "there is no compression level {level}"),
+        }
+    }
+}
+
+impl fmt::Display for ZipKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoImage => f.write_str("the zip archive holds no image"),
+            Self::Images(names) => {
+                let names = names.join(", ");
+                write!(f, "the zip archive holds more than one image: {names}")
+            }
+            Self::Encrypted(name) => write!(f, "{name} in the zip archive is encrypted"),
+            Self::UnknownLen(name) => write!(
+                f,
+                "where {name} ends can be told from the end of the zip archive only"
+            ),
+            Self::Method(name, id) => write!(
+                f,
+                "{name} in the zip archive is compressed by method {id}, which is not known"
+            ),
+            Self::Compressed(name, extension) => write!(
+                f,
+                "{name} in the zip archive is compressed once more, as .{extension}: unzip it first"
+            ),
+            Self::Split => f.write_str("the zip archive is split into several files"),
+            Self::DirectoryBytes(bytes) => {
+                write!(f, "the zip archive has a directory of {bytes} bytes")
+            }
         }
     }
 }
@@ -146,6 +189,7 @@ impl fmt::Display for Corrupt {
             CorruptKind::FrameData(what) => write!(f, "damaged frame: {what}")?,
             CorruptKind::Stream(what) => write!(f, "damaged image: {what}")?,
             CorruptKind::Xz(what) => write!(f, "damaged xz file: {what}")?,
+            CorruptKind::Zip(what) => write!(f, "damaged zip archive: {what}")?,
             CorruptKind::FrameLen => f.write_str("damaged frame: it holds less than it should")?,
             CorruptKind::FrameChecksum => {
                 f.write_str("damaged frame: its content differs from the checksum in the table")?;

@@ -16,7 +16,7 @@ pub enum Format {
     Xz,
     /// One or more bzip2 streams; read only.
     Bzip2,
-    /// A zip archive; detected only.
+    /// A zip archive with an image in it; read only.
     Zip,
 }
 

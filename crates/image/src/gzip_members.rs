@@ -1,11 +1,11 @@
 //! A gzip file read from its beginning: members one after the other (RFC 1952, 2.2), and zeros
 //! behind the last, which tape-minded tools leave.
 
-use std::io::{self, BufRead, ErrorKind, Read};
+use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-use crate::stream::only_zeros_left;
+use crate::stream::{damaged, only_zeros_left};
 
 /// The content of all members.
 pub(crate) struct GzipMembers<R> {
@@ -40,8 +40,7 @@ impl<R: BufRead> Read for GzipMembers<R> {
                 None => break,
                 Some(0) if only_zeros_left(&mut reader)? => break,
                 Some(0) => {
-                    let what = "something else follows the last member";
-                    return Err(io::Error::new(ErrorKind::InvalidData, what));
+                    return Err(damaged("something else follows the last member"));
                 }
                 Some(_) => self.member = Some(GzDecoder::new(reader)),
             }

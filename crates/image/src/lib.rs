@@ -29,6 +29,12 @@ mod stated_len;
 mod stream;
 mod xz_encoder;
 mod xz_layout;
+mod zero_tail;
+mod zip_choice;
+mod zip_directory;
+mod zip_layout;
+mod zip_member;
+mod zip_stream;
 mod zstd_encoder;
 mod zstd_frame;
 
@@ -44,6 +50,7 @@ pub use index::{Index, load_index};
 pub use manifest::{Manifest, PartitionEntry, SourceIdentity};
 pub use stated_len::stated_len;
 pub use stream::{stream, stream_within};
+pub use zip_directory::{ZipMember, load_zip_member};
 
 /// Bytes of the medium's address space per frame; the last one may be shorter.
 ///

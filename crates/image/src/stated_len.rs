@@ -3,15 +3,16 @@
 use cardkeep_block::ReadAt;
 
 use crate::index::load_index_of;
-use crate::{Error, Format, scan_frames, xz_layout};
+use crate::{Error, Format, load_zip_member, scan_frames, xz_layout};
 
 /// Returns the length of the content in bytes, where the container states it honestly: from the
-/// seek table or all frame headers of zstd, from the indexes of xz. `None` where it can't be
+/// seek table or all frame headers of zstd, from the indexes of xz, from the directory of zip.
+/// `None` where it can't be
 /// known without decoding; gzip's ISIZE is the length modulo 4 GiB of the last member only, and
 /// never trusted.
 ///
 /// # Errors
-/// As [`crate::load_index`].
+/// As [`crate::load_index`] and [`load_zip_member`].
 pub fn stated_len(format: Format, medium: &impl ReadAt) -> Result<Option<u64>, Error> {
     match format {
         Format::Raw => Ok(Some(medium.len())),
@@ -29,6 +30,7 @@ pub fn stated_len(format: Format, medium: &impl ReadAt) -> Result<Option<u64>, E
             let len = records.try_fold(0_u64, |sum, record| sum.checked_add(record.uncompressed));
             Ok(len.filter(|_| !streams.is_empty()))
         }
-        Format::Gzip | Format::Bzip2 | Format::Zip => Ok(None),
+        Format::Zip => Ok(load_zip_member(medium)?.map(|member| member.content_len)),
+        Format::Gzip | Format::Bzip2 => Ok(None),
     }
 }

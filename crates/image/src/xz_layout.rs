@@ -11,6 +11,7 @@ use cardkeep_block::{ReadAt, le_u32};
 use crate::Error;
 use crate::error::CorruptKind;
 use crate::manifest::FRAMES_MAX;
+use crate::zero_tail::zeros_start;
 
 const HEADER_MAGIC: &[u8; 6] = b"\xfd7zXZ\0";
 const FOOTER_MAGIC: &[u8; 2] = b"YZ";
@@ -133,18 +134,7 @@ pub(crate) fn load_streams(medium: &impl ReadAt) -> Result<Option<Vec<XzStream>>
 
 /// Returns where the stream padding (section 2.2) that ends at `end` begins.
 fn skip_padding(medium: &impl ReadAt, end: u64) -> Result<u64, Error> {
-    const STEP: u64 = 64 * 1024;
-    let mut rest = end;
-    while rest > 0 {
-        let start = rest.saturating_sub(STEP);
-        // OK to cast: at most STEP.
-        let bytes = medium.read_vec(start, (rest - start) as usize)?;
-        if let Some(last) = bytes.iter().rposition(|&byte| byte != 0) {
-            rest = start + last as u64 + 1;
-            break;
-        }
-        rest = start;
-    }
+    let rest = zeros_start(medium, end)?;
     if !(end - rest).is_multiple_of(4) {
         return Err(corrupt("its padding is no multiple of four").at(rest));
     }

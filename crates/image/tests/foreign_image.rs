@@ -274,9 +274,3 @@ fn windows_larger_than_allowed_are_refused_as_unsupported() {
         assert!(matches!(inner, Some(Error::Unsupported(_))), "{error}");
     }
 }
-
-#[test]
-fn formats_that_are_only_detected_say_so() {
-    let result = stream(Format::Zip, Cursor::new(Vec::new()));
-    assert!(matches!(result.err(), Some(Error::Unsupported(_))));
-}

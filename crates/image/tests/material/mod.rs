@@ -100,3 +100,25 @@ pub fn filter_tool(program: &str, arguments: &[&str], input: &[u8]) -> Option<Ve
     assert!(output.status.success());
     Some(output.stdout)
 }
+
+/// Returns the archive `out.zip` that `program` makes of `files`, by name, in their folder, or
+/// else what it writes to its standard output; `None`, visibly, where it is missing.
+pub fn make_archive(program: &str, arguments: &[&str], files: &[(&str, &[u8])]) -> Option<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let made = Command::new(program)
+        .args(arguments)
+        .current_dir(folder.path())
+        .output();
+    let Ok(made) = made else {
+        eprintln!("skipped: {program} is not installed");
+        return None;
+    };
+    assert!(made.status.success(), "{program} {arguments:?}");
+    let archive = folder.path().join("out.zip");
+    Some(std::fs::read(archive).unwrap_or(made.stdout))
+}

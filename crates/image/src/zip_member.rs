@@ -1,0 +1,223 @@
+//! The content of one member of a zip archive, whichever way it is compressed.
+
+use std::io::{self, BufRead, ErrorKind, Read};
+
+use bzip2::bufread::BzDecoder;
+use cardkeep_block::le_u32;
+use deflate64::Deflate64Decoder;
+use flate2::bufread::DeflateDecoder;
+use liblzma::bufread::XzDecoder;
+
+use crate::error::{UnsupportedKind, ZipKind};
+use crate::stream::{damaged, unsupported, xz_decoder, zstd_decoder};
+use crate::zip_choice::printable;
+use crate::zip_layout::{DATA_DESCRIPTOR, Method, ZipEntry};
+use crate::{Error, Format};
+
+/// A member's content; its checksum and length are compared by [`MemberReader::finish`].
+pub(crate) struct MemberReader<R: BufRead> {
+    entry: ZipEntry,
+    decoder: Decoder<R>,
+    crc: crc32fast::Hasher,
+    content_len: u64,
+}
+
+enum Decoder<R: BufRead> {
+    Stored(MemberData<R>),
+    Deflate(DeflateDecoder<MemberData<R>>),
+    Deflate64(Deflate64Decoder<MemberData<R>>),
+    Bzip2(BzDecoder<MemberData<R>>),
+    Zstd(zstd::Decoder<'static, MemberData<R>>),
+    Xz(XzDecoder<MemberData<R>>),
+}
+
+impl<R: BufRead> MemberReader<R> {
+    /// Returns the content of the member whose compressed data `input` goes on with.
+    ///
+    /// # Errors
+    /// Where the member is encrypted, compressed in a way that is not known, or of a length that
+    /// only its end could tell; [`Error::Io`] where memory is short.
+    pub(crate) fn new(entry: ZipEntry, input: R, memory_bytes_max: u64) -> Result<Self, Error> {
+        let refuse = |kind: fn(String) -> ZipKind| {
+            let kind = kind(printable(&entry.name));
+            Err(Error::unsupported(UnsupportedKind::Zip(kind)))
+        };
+        if entry.is_encrypted {
+            return refuse(ZipKind::Encrypted);
+        }
+        let compressed_len = entry.known_compressed_len();
+        // Only these two say themselves where they end, to the byte.
+        if compressed_len.is_none() && ![Method::Deflate, Method::Bzip2].contains(&entry.method) {
+            return refuse(ZipKind::UnknownLen);
+        }
+        let data = MemberData {
+            input,
+            left: compressed_len,
+            taken: 0,
+        };
+        let decoder = match entry.method {
+            Method::Stored => Decoder::Stored(data),
+            Method::Deflate => Decoder::Deflate(DeflateDecoder::new(data)),
+            Method::Deflate64 => Decoder::Deflate64(Deflate64Decoder::with_buffer(data)),
+            Method::Bzip2 => Decoder::Bzip2(BzDecoder::new(data)),
+            Method::Zstd => Decoder::Zstd(zstd_decoder(data, memory_bytes_max)?),
+            Method::Xz => Decoder::Xz(xz_decoder(data, memory_bytes_max)?),
+            Method::Other(id) => {
+                let kind = ZipKind::Method(printable(&entry.name), id);
+                return Err(Error::unsupported(UnsupportedKind::Zip(kind)));
+            }
+        };
+        Ok(Self {
+            entry,
+            decoder,
+            crc: crc32fast::Hasher::new(),
+            content_len: 0,
+        })
+    }
+
+    /// Compares the content, which must have been read to its end, with what the archive says of
+    /// it, and returns the input behind the member.
+    ///
+    /// # Errors
+    /// Where they differ, and as the input.
+    pub(crate) fn finish(self) -> io::Result<R> {
+        let data = match self.decoder {
+            Decoder::Stored(data) => data,
+            Decoder::Deflate(decoder) => decoder.into_inner(),
+            Decoder::Deflate64(decoder) => decoder.into_inner(),
+            Decoder::Bzip2(decoder) => decoder.into_inner(),
+            Decoder::Zstd(decoder) => decoder.finish(),
+            Decoder::Xz(decoder) => decoder.into_inner(),
+        };
+        if data.left.is_some_and(|left| left > 0) {
+            return Err(damaged("a member's data goes on behind its end"));
+        }
+        let mut input = data.input;
+        let crc = self.crc.finalize();
+        if self.entry.has_descriptor {
+            let lens = [data.taken, self.content_len];
+            check_descriptor(&mut input, crc, lens, self.entry.has_zip64)?;
+        } else if crc != self.entry.crc || self.content_len != self.entry.content_len {
+            return Err(damaged("a member's content differs from its checksum"));
+        }
+        Ok(input)
+    }
+}
+
+impl<R: BufRead> Read for MemberReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = match &mut self.decoder {
+            Decoder::Stored(data) => data.read(buffer),
+            Decoder::Deflate(decoder) => decoder.read(buffer),
+            Decoder::Deflate64(decoder) => decoder.read(buffer),
+            Decoder::Bzip2(decoder) => decoder.read(buffer),
+            Decoder::Zstd(decoder) => decoder.read(buffer),
+            Decoder::Xz(decoder) => decoder.read(buffer),
+        }?;
+        self.crc.update(&buffer[..len]);
+        self.content_len = self.content_len.saturating_add(len as u64);
+        let stated = self.entry.known_content_len();
+        if stated.is_some_and(|stated| self.content_len > stated) {
+            return Err(damaged("a member holds more than it should"));
+        }
+        Ok(len)
+    }
+}
+
+/// The image: its first bytes, which have been looked at, and the rest of the member.
+pub(crate) type ImageReader<R> = io::Chain<io::Cursor<Vec<u8>>, MemberReader<R>>;
+
+/// Returns the content of a member that must be an image as it is: what is compressed once more
+/// would otherwise be taken for the bytes of a card.
+///
+/// # Errors
+/// Where it begins like a container, and as the member.
+pub(crate) fn image_reader<R: BufRead>(mut member: MemberReader<R>) -> io::Result<ImageReader<R>> {
+    let mut head = Vec::new();
+    (&mut member)
+        .take(Format::DETECT_BYTES as u64)
+        .read_to_end(&mut head)?;
+    match Format::detect(&head) {
+        Format::Raw => Ok(io::Cursor::new(head).chain(member)),
+        format => {
+            let kind = ZipKind::Compressed(printable(&member.entry.name), format.extension());
+            Err(unsupported(UnsupportedKind::Zip(kind)))
+        }
+    }
+}
+
+/// Reads the data descriptor (APPNOTE 4.3.9) and compares it with what was found; `lens` are the
+/// compressed and the content's length in bytes.
+///
+/// Its signature is optional. Its sizes have 64 bits where the header has a Zip64 field, but there
+/// are writers that widen them without one, and some (macOS) that cut them to 32 bits instead.
+fn check_descriptor(
+    input: &mut impl Read,
+    crc: u32,
+    lens: [u64; 2],
+    has_zip64: bool,
+) -> io::Result<()> {
+    let mut first = [0; 4];
+    input.read_exact(&mut first)?;
+    if u32::from_le_bytes(first) == DATA_DESCRIPTOR {
+        input.read_exact(&mut first)?;
+    }
+    let mut sizes = [0; 8];
+    input.read_exact(&mut sizes)?;
+    // The truncations take the low half, as meant.
+    let narrow = lens.map(|len| len as u32);
+    let is_narrow = le_u32(&sizes, 4) == narrow[1];
+    let is_wide = u64::from_le_bytes(sizes) == lens[0];
+    let is_right = if is_wide && (has_zip64 || !is_narrow) {
+        input.read_exact(&mut sizes)?;
+        u64::from_le_bytes(sizes) == lens[1]
+    } else {
+        is_narrow && le_u32(&sizes, 0) == narrow[0]
+    };
+    if is_right && u32::from_le_bytes(first) == crc {
+        Ok(())
+    } else {
+        Err(damaged("a member's content differs from its checksum"))
+    }
+}
+
+/// The compressed data of a member: up to its stated length, and without one until the decoder
+/// wants no more. The archive must not end within it.
+struct MemberData<R> {
+    input: R,
+    left: Option<u64>,
+    taken: u64,
+}
+
+impl<R: BufRead> BufRead for MemberData<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.left == Some(0) {
+            return Ok(&[]);
+        }
+        let bytes = self.input.fill_buf()?;
+        if bytes.is_empty() {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let len = self.left.map_or(bytes.len(), |left| {
+            // OK to cast: no more than the length of a slice.
+            left.min(bytes.len() as u64) as usize
+        });
+        Ok(&bytes[..len])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.input.consume(amount);
+        self.taken = self.taken.saturating_add(amount as u64);
+        self.left = self.left.map(|left| left.saturating_sub(amount as u64));
+    }
+}
+
+impl<R: BufRead> Read for MemberData<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?;
+        let len = bytes.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&bytes[..len]);
+        self.consume(len);
+        Ok(len)
+    }
+}

@@ -1,0 +1,161 @@
+//! Images in zip archives that others made, read from the beginning and by the directory.
+#![expect(clippy::unwrap_used, reason = "tests fail by panic")]
+
+mod material;
+
+use std::io::{self, Cursor, Read};
+
+use cardkeep_block::MemoryMedium;
+use cardkeep_image::{Error, Format, ZipMember, load_zip_member, stated_len, stream};
+use material::{content, make_archive};
+
+/// A card of 4 MiB: text, nothing, noise.
+fn card() -> Vec<u8> {
+    let content = content();
+    [
+        &content[..1 << 20],
+        &content[3 << 20..5 << 20],
+        &content[8 << 20..],
+    ]
+    .concat()
+}
+
+fn decode(file: &[u8]) -> io::Result<Vec<u8>> {
+    let mut decoded = Vec::new();
+    stream(Format::Zip, Cursor::new(file.to_vec()))
+        .unwrap()
+        .read_to_end(&mut decoded)?;
+    Ok(decoded)
+}
+
+fn load(file: &[u8]) -> Result<ZipMember, Error> {
+    load_zip_member(&MemoryMedium::from_bytes(file)).map(Option::unwrap)
+}
+
+fn decode_member(file: &[u8], member: &ZipMember) -> io::Result<Vec<u8>> {
+    let data = file[member.compressed.start() as usize..member.compressed.end() as usize].to_vec();
+    let mut decoded = Vec::new();
+    member
+        .stream(Cursor::new(data))
+        .unwrap()
+        .read_to_end(&mut decoded)?;
+    Ok(decoded)
+}
+
+/// Checks that both ways find `expected` in `file`.
+fn check(file: &[u8], name: &str, expected: &[u8]) {
+    assert_eq!(Format::detect(file), Format::Zip);
+    let member = load(file).unwrap();
+    assert_eq!(member.name, name);
+    assert_eq!(member.content_len, expected.len() as u64);
+    let medium = MemoryMedium::from_bytes(file);
+    let stated = stated_len(Format::Zip, &medium).unwrap();
+    assert_eq!(stated, Some(expected.len() as u64));
+    assert!(decode_member(file, &member).unwrap() == expected);
+    assert!(decode(file).unwrap() == expected);
+}
+
+fn inner(error: &io::Error) -> &Error {
+    error.get_ref().unwrap().downcast_ref().unwrap()
+}
+
+#[test]
+fn archives_of_the_zip_program_are_read() {
+    let card = card();
+    let files = [("pi.img", &card[..]), ("notes.txt", b"notes")];
+    for arguments in [
+        &["-q", "out.zip", "pi.img"][..],
+        &["-q", "-0", "out.zip", "pi.img"],
+        &["-q", "-9", "out.zip", "notes.txt", "pi.img"],
+        &["-q", "-fz", "out.zip", "pi.img", "notes.txt"],
+        &["-q", "-Z", "bzip2", "out.zip", "pi.img"],
+        // To a pipe: sizes come behind the data.
+        &["-q", "-", "notes.txt", "pi.img"],
+        &["-q", "-fd", "out.zip", "pi.img", "notes.txt"],
+    ] {
+        if let Some(file) = make_archive("zip", arguments, &files) {
+            check(&file, "pi.img", &card);
+        }
+    }
+}
+
+#[test]
+fn archives_of_7z_are_read_in_the_methods_there_are() {
+    let card = card();
+    let files = [("pi.img", &card[..]), ("a/notes.txt", b"notes")];
+    for method in ["Copy", "Deflate", "Deflate64", "BZip2"] {
+        let method = format!("-mm={method}");
+        let arguments = ["a", "-tzip", "-bd", &method, "out.zip", "a", "pi.img"];
+        if let Some(file) = make_archive("7z", &arguments, &files) {
+            check(&file, "pi.img", &card);
+        }
+    }
+    let arguments = ["a", "-tzip", "-bd", "-mm=LZMA", "out.zip", "pi.img"];
+    if let Some(file) = make_archive("7z", &arguments, &files) {
+        let error = decode(&file).unwrap_err();
+        assert!(matches!(inner(&error), Error::Unsupported(_)), "{error}");
+        assert!(error.to_string().contains("pi.img"), "{error}");
+    }
+}
+
+#[test]
+fn archives_of_bsdtar_are_read() {
+    let card = card();
+    let files = [("folder/pi.img", &card[..]), ("folder/notes.txt", b"notes")];
+    for arguments in [
+        &["-c", "--format", "zip", "-f", "out.zip", "folder"][..],
+        &["-c", "--format", "zip", "-f", "-", "folder"],
+        &[
+            "-c",
+            "--format",
+            "zip",
+            "--options",
+            "zip:compression=store",
+            "-f",
+            "-",
+            "folder",
+        ],
+        &[
+            "-c",
+            "--format",
+            "zip",
+            "--options",
+            "zip:zip64",
+            "-f",
+            "-",
+            "folder",
+        ],
+    ] {
+        if let Some(file) = make_archive("bsdtar", arguments, &files) {
+            check(&file, "folder/pi.img", &card);
+        }
+    }
+}
+
+#[test]
+fn encrypted_images_are_refused_by_name() {
+    let card = card();
+    let files = [("pi.img", &card[..])];
+    for (program, arguments) in [
+        ("zip", &["-q", "-P", "secret", "out.zip", "pi.img"][..]),
+        (
+            "7z",
+            &[
+                "a",
+                "-tzip",
+                "-bd",
+                "-psecret",
+                "-mem=AES256",
+                "out.zip",
+                "pi.img",
+            ],
+        ),
+    ] {
+        if let Some(file) = make_archive(program, arguments, &files) {
+            let error = decode(&file).unwrap_err();
+            assert_eq!(error.to_string(), "pi.img in the zip archive is encrypted");
+            let error = load(&file).unwrap().stream(io::empty()).err().unwrap();
+            assert_eq!(error.to_string(), "pi.img in the zip archive is encrypted");
+        }
+    }
+}
