@@ -241,7 +241,7 @@ impl Fingerprints {
 mod tests {
     use cardkeep_block::Extent;
     use cardkeep_image::FRAME_BYTES;
-    use proptest::prelude::{any, prop_assert_eq, proptest};
+    use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
 
     use super::{BLOCK_BYTES, Diagnosis, FINGERPRINTS_MAX, Fingerprints, diagnose};
 
@@ -335,6 +335,9 @@ mod tests {
     }
 
     proptest! {
+        // Each case hashes two frames at every sector.
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         #[test]
         fn a_shift_by_any_number_of_sectors_is_found(sectors in 1u64..4000) {
             let mut known = Fingerprints::new();
@@ -350,7 +353,9 @@ mod tests {
             found[from..].copy_from_slice(&frame(2)[..FRAME_BYTES - from]);
             prop_assert_eq!(known.find(&found, extent_of(1)), Some(FRAME - shift));
         }
+    }
 
+    proptest! {
         #[test]
         fn any_bytes_are_diagnosed(
             expected in proptest::collection::vec(any::<u8>(), 0..2000),
