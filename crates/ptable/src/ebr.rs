@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use cardkeep_block::{Extent, ReadAt};
 
 use crate::fault::Fault;
-use crate::loader::{Draft, Sectors};
+use crate::loader::{Draft, Named, Sectors, Slot};
 use crate::mbr::{Entry, Record};
 use crate::{Error, Partition};
 
@@ -63,11 +63,17 @@ impl Chain {
                 return Ok(());
             };
             self.add_partitions(sectors, container, (lba, &record), draft);
-            let is_link = |entry: &&Entry| entry.is_used() && entry.is_extended();
-            let Some(link) = record.entries.iter().find(is_link) else {
+            let is_link = |entry: &Entry| entry.is_used() && entry.is_extended();
+            let Some(index) = record.entries.iter().position(is_link) else {
                 return Ok(());
             };
-            lba = base.saturating_add(link.first_sector.into());
+            let to_lba = base.saturating_add(record.entries[index].first_sector.into());
+            draft.slots.push(Slot {
+                record_lba: lba,
+                index,
+                names: Named::Link { to_lba },
+            });
+            lba = to_lba;
         }
     }
 
@@ -111,6 +117,11 @@ impl Chain {
             match partition {
                 Some(partition) => {
                     draft.table.partitions.push(partition);
+                    draft.slots.push(Slot {
+                        record_lba: lba,
+                        index,
+                        names: Named::Partition(self.next_number),
+                    });
                     self.next_number += 1;
                 }
                 // The last two entries should be empty. Some DOS tools left rubbish there, which

@@ -21,24 +21,41 @@ use crate::loader::{Draft, Sectors};
 use crate::mbr::Record;
 use crate::{DiskId, Guid, Kind, Partition, Scheme};
 
-const PRIMARY_LBA: u64 = 1;
+pub(crate) const PRIMARY_LBA: u64 = 1;
 /// "Legacy BIOS bootable" (UEFI 2.10, table 5-8).
 const ATTRIBUTE_BOOTABLE: u64 = 1 << 2;
 const NAME_BYTES: usize = 72;
 
 /// One copy whose checksums are right.
 #[derive(Debug)]
-struct TableCopy {
-    header: Header,
-    array: Vec<u8>,
-    extents: [Extent; 2],
+pub(crate) struct TableCopy {
+    pub(crate) header: Header,
+    /// The whole sector that holds the header.
+    pub(crate) header_sector: Vec<u8>,
+    pub(crate) array: Vec<u8>,
+    /// The sectors of the header and those of the array.
+    pub(crate) extents: [Extent; 2],
+}
+
+/// Both copies, or why they can't be used.
+#[derive(Debug)]
+pub(crate) struct Copies {
+    pub(crate) primary: Result<TableCopy, HeaderFlaw>,
+    pub(crate) backup: Result<TableCopy, HeaderFlaw>,
+}
+
+impl Copies {
+    pub(crate) fn read(sectors: &Sectors<'_, impl ReadAt>, record: &Record) -> Self {
+        let primary = read_copy(sectors, PRIMARY_LBA);
+        let backup = read_backup(sectors, primary.as_ref().ok(), record);
+        Self { primary, backup }
+    }
 }
 
 /// Reads the table that a protective or hybrid MBR announces.
 pub(crate) fn read(sectors: &Sectors<'_, impl ReadAt>, record: &Record) -> Draft {
     let last_lba = sectors.count().saturating_sub(1);
-    let primary = read_copy(sectors, PRIMARY_LBA);
-    let backup = read_backup(sectors, primary.as_ref().ok(), record);
+    let Copies { primary, backup } = Copies::read(sectors, record);
     let hybrid = record
         .entries
         .iter()
@@ -117,6 +134,7 @@ fn read_copy(sectors: &Sectors<'_, impl ReadAt>, lba: u64) -> Result<TableCopy, 
     }
     Ok(TableCopy {
         header,
+        header_sector: sector,
         array,
         extents: [place, array_place],
     })
@@ -155,7 +173,10 @@ fn differ(one: &TableCopy, other: &TableCopy) -> bool {
 }
 
 fn add_partitions(sectors: &Sectors<'_, impl ReadAt>, copy: &TableCopy, draft: &mut Draft) {
+    let sector_bytes = u64::from(sectors.bytes);
     draft.table.disk_id = DiskId::Gpt(copy.header.disk_guid);
+    draft.table.usable_start = copy.header.first_usable_lba.saturating_mul(sector_bytes);
+    draft.table.tail_bytes = copy.extents[1].len().saturating_add(sector_bytes);
     let entries = copy.array.chunks_exact(copy.header.entry_bytes as usize);
     for (number, bytes) in (1..).zip(entries) {
         let kind = guid(bytes, 0x00); // PartitionTypeGUID
@@ -208,7 +229,7 @@ fn name(bytes: &[u8]) -> Option<String> {
 
 /// Linux ignores the MBR of a hybrid, the Raspberry Pi's boot ROM does not: where the two name
 /// different places, either may hold what matters.
-fn check_hybrid(sectors: &Sectors<'_, impl ReadAt>, record: &Record, draft: &mut Draft) {
+pub(crate) fn check_hybrid(sectors: &Sectors<'_, impl ReadAt>, record: &Record, draft: &mut Draft) {
     for (number, entry) in (1..).zip(&record.entries) {
         if !entry.is_used() || entry.is_protective() {
             continue;

@@ -1,7 +1,8 @@
 //! Partition tables: where a medium's partitions lie, and which bytes the table itself takes.
 //!
 //! Reads MBR with its chains of logical partitions, GPT with both of its copies, and hybrids of
-//! the two. Opens no files and writes nothing: it sees a medium through `ReadAt`.
+//! the two. Opens no files and writes nothing: it sees a medium through `ReadAt`, and what a
+//! table needs to fit a medium of another size it answers as patches ([`fitted`]).
 //!
 //! A table that contradicts itself or its medium is never half believed: [`load`] answers
 //! [`Error::Corrupt`], which still holds what could be read, for showing only.
@@ -11,6 +12,10 @@ mod ebr;
 mod error;
 mod fault;
 mod filesystem_sector;
+mod fit;
+mod fit_error;
+mod fit_gpt;
+mod fit_record;
 mod flaw;
 mod gpt;
 mod gpt_header;
@@ -24,6 +29,8 @@ mod writer;
 
 pub use damage::Damage;
 pub use error::{Corrupt, Error, Unsupported};
+pub use fit::{Fitted, Resize, fitted, needed_len};
+pub use fit_error::FitError;
 pub use guid::Guid;
 pub use kind::Kind;
 pub use loader::load;

@@ -24,23 +24,28 @@ use crate::{
 /// chain of logical partitions is broken, or both copies of a GPT are.
 /// [`Error::Unsupported`] for sector sizes that are no power of two from 512 to 4096.
 pub fn load(medium: &impl ReadAt, sector_bytes: u32) -> Result<Loaded, Error> {
+    match draft(medium, sector_bytes)? {
+        Some(draft) => draft.finish(medium.len()),
+        None => Ok(Loaded::None),
+    }
+}
+
+/// Reads what is there, before it is held against the medium; `None` where [`load`] would say so.
+pub(crate) fn draft(medium: &impl ReadAt, sector_bytes: u32) -> Result<Option<Draft>, Error> {
     if !sector_bytes.is_power_of_two() || !(512..=4096).contains(&sector_bytes) {
         return Err(Error::Unsupported(Unsupported::sector_size(sector_bytes)));
     }
-    let sectors = Sectors {
-        medium,
-        bytes: sector_bytes,
-    };
+    let sectors = Sectors::new(medium, sector_bytes);
     if sectors.count() == 0 {
-        return Ok(Loaded::None);
+        return Ok(None);
     }
     let first = sectors.record(0).map_err(Error::Io)?;
     let Some(record) = Record::parse(&first).filter(is_table) else {
-        return Ok(Loaded::None);
+        return Ok(None);
     };
     let filesystem = filesystem_of(&first);
     if filesystem.is_some() && !record.entries.iter().any(|entry| sectors.holds(entry)) {
-        return Ok(Loaded::None);
+        return Ok(None);
     }
     let mut draft = if has_protective(&record) {
         gpt::read(&sectors, &record)
@@ -50,7 +55,7 @@ pub fn load(medium: &impl ReadAt, sector_bytes: u32) -> Result<Loaded, Error> {
     if let Some(filesystem) = filesystem {
         draft.faults.insert(0, Fault::Ambiguous { filesystem });
     }
-    draft.finish(medium.len())
+    Ok(Some(draft))
 }
 
 fn is_table(record: &Record) -> bool {
@@ -80,6 +85,11 @@ fn read_mbr(sectors: &Sectors<'_, impl ReadAt>, record: &Record) -> Result<Draft
         if !entry.is_used() {
             continue;
         }
+        draft.slots.push(Slot {
+            record_lba: 0,
+            index: number as usize - 1,
+            names: Named::Partition(number),
+        });
         let Some(partition) = sectors.partition(number, 0, entry) else {
             let lba = u64::from(entry.first_sector);
             draft.faults.push(Fault::Backwards { number, lba });
@@ -103,7 +113,12 @@ pub(crate) struct Sectors<'a, M> {
     pub(crate) bytes: u32,
 }
 
-impl<M: ReadAt> Sectors<'_, M> {
+impl<'a, M: ReadAt> Sectors<'a, M> {
+    /// Returns the medium in sectors of `bytes`, which must not be 0.
+    pub(crate) const fn new(medium: &'a M, bytes: u32) -> Self {
+        Self { medium, bytes }
+    }
+
     /// The number of whole sectors.
     pub(crate) fn count(&self) -> u64 {
         self.medium.len() / u64::from(self.bytes)
@@ -138,6 +153,13 @@ impl<M: ReadAt> Sectors<'_, M> {
         Ok(record)
     }
 
+    /// Tells whether these bytes are on the medium already.
+    pub(crate) fn holds_bytes(&self, offset: u64, bytes: &[u8]) -> bool {
+        // What can't be read, or lies past the end, must be written.
+        let held = self.medium.read_vec(offset, bytes.len());
+        held.is_ok_and(|held| held == bytes)
+    }
+
     fn holds(&self, entry: &Entry) -> bool {
         let start = u64::from(entry.first_sector);
         let extent = self.extent_on_medium(start, entry.sector_count.into());
@@ -159,10 +181,30 @@ impl<M: ReadAt> Sectors<'_, M> {
     }
 }
 
+/// Where an MBR or a chain of EBRs names something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    pub(crate) record_lba: u64,
+    /// Which of the record's four entries.
+    pub(crate) index: usize,
+    pub(crate) names: Named,
+}
+
+/// What an entry of a record names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Named {
+    /// The partition, or extended partition, with this number.
+    Partition(u32),
+    /// The next record of a chain.
+    Link { to_lba: u64 },
+}
+
 /// A table in the making, with the faults found so far.
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) table: PartitionTable,
+    /// The entries of an MBR and its chains; empty for a GPT.
+    pub(crate) slots: Vec<Slot>,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -177,7 +219,10 @@ impl Draft {
                 containers: Vec::new(),
                 metadata: Vec::new(),
                 damages: Vec::new(),
+                usable_start: sector_bytes.into(),
+                tail_bytes: 0,
             },
+            slots: Vec::new(),
             faults: Vec::new(),
         }
     }
@@ -186,12 +231,13 @@ impl Draft {
         self.table.damages.push(Damage(kind));
     }
 
-    fn finish(mut self, medium_len: u64) -> Result<Loaded, Error> {
+    /// Holds the table against a medium of `medium_len` bytes.
+    pub(crate) fn finish(mut self, medium_len: u64) -> Result<Loaded, Error> {
         self.check_ends(medium_len);
         self.check_overlaps();
         self.check_metadata();
         self.table.metadata = disjoint(std::mem::take(&mut self.table.metadata));
-        let Self { table, faults } = self;
+        let Self { table, faults, .. } = self;
         if faults.is_empty() {
             return Ok(Loaded::Table(table));
         }

@@ -13,8 +13,8 @@ use cardkeep_block::{le_u16, le_u32};
 
 /// The bytes of a record that count, whatever the sector size.
 pub(crate) const RECORD_BYTES: usize = 512;
-const ENTRIES_OFFSET: usize = 0x1be;
-const ENTRY_BYTES: usize = 16;
+pub(crate) const ENTRIES_OFFSET: usize = 0x1be;
+pub(crate) const ENTRY_BYTES: usize = 16;
 /// Marks a disk whose real table is a GPT (UEFI 2.10, 5.2.3).
 const PROTECTIVE: u8 = 0xee;
 

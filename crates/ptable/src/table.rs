@@ -107,6 +107,11 @@ pub struct PartitionTable {
     pub metadata: Vec<Extent>,
     /// What is wrong with it without putting any partition in doubt.
     pub damages: Vec<Damage>,
+    /// The first byte that a partition may take: FirstUsableLBA of a GPT; the byte behind the
+    /// first sector for MBR.
+    pub usable_start: u64,
+    /// How many bytes the table needs at the medium's end: the backup GPT; 0 for MBR.
+    pub tail_bytes: u64,
 }
 
 impl PartitionTable {
@@ -114,6 +119,12 @@ impl PartitionTable {
     #[must_use]
     pub fn partition(&self, number: u32) -> Option<&Partition> {
         self.partitions.iter().find(|p| p.number == number)
+    }
+
+    /// Returns the partition or extended partition with this number.
+    pub(crate) fn any_partition(&self, number: u32) -> Option<&Partition> {
+        let mut all = self.partitions.iter().chain(&self.containers);
+        all.find(|p| p.number == number)
     }
 
     /// Returns what blkid and udev call `PARTUUID` of a partition of this table.
