@@ -11,7 +11,7 @@ use std::io::{Cursor, Read};
 
 use cardkeep_block::{MemoryMedium, ReadAt};
 use cardkeep_image::{
-    Format, FrameReader, Manifest, load_index, scan_frames, stated_len, stream_within,
+    Format, FrameReader, Manifest, load_index, load_zip_member, scan_frames, stated_len, stream_within,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -41,6 +41,17 @@ fn read_frames(medium: &MemoryMedium) {
     }
 }
 
+/// Returns the image in a zip archive as its directory has it, where it has one.
+fn read_member(medium: &MemoryMedium, file: &[u8]) -> Option<Vec<u8>> {
+    let member = load_zip_member(medium).ok()??;
+    assert!(member.compressed.end() <= medium.len());
+    let data = file[member.compressed.start() as usize..].to_vec();
+    let mut content = Vec::new();
+    let reader = member.stream(Cursor::new(data)).ok()?;
+    let read = reader.take(CONTENT_BYTES_MAX).read_to_end(&mut content);
+    read.is_ok().then_some(content)
+}
+
 /// The digest behind a manifest keeps a fuzzer out: this is the way round it.
 fn read_manifest(json: &[u8]) {
     let Ok(manifest) = Manifest::parse(json) else {
@@ -63,12 +74,15 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(scan) = scan_frames(&medium) {
         assert!(scan.content_end <= scan.end && scan.end <= medium.len());
     }
-    let format = match choice % 4 {
+    let format = match choice % 6 {
         0 => Format::Zstd,
         1 => Format::Gzip,
         2 => Format::Xz,
+        3 => Format::Bzip2,
+        4 => Format::Zip,
         _ => Format::detect(file),
     };
+    let member = read_member(&medium, file);
     let stated = stated_len(format, &medium);
     let Ok(reader) = stream_within(format, Cursor::new(file.to_vec()), 1 << 20) else {
         return;
@@ -80,6 +94,9 @@ fuzz_target!(|data: &[u8]| {
         && let Ok(Some(len)) = stated
     {
         // A whole image that states its length holds just that, unless its seek table lies.
-        assert!(format == Format::Zstd || len == content.len() as u64);
+        assert!(format == Format::Zstd || format == Format::Zip || len == content.len() as u64);
+    }
+    if format == Format::Zip && read.is_ok() {
+        assert_ne!(member.as_ref().map(|m| m == &content), Some(false));
     }
 });

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cardkeep_block::{BlockError, BlockErrorKind, Extent, Operation, ReadAt};
 
 use crate::error::UnsupportedKind;
-use crate::manifest::FRAME_BYTES_MAX;
+use crate::index::FRAME_FILE_BYTES_MAX;
 use crate::{Error, FrameDecoder, Index};
 
 /// Enough for a filesystem's metadata in one place and a file's data in another.
@@ -40,8 +40,7 @@ impl<M: ReadAt> FrameReader<M> {
         let lens = index.table.entries().iter();
         let largest = lens.map(|e| e.content.len().max(e.compressed.len())).max();
         let largest = largest.unwrap_or(1);
-        // A compressed frame may be a little longer than its content.
-        if largest > FRAME_BYTES_MAX + FRAME_BYTES_MAX / 64 {
+        if largest > FRAME_FILE_BYTES_MAX {
             return Err(Error::unsupported(UnsupportedKind::FrameBytes(largest)));
         }
         // OK to cast: at most FRAMES_KEPT_MAX.
@@ -79,7 +78,7 @@ impl<M: ReadAt> FrameReader<M> {
             return Ok(content);
         }
         let entry = self.index.table.entries()[index];
-        // OK to cast: `new` refused longer frames than FRAME_BYTES_MAX.
+        // OK to cast: `new` refused longer frames than FRAME_FILE_BYTES_MAX.
         let (file_len, len) = (
             entry.compressed.len() as usize,
             entry.content.len() as usize,

@@ -27,13 +27,22 @@ pub struct FrameScan {
 /// # Errors
 /// [`Error::Io`] where the medium can't be read.
 pub fn scan_frames(medium: &impl ReadAt) -> Result<FrameScan, Error> {
+    scan_frames_within(medium, u64::MAX)
+}
+
+/// Does the work of [`scan_frames`] up to the first frame that says it holds more than
+/// `content_bytes_max`.
+pub(crate) fn scan_frames_within(
+    medium: &impl ReadAt,
+    content_bytes_max: u64,
+) -> Result<FrameScan, Error> {
     let mut entries: Vec<FrameEntry> = Vec::new();
     let (mut end, mut content_end, mut content_len) = (0, 0, 0);
     while end < medium.len() && entries.len() < FRAMES_MAX {
-        match frame_at(medium, end)? {
+        match frame_at(medium, end, content_bytes_max)? {
             Some(ZstdFrame::Data {
                 extent,
-                content_len: Some(len),
+                content_len: len,
                 checksum,
             }) => {
                 let Some(content) = Extent::new(content_len, len) else {
@@ -51,10 +60,7 @@ pub fn scan_frames(medium: &impl ReadAt) -> Result<FrameScan, Error> {
                 end = extent.end();
             }
             Some(ZstdFrame::Skippable { extent }) => end = extent.end(),
-            Some(ZstdFrame::Data {
-                content_len: None, ..
-            })
-            | None => break,
+            None => break,
         }
     }
     Ok(FrameScan {

@@ -3,9 +3,14 @@
 use cardkeep_block::{Extent, ReadAt};
 
 use crate::error::CorruptKind;
+use crate::frame_scan::scan_frames_within;
+use crate::manifest::FRAME_BYTES_MAX;
 use crate::seek_table::SeekTable;
 use crate::xz_layout::{self, HEADER_BYTES, XzStream};
 use crate::{Error, Format, FrameDecoder, FrameEntry, FrameTable, Manifest, manifest_frame};
+
+/// A compressed frame is longer than its content by less than this where nothing can be gained.
+pub(crate) const FRAME_FILE_BYTES_MAX: u64 = FRAME_BYTES_MAX + FRAME_BYTES_MAX / 64;
 
 /// Where the frames of an image lie, and what the image says about its medium.
 #[derive(Clone, Debug)]
@@ -52,7 +57,15 @@ impl Index {
 /// Reads and validates the index at the end of a zstd or xz image, in a few reads; `None` where
 /// it has none and must be read from its beginning.
 ///
-/// The frames tile the content; those of an image with a manifest are the manifest's.
+/// A zstd image without a seek table has one too, made by stepping from frame to frame, where all
+/// its frames state how long their content is and none holds more than 64 MiB: parallel
+/// compressors make such files. Like every concatenation of frames it is whole as far as anybody
+/// can tell, even if a copy ended between two frames.
+///
+/// The frames tile the content; those of an image with a manifest are the manifest's. An xz block
+/// is as long as its maker liked, the whole content if he used one thread: bound
+/// [`FrameEntry::content`] and [`FrameEntry::compressed`] before taking memory for a frame. Each
+/// can be decoded without any other, by as many [`Index::decoder`]s at once as there are threads.
 ///
 /// # Errors
 /// [`Error::Corrupt`] where there is an index and it contradicts itself or the file,
@@ -76,7 +89,7 @@ pub(crate) fn load_index_of(format: Format, medium: &impl ReadAt) -> Result<Opti
 
 fn load_zstd_index(medium: &impl ReadAt) -> Result<Option<Index>, Error> {
     let Some(seek_table) = SeekTable::load(medium)? else {
-        return Ok(None);
+        return Ok(scanned_table(medium)?.map(|table| Index::zstd(table, None)));
     };
     let table = seek_table.frames;
     let Some(extent) = seek_table.last_skippable else {
@@ -90,6 +103,16 @@ fn load_zstd_index(medium: &impl ReadAt) -> Result<Option<Index>, Error> {
         return Err(Error::corrupt(CorruptKind::Manifest(what)).at(extent.start()));
     }
     Ok(Some(Index::zstd(table, manifest)))
+}
+
+/// Returns the frames of a file without a seek table; `None` where one can't be decoded alone in
+/// bounded memory.
+fn scanned_table(medium: &impl ReadAt) -> Result<Option<FrameTable>, Error> {
+    let scan = scan_frames_within(medium, FRAME_BYTES_MAX)?;
+    let is_small = |entry: &FrameEntry| entry.compressed.len() <= FRAME_FILE_BYTES_MAX;
+    let is_whole = scan.end == medium.len() && !scan.table.entries().is_empty();
+    let is_useful = is_whole && scan.table.entries().iter().all(is_small);
+    Ok(is_useful.then_some(scan.table))
 }
 
 /// Tells whether the table's frames are those of the manifest.

@@ -76,11 +76,11 @@ impl<R: BufRead> MemberReader<R> {
     }
 
     /// Compares the content, which must have been read to its end, with what the archive says of
-    /// it, and returns the input behind the member.
+    /// it, and returns that and the input behind the member.
     ///
     /// # Errors
     /// Where they differ, and as the input.
-    pub(crate) fn finish(self) -> io::Result<R> {
+    pub(crate) fn finish(self) -> io::Result<Finished<R>> {
         let data = match self.decoder {
             Decoder::Stored(data) => data,
             Decoder::Deflate(decoder) => decoder.into_inner(),
@@ -100,8 +100,22 @@ impl<R: BufRead> MemberReader<R> {
         } else if crc != self.entry.crc || self.content_len != self.entry.content_len {
             return Err(damaged("a member's content differs from its checksum"));
         }
-        Ok(input)
+        Ok(Finished {
+            input,
+            crc,
+            content_len: self.content_len,
+        })
     }
+}
+
+/// A member that was read to its end.
+pub(crate) struct Finished<R> {
+    /// What follows it.
+    pub(crate) input: R,
+    /// Its content's CRC-32.
+    pub(crate) crc: u32,
+    /// Its content's length in bytes.
+    pub(crate) content_len: u64,
 }
 
 impl<R: BufRead> Read for MemberReader<R> {

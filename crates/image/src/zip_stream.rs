@@ -9,7 +9,7 @@ use cardkeep_block::{le_u16, le_u32, le_u64};
 use crate::error::{UnsupportedKind, ZipKind};
 use crate::input::Input;
 use crate::stream::{damaged, only_zeros_left, unsupported};
-use crate::zip_choice::{Candidates, likeness};
+use crate::zip_choice::{Candidates, Likeness, likeness};
 use crate::zip_layout::{
     CENTRAL_HEADER, CENTRAL_HEADER_BYTES, DIRECTORY_SIGNATURE, END, END_BYTES, LOCAL_HEADER,
     LOCAL_HEADER_BYTES, Tail, ZIP64_END, ZIP64_LOCATOR, ZIP64_LOCATOR_BYTES, ZipEntry,
@@ -21,10 +21,30 @@ use crate::zip_member::{ImageReader, MemberReader, image_reader};
 pub(crate) struct ZipStream<R: Read> {
     state: State<R>,
     candidates: Candidates,
-    /// Where the image's header lies.
-    image_offset: Option<u64>,
+    image: Option<Image>,
     members_count: u64,
     memory_bytes_max: u64,
+}
+
+/// The member that was taken for the image.
+struct Image {
+    name: String,
+    likeness: Likeness,
+    /// Where its header lies.
+    offset: u64,
+    crc: u32,
+    content_len: u64,
+}
+
+impl Image {
+    /// Tells whether this is what the directory says of it. Some writers cut what doesn't fit.
+    fn is_in(&self, entry: &ZipEntry) -> bool {
+        // The truncations take the low half, as meant.
+        self.offset as u32 == entry.header_offset as u32
+            && self.content_len as u32 == entry.content_len as u32
+            && self.crc == entry.crc
+            && self.name == entry.name
+    }
 }
 
 enum State<R: Read> {
@@ -38,7 +58,7 @@ impl<R: Read> ZipStream<R> {
         Self {
             state: State::Between(input),
             candidates: Candidates::default(),
-            image_offset: None,
+            image: None,
             members_count: 0,
             memory_bytes_max,
         }
@@ -65,11 +85,17 @@ impl<R: Read> ZipStream<R> {
         self.members_count += 1;
         let likeness = likeness(&entry.name, entry.known_content_len());
         let is_best = self.candidates.add(&entry.name, likeness);
-        if self.image_offset.is_some() {
+        if self.image.is_some() {
             self.candidates.check().map_err(io_error)?;
         } else if is_best {
             self.candidates.settle();
-            self.image_offset = Some(start);
+            self.image = Some(Image {
+                name: entry.name.clone(),
+                likeness,
+                offset: start,
+                crc: 0,
+                content_len: 0,
+            });
             let member = self.open(entry, input)?;
             return Ok(State::Image(Box::new(image_reader(member)?)));
         }
@@ -90,7 +116,7 @@ impl<R: Read> ZipStream<R> {
             _ => {
                 let mut member = self.open(entry, input)?;
                 io::copy(&mut member, &mut io::sink())?;
-                member.finish()
+                Ok(member.finish()?.input)
             }
         }
     }
@@ -103,11 +129,7 @@ impl<R: Read> ZipStream<R> {
             match signature {
                 CENTRAL_HEADER => {
                     let entry = read_central(&mut input)?;
-                    // Some writers cut offsets that don't fit.
-                    let is_image = self
-                        .image_offset
-                        .is_some_and(|offset| offset as u32 == entry.header_offset as u32);
-                    has_image |= is_image;
+                    has_image |= self.is_image(&entry)?;
                     count += 1;
                 }
                 DIRECTORY_SIGNATURE => {
@@ -131,6 +153,18 @@ impl<R: Read> ZipStream<R> {
         }
         Ok(())
     }
+
+    /// Tells whether an entry of the directory is the image; no other may look as much like one.
+    fn is_image(&self, entry: &ZipEntry) -> io::Result<bool> {
+        let Some(image) = &self.image else {
+            return Ok(false);
+        };
+        let is_image = image.is_in(entry);
+        if !is_image && likeness(&entry.name, Some(entry.content_len)) >= image.likeness {
+            return Err(damaged("its directory has another image"));
+        }
+        Ok(is_image)
+    }
 }
 
 impl<R: Read> Read for ZipStream<R> {
@@ -147,8 +181,12 @@ impl<R: Read> Read for ZipStream<R> {
                         self.state = State::Image(image);
                         return Ok(len);
                     }
-                    let (_, member) = image.into_inner();
-                    State::Between(member.finish()?)
+                    let finished = image.into_inner().1.finish()?;
+                    if let Some(image) = &mut self.image {
+                        image.crc = finished.crc;
+                        image.content_len = finished.content_len;
+                    }
+                    State::Between(finished.input)
                 }
                 State::End => return Ok(0),
             };

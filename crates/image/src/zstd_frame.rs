@@ -20,7 +20,7 @@ pub(crate) enum ZstdFrame {
         /// Where it lies.
         extent: Extent,
         /// What it says its content's length is.
-        content_len: Option<u64>,
+        content_len: u64,
         /// The low half of the content's XXH64, where it has one.
         checksum: Option<u32>,
     },
@@ -31,18 +31,26 @@ pub(crate) enum ZstdFrame {
     },
 }
 
-/// Returns the frame at `offset`; `None` where none begins there or the file ends within it.
+/// Returns the frame at `offset`; `None` where none begins there, the file ends within it, or it
+/// says nothing of its content's length or more than `content_bytes_max`.
 ///
 /// # Errors
 /// Where the medium can't be read.
-pub(crate) fn frame_at(medium: &impl ReadAt, offset: u64) -> Result<Option<ZstdFrame>, BlockError> {
+pub(crate) fn frame_at(
+    medium: &impl ReadAt,
+    offset: u64,
+    content_bytes_max: u64,
+) -> Result<Option<ZstdFrame>, BlockError> {
     let rest = medium.len().saturating_sub(offset);
     // OK to cast: at most HEADER_BYTES_MAX.
     let head = medium.read_vec(offset, rest.min(HEADER_BYTES_MAX) as usize)?;
     match le_u32(&head, 0) {
         MAGIC => match FrameHeader::parse(&head) {
-            Some(header) => data_frame(medium, offset, &header),
-            None => Ok(None),
+            // Told before its blocks are walked: there may be thousands.
+            Some(header) if header.content_len <= content_bytes_max => {
+                data_frame(medium, offset, &header)
+            }
+            _ => Ok(None),
         },
         magic if magic & SKIPPABLE_MASK == SKIPPABLE_MAGIC && head.len() >= 8 => {
             let len = SKIPPABLE_HEADER_BYTES + u64::from(le_u32(&head, 4));
@@ -56,12 +64,13 @@ pub(crate) fn frame_at(medium: &impl ReadAt, offset: u64) -> Result<Option<ZstdF
 #[derive(Debug)]
 struct FrameHeader {
     len: u64,
-    content_len: Option<u64>,
+    content_len: u64,
     has_checksum: bool,
 }
 
 impl FrameHeader {
-    /// Parses the header that `head` begins with; `None` where it is cut or uses reserved bits.
+    /// Parses the header that `head` begins with; `None` where it is cut, uses reserved bits, or
+    /// does not state the content's length.
     fn parse(head: &[u8]) -> Option<Self> {
         let descriptor = *head.get(4)?;
         let single_segment = descriptor & 1 << 5 != 0;
@@ -74,6 +83,9 @@ impl FrameHeader {
             0 => usize::from(single_segment),
             flag => 1 << flag,
         };
+        if size_bytes == 0 {
+            return None;
+        }
         let size_at = 5 + window_bytes + dictionary_bytes;
         let size = head.get(size_at..size_at + size_bytes)?;
         let mut wide = [0; 8];
@@ -82,9 +94,7 @@ impl FrameHeader {
         let base = if size_bytes == 2 { 256 } else { 0 };
         Some(Self {
             len: (size_at + size_bytes) as u64,
-            content_len: (size_bytes > 0)
-                .then(|| u64::from_le_bytes(wide).checked_add(base))
-                .flatten(),
+            content_len: u64::from_le_bytes(wide).checked_add(base)?,
             has_checksum: descriptor & 1 << 2 != 0,
         })
     }
