@@ -1,9 +1,12 @@
 //! Why a copy ended early.
 
 use std::fmt;
+use std::sync::Arc;
 
 use cardkeep_block::{BlockError, Extent};
 use cardkeep_image::{Error as ImageError, FrameDigest};
+
+use crate::diagnosis::Diagnosis;
 
 /// Why a copy or a comparison ended early.
 #[derive(Debug)]
@@ -24,12 +27,33 @@ pub enum CopyError {
         /// The digest that was found; `None` where it could not even be decoded.
         found: Option<FrameDigest>,
     },
+    /// What was written onto a card, twice, is not on it.
+    BadCard(Box<BadPlace>),
+    /// The head of a card did not read back as written, twice; it was wiped again.
+    BadHead(Extent),
+    /// What several cards are restored from failed.
+    Original(Arc<CopyError>),
     /// The image's own end (manifest, index) did not read back as written.
     Index(String),
     /// The user wanted it to stop.
     Interrupted,
     /// A thread of the pipeline died: a bug in this program.
     Internal(&'static str),
+}
+
+/// A place of a card that does not keep what is written to it.
+#[derive(Clone, Debug)]
+pub struct BadPlace {
+    /// The first bytes that are wrong.
+    pub extent: Extent,
+    /// The frame that they belong to.
+    pub frame: Extent,
+    /// The digest that the frame should have.
+    pub expected: FrameDigest,
+    /// The digest of what was found; `None` where it could not be read.
+    pub found: Option<FrameDigest>,
+    /// What that tells of the card.
+    pub diagnosis: Diagnosis,
 }
 
 impl fmt::Display for CopyError {
@@ -54,6 +78,20 @@ impl fmt::Display for CopyError {
                 f,
                 "what was read back can't be decoded at {extent}: expected digest {expected}"
             ),
+            Self::BadCard(place) => write!(
+                f,
+                "the card does not hold what was written to it at {}: expected digest {} of {}",
+                place.extent, place.expected, place.frame
+            )
+            .and_then(|()| match place.found {
+                Some(found) => write!(f, ", found {found}"),
+                None => f.write_str(", which can't be read"),
+            }),
+            Self::BadHead(extent) => write!(
+                f,
+                "the card does not hold what was written to it last, at {extent}"
+            ),
+            Self::Original(error) => fmt::Display::fmt(error, f),
             Self::Index(what) => write!(f, "the end of the image did not read back: {what}"),
             Self::Interrupted => f.write_str("stopped by the user"),
             Self::Internal(what) => write!(f, "internal error: {what}"),
@@ -66,6 +104,7 @@ impl std::error::Error for CopyError {
         match self {
             Self::Source(error) | Self::Destination(error) => Some(error),
             Self::Image(error) => Some(error),
+            Self::Original(error) => error.source(),
             _ => None,
         }
     }

@@ -1,4 +1,5 @@
-//! The copy pipeline: from a source and its allocation map to an image, verified on the way.
+//! The copy pipelines: from a source and its allocation map to an image, verified on the way, and
+//! from an image to cards ([`restore`]).
 //!
 //! ```text
 //!   readers ──frames──▶ workers ──pieces──▶ writer ──written──▶ verifier
@@ -22,6 +23,7 @@ mod piece;
 mod pipeline;
 mod probe;
 mod reader;
+mod restore;
 mod sequential;
 mod sink;
 mod verifier;
@@ -32,9 +34,13 @@ pub use against::{Difference, compare};
 pub use check::{Check, Checked, check_image};
 pub use destination::{Destination, Output};
 pub use diagnosis::{Diagnosis, Fingerprints, diagnose};
-pub use error::CopyError;
+pub use error::{BadPlace, CopyError};
 pub use frames::FrameList;
 pub use limits::{Limits, READ_THROUGH_BYTES};
 pub use outcome::Outcome;
 pub use pipeline::{Job, ManifestOf, Verify, copy};
 pub use probe::{Capacity, Lie, LieKind, Probed, probe, probe_places};
+pub use restore::{
+    Frame, HEAD_BYTES, IndexedOriginal, Layout, MediumOriginal, OpenStream, Original, Recipient,
+    RestoreOptions, RestoreOutcome, StreamOriginal, Take, Wanted, WriteMode, restore,
+};

@@ -1,0 +1,113 @@
+//! Work done by several threads, its results taken in the order of the work.
+
+use std::collections::BTreeMap;
+
+use crossbeam_channel::{Sender, bounded, unbounded};
+
+use crate::error::CopyError;
+
+/// Does `work` on each item, with as many threads as there are `workers`, and hands the results
+/// to `take` in the items' order until it answers that it wants no more. No more than
+/// `in_flight(workers)` items are begun and not yet taken.
+pub(crate) fn in_order<I, W, R>(
+    mut items: impl Iterator<Item = I>,
+    workers: Vec<W>,
+    work: impl Fn(&mut W, I) -> Result<R, CopyError> + Sync,
+    mut take: impl FnMut(R) -> Result<bool, CopyError>,
+) -> Result<(), CopyError>
+where
+    I: Send,
+    W: Send,
+    R: Send,
+{
+    let most = in_flight(workers.len());
+    let (jobs, to_do) = bounded::<(u64, I)>(most);
+    let (done, results) = unbounded();
+    std::thread::scope(|scope| {
+        for mut worker in workers {
+            let (to_do, done, work) = (to_do.clone(), done.clone(), &work);
+            scope.spawn(move || {
+                for (number, item) in to_do {
+                    if done.send((number, work(&mut worker, item))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop((to_do, done));
+        let mut early: BTreeMap<u64, Result<R, CopyError>> = BTreeMap::new();
+        let (mut begun, mut taken) = (0, 0);
+        // Owned here, so that returning lets the threads end.
+        let jobs = jobs;
+        loop {
+            while begun - taken < most as u64 && begin(&jobs, begun, &mut items) {
+                begun += 1;
+            }
+            if begun == taken {
+                return Ok(());
+            }
+            while let Some(result) = early.remove(&taken) {
+                taken += 1;
+                if !take(result?)? {
+                    return Ok(());
+                }
+            }
+            if begun > taken && !early.contains_key(&taken) {
+                let Ok((number, result)) = results.recv() else {
+                    return Err(CopyError::Internal("a worker died"));
+                };
+                early.insert(number, result);
+            }
+        }
+    })
+}
+
+/// Returns how many items are under way at most.
+pub(crate) const fn in_flight(workers: usize) -> usize {
+    workers + 1
+}
+
+fn begin<I>(jobs: &Sender<(u64, I)>, number: u64, items: &mut impl Iterator<Item = I>) -> bool {
+    match items.next() {
+        Some(item) => jobs.send((number, item)).is_ok(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_order;
+    use crate::error::CopyError;
+    use std::time::Duration;
+
+    #[test]
+    fn results_come_in_order_whoever_is_faster() {
+        let mut taken = Vec::new();
+        let work = |_: &mut (), item: u64| {
+            std::thread::sleep(Duration::from_millis(item * 7 % 5));
+            Ok(item * 2)
+        };
+        in_order(0..50, vec![(); 3], work, |result| {
+            taken.push(result);
+            Ok(true)
+        })
+        .unwrap();
+        assert_eq!(taken, (0..50).map(|item| item * 2).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn it_ends_at_the_first_error_and_when_no_more_is_wanted() {
+        let work = |_: &mut (), item: u64| match item {
+            7 => Err(CopyError::Interrupted),
+            item => Ok(item),
+        };
+        let mut taken = 0;
+        let result = in_order(0.., vec![(); 2], work, |_| {
+            taken += 1;
+            Ok(true)
+        });
+        assert!(matches!(result, Err(CopyError::Interrupted)));
+        assert_eq!(taken, 7);
+        in_order(0.., vec![(); 2], work, |item| Ok(item < 3)).unwrap();
+    }
+}

@@ -1,0 +1,110 @@
+//! Putting content onto cards: from an original, by way of frames, to any number of cards at once.
+//!
+//! ```text
+//!   original ──frames──▶ feed ──▶ card A: write in order, flush, read back, head last
+//!   read or decode       (window)  card B: the same, at its own pace
+//! ```
+//!
+//! The order of writes is what makes a torn-out card harmless: the first MiB is wiped before
+//! anything else is written, and gets its content only when all the rest was read back and found
+//! right. Until then no card looks as if it could boot.
+
+mod card;
+mod delta;
+mod feed;
+mod frame;
+mod head;
+mod in_order;
+mod indexed;
+mod layout;
+mod ledger;
+mod medium;
+mod mending;
+mod original;
+mod stream;
+mod verifying;
+
+use std::sync::Arc;
+
+use cardkeep_block::{BufferPool, Monitor, ReadWriteAt};
+use cardkeep_image::FRAME_BYTES;
+
+use crate::error::CopyError;
+use crate::restore::card::CardJob;
+use crate::restore::feed::Feed;
+
+pub use card::{Outcome as RestoreOutcome, WriteMode};
+pub use frame::Frame;
+pub use head::HEAD_BYTES;
+pub use indexed::IndexedOriginal;
+pub use layout::Layout;
+pub use medium::MediumOriginal;
+pub use original::{Original, Take, Wanted};
+pub use stream::{OpenStream, StreamOriginal};
+
+/// Frames that may wait for cards.
+const WINDOW: usize = 6;
+/// Frames that wait for a card that fell behind and reads the original on its own.
+const WINDOW_ALONE: usize = 2;
+
+/// One card that gets the content.
+pub struct Recipient<'a> {
+    /// The card. What it reads must come from the medium, not from a cache.
+    pub card: &'a dyn ReadWriteAt,
+    /// Who hears how far it is.
+    pub monitor: &'a dyn Monitor,
+}
+
+/// How cards are to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestoreOptions {
+    /// What is written of what the card should hold.
+    pub mode: WriteMode,
+    /// Whether all of it is read back before the card is made bootable.
+    pub verify: bool,
+}
+
+/// Puts what `original` holds onto all cards, each at its own pace, and returns what became of
+/// each, in their order. Cards must be at least as long as what the original holds.
+pub fn restore(
+    original: &dyn Original,
+    recipients: &[Recipient<'_>],
+    options: RestoreOptions,
+) -> Vec<Result<RestoreOutcome, CopyError>> {
+    let feed = Feed::new(recipients.len(), WINDOW, original.is_repeatable());
+    let pool = pool_for(WINDOW, recipients.len(), original);
+    std::thread::scope(|scope| {
+        scope.spawn(|| deliver(original, Wanted::From(0), &pool, &feed));
+        let feed = &feed;
+        let jobs = recipients.iter().enumerate().map(|(place, recipient)| {
+            let job = CardJob::new(original, recipient, options);
+            scope.spawn(move || {
+                let result = job.run(feed, place);
+                // Nobody is to wait for a card that is done or has failed.
+                feed.leave(place);
+                result
+            })
+        });
+        let threads: Vec<_> = jobs.collect();
+        let join =
+            |thread: std::thread::ScopedJoinHandle<'_, Result<RestoreOutcome, CopyError>>| {
+                let died = CopyError::Internal("the thread of a card died");
+                thread.join().unwrap_or(Err(died))
+            };
+        threads.into_iter().map(join).collect()
+    })
+}
+
+/// Lets the original fill the feed, and tells it how that ended.
+fn deliver(original: &dyn Original, wanted: Wanted<'_>, pool: &Arc<BufferPool>, feed: &Feed) {
+    let result = original.deliver(wanted, pool, &mut |frame| Ok(feed.push(frame)));
+    feed.end(result);
+}
+
+/// Returns a pool in which nobody waits for a buffer forever: each place where a frame can wait
+/// has one.
+fn pool_for(window: usize, cards: usize, original: &dyn Original) -> Arc<BufferPool> {
+    // A card holds the frame that it writes, and two more when it compares before it writes.
+    let count = window + cards * 3 + original.frames_under_way();
+    Arc::new(BufferPool::new(count, FRAME_BYTES))
+}
