@@ -27,7 +27,7 @@ pub(crate) struct Bitmaps {
 }
 
 /// One group's bitmap.
-enum Bits {
+pub(crate) enum Bits {
     /// Nothing but the group's own metadata is used: the descriptor says so, the bitmap is not
     /// written.
     Implied,
@@ -99,7 +99,11 @@ impl<M: ReadAt> Ext4<M> {
     }
 
     /// Returns a group's bitmap, or why it can't be believed.
-    fn judged(&self, number: usize, bitmap: Result<Vec<u8>, Error>) -> Result<Bits, &'static str> {
+    pub(crate) fn judged(
+        &self,
+        number: usize,
+        bitmap: Result<Vec<u8>, Error>,
+    ) -> Result<Bits, &'static str> {
         let superblock = &self.superblock;
         let group = &self.groups[number];
         if !group.is_trusted() {
@@ -141,7 +145,8 @@ impl<M: ReadAt> Ext4<M> {
         }
     }
 
-    fn push_group(
+    /// Appends a group: all of it is used where its bitmap can't be believed.
+    pub(crate) fn push_group(
         &self,
         builder: &mut MapBuilder,
         number: usize,
@@ -177,7 +182,8 @@ impl<M: ReadAt> Ext4<M> {
         }
     }
 
-    fn cluster_count(&self, number: u64) -> u64 {
+    /// Returns how many bits of a group's bitmap count.
+    pub(crate) fn cluster_count(&self, number: u64) -> u64 {
         let blocks = self.superblock.group_block_count(number);
         blocks.div_ceil(u64::from(self.superblock.cluster_blocks))
     }
@@ -227,7 +233,13 @@ fn free_clusters(bitmap: &[u8], count: u64) -> u64 {
 
 /// Appends the first `count` bits, each `cluster_bytes` long, up to `end`: the last cluster may
 /// reach past the filesystem's end, and what lies there is not the bitmap's to judge.
-fn push_bits(builder: &mut MapBuilder, bitmap: &[u8], count: u64, cluster_bytes: u64, end: u64) {
+pub(crate) fn push_bits(
+    builder: &mut MapBuilder,
+    bitmap: &[u8],
+    count: u64,
+    cluster_bytes: u64,
+    end: u64,
+) {
     let mut push = |clusters: u64, bit: bool| {
         let state = if bit { State::Used } else { State::Free };
         let stop = builder.end().saturating_add(clusters * cluster_bytes);

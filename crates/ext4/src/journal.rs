@@ -19,7 +19,7 @@ use crate::effort::Effort;
 use crate::error::Error;
 use crate::extent_tree::{Content, Depth, Mapping, walk_blocks};
 use crate::group::Group;
-use crate::inode::load_inode;
+use crate::inode::{Inode, load_inode};
 use crate::log::Scan;
 use crate::superblock::{Superblock, feature};
 
@@ -99,13 +99,31 @@ impl Journal {
             return Err(Error::unsupported("its journal on another device"));
         }
         let inode = load_inode(medium, superblock, groups, superblock.journal_inode)?;
+        let (ranges, block_count) = Self::ranges(medium, superblock, &inode)?;
+        let Some(first) = ranges.first() else {
+            return Err(Error::corrupt("the journal is empty"));
+        };
+        let block_bytes = superblock.block_bytes;
+        let bytes = medium.read_vec(
+            first.physical * u64::from(block_bytes),
+            block_bytes as usize,
+        )?;
+        Self::parse(&bytes, ranges, block_count).map(Some)
+    }
+
+    /// Returns where the blocks of the journal's inode lie, in their order, and how many they are.
+    pub(crate) fn ranges(
+        medium: &impl ReadAt,
+        superblock: &Superblock,
+        inode: &Inode,
+    ) -> Result<(Vec<Mapping>, u64), Error> {
         let mut ranges = Vec::new();
         let mut block_count = 0u64;
         let mut effort = Effort::of_blocks(TREE_BLOCKS_MAX);
         walk_blocks(
             medium,
             superblock,
-            &inode,
+            inode,
             Depth::All,
             &mut effort,
             &mut |mapping| {
@@ -125,18 +143,15 @@ impl Journal {
                 Ok(())
             },
         )?;
-        let Some(first) = ranges.first() else {
-            return Err(Error::corrupt("the journal is empty"));
-        };
-        let block_bytes = superblock.block_bytes;
-        let bytes = medium.read_vec(
-            first.physical * u64::from(block_bytes),
-            block_bytes as usize,
-        )?;
-        Self::parse(&bytes, ranges, block_count).map(Some)
+        Ok((ranges, block_count))
     }
 
-    fn parse(bytes: &[u8], ranges: Vec<Mapping>, block_count: u64) -> Result<Self, Error> {
+    /// Decodes the journal's superblock, one block long.
+    pub(crate) fn parse(
+        bytes: &[u8],
+        ranges: Vec<Mapping>,
+        block_count: u64,
+    ) -> Result<Self, Error> {
         let kind = be_u32(bytes, 4);
         if be_u32(bytes, 0) != MAGIC || !matches!(kind, SUPERBLOCK_V1 | SUPERBLOCK_V2) {
             return Err(Error::corrupt("the journal has no superblock"));

@@ -24,6 +24,7 @@ mod layout;
 mod log;
 mod map;
 mod owner;
+mod passing;
 mod replay;
 mod superblock;
 
@@ -31,5 +32,6 @@ pub use error::{Corrupt, Error, Unsupported};
 pub use filesystem::{Ext4, Flavour, Info};
 pub use inode::InodeNumber;
 pub use owner::{Owner, OwnerKind};
+pub use passing::PassingGroups;
 pub use replay::Replayed;
 pub use superblock::{Superblock, probe};

@@ -49,7 +49,7 @@ impl<M: ReadAt> Ext4<M> {
     }
 
     /// Tells whether the superblock vouches for the rest.
-    fn check_state(&self) -> Result<(), Error> {
+    pub(crate) fn check_state(&self) -> Result<(), Error> {
         if self.superblock.has_errors() {
             return Err(Error::corrupt(
                 "the kernel noted errors on it; e2fsck can mend that",

@@ -88,6 +88,17 @@ impl<M: ReadAt> FatFs<M> {
     }
 }
 
+/// Returns how many bytes from the filesystem's beginning on hold all that its allocation map is
+/// made of: the reserved sectors, the FATs, and the fixed root directory where there is one. Reads
+/// the boot sector only; `None` where it is none.
+pub fn head_bytes(medium: &impl ReadAt) -> Option<u64> {
+    let mut sector = [0; BOOT_SECTOR_BYTES];
+    // What can't be read is no boot sector, as for `probe`.
+    medium.read_at(0, &mut sector).ok()?;
+    let boot = BootSector::parse(&sector).ok()?;
+    Some(boot.geometry.data_start)
+}
+
 /// The label is for people: where the root directory can't be read, the boot sector's serves.
 fn root_label(medium: &impl ReadAt, geometry: &Geometry) -> Option<String> {
     let mut label = None;

@@ -21,5 +21,5 @@ mod writer;
 
 pub use boot_sector::{FatKind, probe};
 pub use error::{Corrupt, Error, Unsupported};
-pub use filesystem::{FatFs, Info};
+pub use filesystem::{FatFs, Info, head_bytes};
 pub use owner::{Owner, OwnerKind};

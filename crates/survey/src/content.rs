@@ -119,7 +119,16 @@ fn learn_ext(medium: &dyn ReadAt, name: &str, monitor: &dyn Monitor) -> Learnt {
         .replayed()
         .map(|root| Identity::of_root(&root))
         .unwrap_or_default();
-    let summary = FsSummary {
+    Learnt {
+        content: Content::Ext(ext_summary(info)),
+        map,
+        identity,
+    }
+}
+
+/// Returns what is shown of an ext filesystem.
+pub(crate) fn ext_summary(info: cardkeep_ext4::Info) -> FsSummary {
+    FsSummary {
         name: info.flavour.to_string(),
         label: info.label.as_deref().map(shown),
         uuid: Some(info.uuid),
@@ -127,11 +136,6 @@ fn learn_ext(medium: &dyn ReadAt, name: &str, monitor: &dyn Monitor) -> Learnt {
         block_bytes: u64::from(info.block_bytes),
         len: info.len,
         free_bytes: info.free_bytes,
-    };
-    Learnt {
-        content: Content::Ext(summary),
-        map,
-        identity,
     }
 }
 

@@ -7,8 +7,11 @@
 mod content;
 mod gap;
 mod identity;
+mod kept;
 mod locate;
 mod medium;
+mod passing;
+mod passing_partition;
 mod signature;
 mod swap;
 
@@ -17,3 +20,4 @@ pub use gap::{Gap, GapKind};
 pub use identity::Identity;
 pub use locate::{Place, locate};
 pub use medium::{Partition, Scope, Survey, TableSummary, survey};
+pub use passing::PassingSurvey;

@@ -229,7 +229,8 @@ impl Survey {
     }
 }
 
-fn summary(table: &PartitionTable) -> TableSummary {
+/// Returns what is shown of a table.
+pub(crate) fn summary(table: &PartitionTable) -> TableSummary {
     TableSummary {
         scheme: table.scheme.to_string(),
         disk_id: table.disk_id.to_string(),
