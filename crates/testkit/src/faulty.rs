@@ -137,7 +137,8 @@ impl<M: ReadAt> FaultyMedium<M> {
     }
 
     /// Notes a request with its answer. `address` is that of its buffer, 0 where it has none.
-    fn note(&self, kind: RequestKind, extent: Extent, address: usize, is_served: bool) {
+    fn note(&self, treatment: &Treatment, address: usize, is_served: bool) {
+        let Treatment { kind, extent, .. } = *treatment;
         let places = [extent.start(), extent.len(), address as u64];
         let is_aligned = places
             .iter()
@@ -159,23 +160,18 @@ impl<M: ReadAt> FaultyMedium<M> {
     }
 
     /// Reads through the faults.
-    fn load(
-        &self,
-        treatment: &Treatment,
-        extent: Extent,
-        buffer: &mut [u8],
-    ) -> Result<(), BlockError> {
+    fn load(&self, treatment: &Treatment, buffer: &mut [u8]) -> Result<(), BlockError> {
         if let Some(kind) = treatment.refusal {
-            return Err(BlockError::new(kind, Operation::Read).at(extent));
+            return Err(BlockError::new(kind, Operation::Read).at(treatment.extent));
         }
-        for piece in treatment.pieces(extent) {
+        for piece in treatment.pieces(treatment.extent) {
             let part = &mut buffer[piece.range];
             match piece.address {
                 Some(address) => self.inner.read_at(address, part)?,
                 None => part.fill(0),
             }
         }
-        treatment.flip(extent.start(), buffer);
+        treatment.flip(treatment.extent.start(), buffer);
         Ok(())
     }
 }
@@ -185,14 +181,12 @@ impl<M: ReadWriteAt> FaultyMedium<M> {
     fn store<'a>(
         &self,
         treatment: &Treatment,
-        extent: Extent,
-        parts: impl Iterator<Item = (u64, &'a [u8])>,
+        mut parts: impl Iterator<Item = (u64, &'a [u8])>,
     ) -> Result<(), BlockError> {
         let mut volatile = lock(&self.volatile);
         let result = match treatment.refusal {
             Some(kind) => Err(BlockError::new(kind, Operation::Write)),
             None => volatile.begin().and_then(|()| {
-                let mut parts = parts;
                 parts.try_for_each(|(offset, bytes)| {
                     self.store_part(treatment, &mut volatile, offset, bytes)
                 })
@@ -201,7 +195,7 @@ impl<M: ReadWriteAt> FaultyMedium<M> {
         let cut = treatment.cut.map(|cut| volatile.cut(&self.inner, cut));
         result
             .and(cut.unwrap_or(Ok(())))
-            .map_err(|error| error.at(extent))
+            .map_err(|error| error.at(treatment.extent))
     }
 
     fn store_part(
@@ -214,11 +208,17 @@ impl<M: ReadWriteAt> FaultyMedium<M> {
         let bytes = treatment.flipped(offset, bytes);
         let extent = Extent::between(offset, offset.saturating_add(bytes.len() as u64));
         for piece in treatment.pieces(extent) {
-            if let Some(address) = piece.address {
-                let part = &bytes[piece.range];
-                if treatment.is_volatile {
-                    volatile.record(&self.inner, address, part)?;
-                }
+            let Some(address) = piece.address else {
+                continue;
+            };
+            let part = &bytes[piece.range];
+            if treatment.is_volatile {
+                volatile.record(&self.inner, address, part)?;
+            }
+            if treatment.leaves_zeros() {
+                let end = address.saturating_add(part.len() as u64);
+                self.inner.write_zeros(Extent::between(address, end))?;
+            } else {
                 self.inner.write_at(address, part)?;
             }
         }
@@ -243,9 +243,8 @@ impl<M: ReadAt> ReadAt for FaultyMedium<M> {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
         let extent = self.bounded(offset, buffer.len())?;
         let treatment = self.treat(RequestKind::Read, extent);
-        let result = self.load(&treatment, extent, buffer);
-        let address = buffer.as_ptr() as usize;
-        self.note(RequestKind::Read, extent, address, result.is_ok());
+        let result = self.load(&treatment, buffer);
+        self.note(&treatment, buffer.as_ptr() as usize, result.is_ok());
         result
     }
 
@@ -258,9 +257,8 @@ impl<M: ReadWriteAt> WriteAt for FaultyMedium<M> {
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), BlockError> {
         let extent = self.checked(Extent::new(offset, data.len() as u64))?;
         let treatment = self.treat(RequestKind::Write, extent);
-        let result = self.store(&treatment, extent, std::iter::once((offset, data)));
-        let address = data.as_ptr() as usize;
-        self.note(RequestKind::Write, extent, address, result.is_ok());
+        let result = self.store(&treatment, std::iter::once((offset, data)));
+        self.note(&treatment, data.as_ptr() as usize, result.is_ok());
         result
     }
 
@@ -274,14 +272,13 @@ impl<M: ReadWriteAt> WriteAt for FaultyMedium<M> {
             let size = (extent.end() - offset).min(ZEROS_BYTES as u64) as usize;
             (offset, &zeros[..size])
         });
-        let result = self.store(&treatment, extent, parts);
-        self.note(RequestKind::Zeros, extent, 0, result.is_ok());
+        let result = self.store(&treatment, parts);
+        self.note(&treatment, 0, result.is_ok());
         result
     }
 
     fn flush(&self) -> Result<(), BlockError> {
-        let extent = Extent::default();
-        let treatment = self.treat(RequestKind::Flush, extent);
+        let treatment = self.treat(RequestKind::Flush, Extent::default());
         let result = match treatment.refusal {
             Some(kind) => Err(BlockError::new(kind, Operation::Flush)),
             None => self.inner.flush(),
@@ -289,7 +286,7 @@ impl<M: ReadWriteAt> WriteAt for FaultyMedium<M> {
         if result.is_ok() {
             lock(&self.volatile).settle();
         }
-        self.note(RequestKind::Flush, extent, 0, result.is_ok());
+        self.note(&treatment, 0, result.is_ok());
         result
     }
 }

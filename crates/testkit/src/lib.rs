@@ -1,12 +1,20 @@
 //! What tests need and products do not: media that fail on demand, real block devices made of
 //! files, mounts, a comparison of file trees, and tools of the system as outside oracles.
 //!
+//! `FaultDisk`, a block device that fails, is behind the feature `fault-disk`.
+//!
 //! Only tests may depend on this crate. What needs root says so through [`skip`], aloud, and
 //! leaves a line in the file named by `CARDKEEP_SKIPS`, so that CI can tell how much was left out.
 
+#[cfg(target_os = "linux")]
+mod card_file;
 mod churn;
 mod fault;
+#[cfg(all(target_os = "linux", feature = "fault-disk"))]
+mod fault_disk;
 mod faulty;
+#[cfg(all(target_os = "linux", feature = "fault-disk"))]
+mod fuse;
 mod loop_device;
 mod mount;
 mod skip;
@@ -15,11 +23,15 @@ mod treatment;
 mod tree;
 mod volatile;
 
+#[cfg(target_os = "linux")]
+pub use card_file::CardFile;
 pub use churn::{Churn, Random};
 pub use fault::{Fault, RequestKind, Times, Unflushed};
+#[cfg(all(target_os = "linux", feature = "fault-disk"))]
+pub use fault_disk::FaultDisk;
 pub use faulty::{FaultyMedium, Request};
-pub use loop_device::Loop;
+pub use loop_device::{Loop, SectorSize, Throttle};
 pub use mount::Mount;
-pub use skip::{is_big_matrix, skip, skip_unless_root, skip_unless_tools};
+pub use skip::{is_big_matrix, skip, skip_unless_fuse, skip_unless_root, skip_unless_tools};
 pub use tool::{Tool, tool};
 pub use tree::{Likeness, Tree};

@@ -16,14 +16,39 @@ const BLKIO: &str = "/sys/fs/cgroup/blkio";
 /// (Linux, Documentation/block/stat.rst).
 const STAT_SECTOR_BYTES: u64 = 512;
 const STAT_READ_SECTORS: usize = 2;
+const STAT_WRITE_SECTORS: usize = 6;
+
+/// What a device reads and writes as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SectorSize {
+    /// As cards have.
+    Bytes512,
+    /// As some disks have.
+    Bytes4096,
+}
+
+/// How fast a device is, in bytes per second; 0 is as fast as it can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttle {
+    /// Reading.
+    pub read_bps: u64,
+    /// Writing.
+    pub write_bps: u64,
+}
 
 /// A loop device, detached when dropped. Needs root.
 #[derive(Debug)]
 pub struct Loop {
     path: PathBuf,
-    is_throttled: bool,
-    /// The counter survives from the device's earlier lives.
-    sectors_read_before: u64,
+    /// The counters survive from the device's earlier lives.
+    before: Counters,
+}
+
+/// Sectors of [`STAT_SECTOR_BYTES`] that passed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    read: u64,
+    written: u64,
 }
 
 impl Loop {
@@ -47,6 +72,19 @@ impl Loop {
         Self::losetup(file, &["-o", &offset, "--sizelimit", &limit])
     }
 
+    /// Attaches all of `file` with sectors of a size.
+    ///
+    /// # Panics
+    /// As [`Loop::attach`].
+    #[must_use]
+    pub fn with_sectors(file: &Path, sectors: SectorSize) -> Self {
+        let size = match sectors {
+            SectorSize::Bytes512 => "512",
+            SectorSize::Bytes4096 => "4096",
+        };
+        Self::losetup(file, &["--sector-size", size])
+    }
+
     /// Attaches all of `file` as a device that reads at most `read_mbps` million bytes per second.
     ///
     /// # Errors
@@ -55,9 +93,11 @@ impl Loop {
     /// # Panics
     /// As [`Loop::attach`].
     pub fn throttled(file: &Path, read_mbps: u64) -> io::Result<Self> {
-        let mut device = Self::attach(file);
-        device.limit(read_mbps.saturating_mul(1_000_000))?;
-        device.is_throttled = true;
+        let device = Self::attach(file);
+        device.throttle(Throttle {
+            read_bps: read_mbps.saturating_mul(1_000_000),
+            write_bps: 0,
+        })?;
         Ok(device)
     }
 
@@ -69,10 +109,9 @@ impl Loop {
             .run();
         let mut device = Self {
             path: PathBuf::from(said.trim()),
-            is_throttled: false,
-            sectors_read_before: 0,
+            before: Counters::default(),
         };
-        device.sectors_read_before = device.sectors_read().unwrap_or(0);
+        device.before = device.counters().unwrap_or_default();
         device
     }
 
@@ -87,39 +126,55 @@ impl Loop {
     /// # Errors
     /// What reading sysfs reports.
     pub fn bytes_read(&self) -> io::Result<u64> {
-        let sectors = self
-            .sectors_read()?
-            .saturating_sub(self.sectors_read_before);
+        let sectors = self.counters()?.read.saturating_sub(self.before.read);
         Ok(sectors.saturating_mul(STAT_SECTOR_BYTES))
     }
 
-    fn sectors_read(&self) -> io::Result<u64> {
+    /// Returns how many bytes were written to the device since it was attached.
+    ///
+    /// # Errors
+    /// What reading sysfs reports.
+    pub fn bytes_written(&self) -> io::Result<u64> {
+        let sectors = self.counters()?.written.saturating_sub(self.before.written);
+        Ok(sectors.saturating_mul(STAT_SECTOR_BYTES))
+    }
+
+    fn counters(&self) -> io::Result<Counters> {
         let stat = fs::read_to_string(self.sys().join("stat"))?;
-        let sectors = stat.split_whitespace().nth(STAT_READ_SECTORS);
-        Ok(sectors.and_then(|word| word.parse().ok()).unwrap_or(0))
+        let number = |index| {
+            let word = stat.split_whitespace().nth(index);
+            word.and_then(|word| word.parse().ok()).unwrap_or(0)
+        };
+        Ok(Counters {
+            read: number(STAT_READ_SECTORS),
+            written: number(STAT_WRITE_SECTORS),
+        })
     }
 
     fn sys(&self) -> PathBuf {
         Path::new("/sys/block").join(self.path.file_name().unwrap_or_default())
     }
 
-    /// Sets the limit in bytes per second; 0 lifts it.
-    fn limit(&self, bytes_per_second: u64) -> io::Result<()> {
+    /// Gives the device a speed, also while it is in use.
+    ///
+    /// # Errors
+    /// What the system says where there is no blkio cgroup of version 1.
+    pub fn throttle(&self, speed: Throttle) -> io::Result<()> {
         let number = fs::read_to_string(self.sys().join("dev"))?;
-        let rule = format!("{} {bytes_per_second}", number.trim());
-        fs::write(
-            Path::new(BLKIO).join("blkio.throttle.read_bps_device"),
-            rule,
-        )
+        for (direction, bps) in [("read", speed.read_bps), ("write", speed.write_bps)] {
+            let file = format!("blkio.throttle.{direction}_bps_device");
+            let rule = format!("{} {bps}", number.trim());
+            fs::write(Path::new(BLKIO).join(file), rule)?;
+        }
+        Ok(())
     }
 }
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        if self.is_throttled {
-            // The number is used again by the next device: a limit left behind would slow it.
-            self.limit(0).ok();
-        }
+        // The number is used again by the next device: a limit left behind would slow it. There
+        // is none to lift where none could be set.
+        self.throttle(Throttle::default()).ok();
         let path = self.path.as_os_str();
         Tool::new("losetup").arg("--detach").arg(path).outcome();
     }

@@ -37,6 +37,20 @@ pub fn skip_unless_root(test: &str) -> bool {
     !is_possible
 }
 
+/// Tells whether `test` must return at once because it needs a `FaultDisk`: root, loop devices
+/// and FUSE. Says so.
+#[must_use]
+pub fn skip_unless_fuse(test: &str) -> bool {
+    if skip_unless_root(test) {
+        return true;
+    }
+    let is_missing = !Path::new("/dev/fuse").exists();
+    if is_missing {
+        skip(test, "/dev/fuse");
+    }
+    is_missing
+}
+
 /// Tells whether `test` must return at once because a tool is not installed, and says which.
 #[must_use]
 pub fn skip_unless_tools(test: &str, names: &[&str]) -> bool {

@@ -23,8 +23,12 @@ struct Armed {
 }
 
 /// How one request is to be answered.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Treatment {
+    /// What was asked for.
+    pub(crate) kind: RequestKind,
+    /// Where; empty for a flush.
+    pub(crate) extent: Extent,
     /// The error, if it is refused.
     pub(crate) refusal: Option<BlockErrorKind>,
     /// How much longer it takes.
@@ -39,9 +43,8 @@ pub(crate) struct Treatment {
 }
 
 /// How much room a card has behind the length that it claims, in bytes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 enum Room {
-    #[default]
     AsClaimed,
     Wraps(u64),
     Hollow(u64),
@@ -69,7 +72,7 @@ impl Faults {
 
     /// Decides on a request. A refusal ends it: faults declared later don't see it.
     pub(crate) fn treat(&mut self, kind: RequestKind, extent: Extent) -> Treatment {
-        let mut treatment = Treatment::default();
+        let mut treatment = Treatment::new(kind, extent);
         for armed in &mut self.armed {
             treatment.refusal = armed.removal(kind, extent, &mut treatment).or_else(|| {
                 armed.room(kind, extent, &mut treatment).or_else(|| {
@@ -193,6 +196,26 @@ impl Armed {
 }
 
 impl Treatment {
+    /// Returns the treatment of a request that no fault touches.
+    fn new(kind: RequestKind, extent: Extent) -> Self {
+        Self {
+            kind,
+            extent,
+            refusal: None,
+            delay: Duration::ZERO,
+            cut: None,
+            is_volatile: false,
+            flips: Vec::new(),
+            dropped: Vec::new(),
+            room: Room::AsClaimed,
+        }
+    }
+
+    /// Tells whether what is to be zero becomes zero.
+    pub(crate) fn leaves_zeros(&self) -> bool {
+        self.kind == RequestKind::Zeros && self.flips.is_empty()
+    }
+
     /// Flips in `bytes`, which belong at `offset`, what is to be flipped.
     pub(crate) fn flip(&self, offset: u64, bytes: &mut [u8]) {
         let own = Extent::between(offset, offset.saturating_add(bytes.len() as u64));
