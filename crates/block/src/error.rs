@@ -25,6 +25,8 @@ pub enum BlockErrorKind {
     Gone,
     /// The user may not do this.
     Permission,
+    /// Nobody approved of writing there: the program's own fault, stopped before anything happened.
+    OutsidePermit,
 }
 
 /// What was being done when it failed.
@@ -138,6 +140,7 @@ impl fmt::Display for BlockError {
             BlockErrorKind::Busy => "it is in use",
             BlockErrorKind::Gone => "the medium is gone",
             BlockErrorKind::Permission => "permission denied",
+            BlockErrorKind::OutsidePermit => "the approved plan does not write there",
         };
         match self.extent {
             Some(extent) => write!(f, "cannot {verb} {extent}: {why}"),

@@ -3,7 +3,10 @@
 //! The only crate that knows `/dev`, `/sys` and `diskutil`, and the only one with `unsafe`. It
 //! reads everything below an injectable root, so that recorded machines are tests.
 
+mod aligned_file;
 mod device;
+mod device_sink;
+mod eject_error;
 mod filesystem;
 mod interrupt;
 #[cfg(target_os = "linux")]
@@ -14,6 +17,7 @@ mod macos;
 mod partial_file;
 mod partial_file_error;
 mod peak_memory;
+mod refusal;
 mod renaming;
 mod source;
 mod transfer;
@@ -21,15 +25,18 @@ mod transfer;
 mod unsupported;
 mod user;
 mod verdict;
+mod write_permit;
 
 #[cfg(target_os = "linux")]
-use linux::opening as platform;
+use linux::{opening as platform, writing as platform_writing};
 #[cfg(target_os = "macos")]
-use macos::opening as platform;
+use macos::{opening as platform, writing as platform_writing};
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
-use unsupported::opening as platform;
+use unsupported::{opening as platform, writing as platform_writing};
 
 pub use device::{Access, Device, DevicePartition, Mount, Transport, Use};
+pub use device_sink::DeviceSink;
+pub use eject_error::EjectError;
 pub use filesystem::{FsKind, filesystem_of, free_space, max_file_bytes};
 pub use interrupt::install_interrupt_handler;
 #[cfg(target_os = "linux")]
@@ -40,9 +47,11 @@ pub use macos::MacOs;
 pub use partial_file::{Overwrite, PartialFile};
 pub use partial_file_error::{PartialFileError, PartialFileErrorKind};
 pub use peak_memory::peak_memory_bytes;
+pub use refusal::Refusal;
 pub use source::{NotAMedium, Source};
 pub use user::{effective_user_is_root, permission_hint};
 pub use verdict::{Guard, Verdict, verdict};
+pub use write_permit::WritePermit;
 
 /// Returns the machine that the program runs on.
 #[must_use]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use cardkeep_block::{BlockError, Operation};
 
 use crate::device::Device;
+use crate::eject_error::EjectError;
 
 /// What the program asks of the machine it runs on.
 pub trait Machine: Send + Sync {
@@ -62,6 +63,20 @@ pub trait Machine: Send + Sync {
     /// # Errors
     /// [`UnmountError`], at the first mount that stays.
     fn unmount(&self, device: &Device) -> Result<(), UnmountError>;
+
+    /// Makes `device` ready to be taken out: unmounts what is mounted from it, waits until all is
+    /// written, and tells it to let go of its medium, where it knows how. Never a device that the
+    /// system or anything else in the kernel needs.
+    ///
+    /// # Errors
+    /// [`EjectError`]; also from a machine that can't, which is what is provided.
+    fn eject(&self, device: &Device) -> Result<(), EjectError> {
+        Err(EjectError::new(
+            &device.path,
+            "that is not supported on this platform",
+            "eject it with the system's own program before you take it out",
+        ))
+    }
 }
 
 /// A filesystem that stays mounted.

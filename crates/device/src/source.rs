@@ -6,22 +6,17 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use cardkeep_block::{
-    AlignedBuffer, BUFFER_ALIGNMENT, BlockError, BlockErrorKind, Operation, ReadAt,
-};
+use cardkeep_block::{BlockError, BlockErrorKind, Operation, ReadAt};
 
+use crate::aligned_file::AlignedFile;
 use crate::platform;
-use crate::transfer::{read_covering, system_error};
-
-/// What the detour of an unaligned request may take at once, in bytes. Metadata reads are far
-/// smaller; longer ones come aligned from the pipeline.
-const BOUNCE_BYTES_MAX: usize = 1024 * 1024;
+use crate::transfer::system_error;
 
 /// The sector size in bytes assumed where the system doesn't tell.
 pub(crate) const SECTOR_BYTES_DEFAULT: u32 = 512;
 
 /// The alignment in bytes that satisfies direct I/O on every filesystem with blocks of a page.
-const FILE_ALIGNMENT: u32 = 4096;
+pub(crate) const FILE_ALIGNMENT: u32 = 4096;
 
 /// A medium opened for reading: a block device or a regular file.
 ///
@@ -30,12 +25,10 @@ const FILE_ALIGNMENT: u32 = 4096;
 /// [`ReadAt::alignment`] in offset, length and address go straight into the caller's buffer.
 #[derive(Debug)]
 pub struct Source {
-    file: File,
+    file: AlignedFile,
     path: PathBuf,
     len: u64,
     sector_bytes: u32,
-    /// The alignment in bytes that reading needs; 1 where it needs none.
-    alignment: u32,
     is_device: bool,
     diskseq: Option<u64>,
 }
@@ -89,13 +82,12 @@ impl Source {
         let alignment = if direct { sector_bytes } else { 1 };
         let diskseq = platform::diskseq(&file);
         Ok(Self {
-            file,
+            file: AlignedFile::new(file, alignment),
             path: path.to_path_buf(),
             // The kernel refuses what lies behind the last whole sector. Only loop devices on files
             // of odd sizes have such bytes.
             len: len - len % u64::from(sector_bytes),
             sector_bytes,
-            alignment,
             is_device: true,
             diskseq,
         })
@@ -129,11 +121,10 @@ impl Source {
         }
         let len = file.seek(SeekFrom::End(0)).map_err(failed)?;
         Ok(Self {
-            file,
+            file: AlignedFile::new(file, alignment),
             path: path.to_path_buf(),
             len,
             sector_bytes: SECTOR_BYTES_DEFAULT,
-            alignment,
             is_device: false,
             diskseq: None,
         })
@@ -163,32 +154,6 @@ impl Source {
     pub const fn diskseq(&self) -> Option<u64> {
         self.diskseq
     }
-
-    /// Reads the next part of a request: as much as can go straight into `rest`, else what one
-    /// bounce buffer holds. Returns the number of bytes served, at least 1.
-    fn read_part(&self, offset: u64, rest: &mut [u8]) -> Result<usize, BlockError> {
-        let unit = self.alignment as usize;
-        let is_aligned = offset.is_multiple_of(unit as u64)
-            && rest.as_ptr().align_offset(unit.min(BUFFER_ALIGNMENT)) == 0;
-        let straight = rest.len() - rest.len() % unit;
-        if is_aligned && straight > 0 {
-            read_covering(&self.file, offset, &mut rest[..straight], straight, unit)?;
-            return Ok(straight);
-        }
-        self.read_bounced(offset, rest)
-    }
-
-    fn read_bounced(&self, offset: u64, rest: &mut [u8]) -> Result<usize, BlockError> {
-        let unit = u64::from(self.alignment);
-        let start = offset - offset % unit;
-        let skip = (offset - start) as usize;
-        let served = rest.len().min(BOUNCE_BYTES_MAX - skip);
-        let wanted = skip + served;
-        let mut bounce = AlignedBuffer::new(wanted.next_multiple_of(self.alignment as usize));
-        read_covering(&self.file, start, &mut bounce, wanted, unit as usize)?;
-        rest[..served].copy_from_slice(&bounce[skip..wanted]);
-        Ok(served)
-    }
 }
 
 impl ReadAt for Source {
@@ -198,27 +163,23 @@ impl ReadAt for Source {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
         self.bounded(offset, buffer.len())?;
-        let mut done = 0;
-        while done < buffer.len() {
-            done += self.read_part(offset + done as u64, &mut buffer[done..])?;
-        }
-        Ok(())
+        self.file.read_at(offset, buffer)
     }
 
     fn alignment(&self) -> usize {
-        self.alignment as usize
+        self.file.alignment()
     }
 }
 
 /// What a path names, as far as reading an image or a card goes.
-enum Nature {
+pub(crate) enum Nature {
     Device,
     File,
     Other(&'static str),
 }
 
 impl Nature {
-    fn of(metadata: &Metadata) -> Self {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
         if metadata.is_file() {
             return Self::File;
         }
@@ -251,7 +212,7 @@ impl std::fmt::Display for NotAMedium {
 
 impl std::error::Error for NotAMedium {}
 
-fn not_a_medium(path: &Path, what: &'static str) -> BlockError {
+pub(crate) fn not_a_medium(path: &Path, what: &'static str) -> BlockError {
     BlockError::new(BlockErrorKind::Io, Operation::Open).caused_by(NotAMedium {
         path: path.to_path_buf(),
         what,

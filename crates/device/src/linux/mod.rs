@@ -4,6 +4,7 @@
 //! is as good as a real one.
 
 mod describe;
+mod eject;
 mod mountinfo;
 pub(crate) mod opening;
 mod paths;
@@ -13,6 +14,7 @@ mod tree;
 mod udev;
 mod unmount;
 mod usage;
+pub(crate) mod writing;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,7 @@ use rustix::fs::{Access as Mode, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
 use crate::device::{Access, Device};
+use crate::eject_error::EjectError;
 use crate::filesystem::nearest_existing;
 use crate::machine::{Machine, UnmountError};
 use crate::transfer::system_error;
@@ -68,6 +71,20 @@ impl Linux {
             paths,
             usage,
         })
+    }
+
+    /// Returns the device with what is mounted from it now, or says in words why the very medium
+    /// that was looked at can't be touched.
+    fn as_it_is_now(&self, device: &Device) -> Result<Device, String> {
+        let devices = self.devices().map_err(|error| error.to_string())?;
+        let same = |other: &Device| other.name == device.name && other.diskseq == device.diskseq;
+        match devices.into_iter().find(same) {
+            Some(_) if self.root != Path::new("/") => {
+                Err("it belongs to another machine".to_owned())
+            }
+            Some(fresh) => Ok(fresh),
+            None => Err("it was taken out or changed".to_owned()),
+        }
     }
 }
 
@@ -122,23 +139,20 @@ impl Machine for Linux {
     }
 
     fn unmount(&self, device: &Device) -> Result<(), UnmountError> {
-        // The mounts of now count, and those of the very medium that was looked at.
+        let hint = "list the devices again";
         let fresh = self
-            .devices()
-            .map_err(|error| refused(&device.path, &error.to_string()))?;
-        let same = |other: &&Device| other.name == device.name && other.diskseq == device.diskseq;
-        match fresh.iter().find(same) {
-            Some(_) if self.root != Path::new("/") => {
-                Err(refused(&device.path, "it belongs to another machine"))
-            }
-            Some(fresh) => unmount::unmount(fresh),
-            None => Err(refused(&device.path, "it was taken out or changed")),
-        }
+            .as_it_is_now(device)
+            .map_err(|why| UnmountError::new(&device.path, why, hint))?;
+        unmount::unmount(&fresh)
     }
-}
 
-fn refused(path: &Path, why: &str) -> UnmountError {
-    UnmountError::new(path, why, "list the devices again")
+    fn eject(&self, device: &Device) -> Result<(), EjectError> {
+        let hint = "list the devices again";
+        let fresh = self
+            .as_it_is_now(device)
+            .map_err(|why| EjectError::new(&device.path, why, hint))?;
+        eject::eject(&fresh)
+    }
 }
 
 /// A machine as it was at one moment.

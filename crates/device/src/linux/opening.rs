@@ -36,7 +36,11 @@ pub(crate) fn open_uncached(options: &mut OpenOptions, path: &Path) -> io::Resul
     Ok((file, direct))
 }
 
-fn open_direct(options: &mut OpenOptions, path: &Path, flags: i32) -> io::Result<(File, bool)> {
+pub(super) fn open_direct(
+    options: &mut OpenOptions,
+    path: &Path,
+    flags: i32,
+) -> io::Result<(File, bool)> {
     match options.custom_flags(flags | libc::O_DIRECT).open(path) {
         Ok(file) => Ok((file, true)),
         // The answer of filesystems and drivers without direct I/O: open(2), "EINVAL".

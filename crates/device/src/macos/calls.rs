@@ -8,6 +8,7 @@ use cardkeep_block::{BlockError, BlockErrorKind, Operation};
 use super::diskutil::{Infos, Listed, devices, parse_info, parse_list};
 use super::opening::opened_path;
 use crate::device::{Access, Device};
+use crate::eject_error::EjectError;
 use crate::filesystem::nearest_existing;
 use crate::machine::{Machine, UnmountError};
 use crate::transfer::system_error;
@@ -78,13 +79,50 @@ impl Machine for MacOs {
             }
         }
         let path = device.path.to_string_lossy();
-        let unmounted = output(&["unmountDisk", &*path]);
-        unmounted.map(drop).map_err(|error| {
-            use std::error::Error;
-            let said = error.source().map(ToString::to_string).unwrap_or_default();
-            UnmountError::new(&device.path, said, by_hand)
-        })
+        output(&["unmountDisk", &*path])
+            .map(drop)
+            .map_err(|error| UnmountError::new(&device.path, said(&error), by_hand))
     }
+
+    fn eject(&self, device: &Device) -> Result<(), EjectError> {
+        let failed = |why: String, hint: &str| EjectError::new(&device.path, why, hint);
+        let again = "list the devices again";
+        // The use of now counts, and that of the very disk that was looked at.
+        let devices = self
+            .devices()
+            .map_err(|error| failed(said(&error), again))?;
+        let same = |other: &&Device| {
+            other.name == device.name
+                && other.size_bytes == device.size_bytes
+                && other.model == device.model
+        };
+        let Some(fresh) = devices.iter().find(same) else {
+            return Err(failed("it was taken out or changed".to_owned(), again));
+        };
+        if let Some(guard) = need_for(fresh) {
+            let hint = "leave it where it is, or free it first";
+            return Err(failed(guard.to_string(), hint));
+        }
+        let path = device.path.to_string_lossy();
+        output(&["eject", &*path])
+            .map(drop)
+            .map_err(|error| failed(said(&error), &format!("run: diskutil eject {path}")))
+    }
+}
+
+/// Returns why a disk is needed where it is, if it is. diskutil unmounts by itself.
+fn need_for(device: &Device) -> Option<Guard> {
+    let Verdict::Guarded(guards) = verdict(device) else {
+        return None;
+    };
+    let is_need = |guard: &Guard| !matches!(guard, Guard::ReadOnly | Guard::NoMedia);
+    guards.into_iter().find(is_need)
+}
+
+/// Returns what diskutil or the system said.
+fn said(error: &BlockError) -> String {
+    use std::error::Error;
+    error.source().map(ToString::to_string).unwrap_or_default()
 }
 
 /// Asks about every disk and partition. One that diskutil fails on is missing, and its device

@@ -2,6 +2,7 @@
 //! says so about devices.
 
 pub(crate) mod opening;
+pub(crate) mod writing;
 
 use std::path::Path;
 

@@ -1,0 +1,260 @@
+//! Where a restore writes to: a card past the page cache, or a file in its place.
+//!
+//! Main type: [`DeviceSink`]. It opens by a [`WritePermit`] alone, and writes nowhere else.
+
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use cardkeep_block::{
+    AlignedBuffer, BlockError, BlockErrorKind, Extent, Operation, ReadAt, WriteAt,
+};
+
+use crate::aligned_file::AlignedFile;
+use crate::source::{FILE_ALIGNMENT, SECTOR_BYTES_DEFAULT};
+use crate::transfer::system_error;
+use crate::write_permit::{Target, WritePermit};
+use crate::{platform, platform_writing};
+
+/// What is zeroed by one call, in bytes: a device that writes its zeros one by one keeps a call of
+/// this size for seconds, not for minutes, and an interruption is heard.
+const ZERO_BYTES_MAX: u64 = 64 << 20;
+
+/// What is written at once of zeros, in bytes.
+const PLAIN_ZEROS_BYTES_MAX: u64 = 1 << 20;
+
+/// How often, and how far apart, the lock is asked for. udev holds it for moments while it looks
+/// at a new device.
+const LOCK_TRIES: u32 = 30;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// A card, or a file in its place, opened for writing in the places of a permit.
+///
+/// A device is held exclusively: nobody can mount it meanwhile. The lock on it or on the file
+/// keeps a second restore out, and udev from looking at a half-written card (systemd, "Locking
+/// Block Device Access"). Closing lets udev look, and the desktop mount what it finds.
+///
+/// What is read comes from the medium: from a device always, from a file as far as its filesystem
+/// allows, and where reads go through the cache, since the last [`WriteAt::flush`].
+#[derive(Debug)]
+pub struct DeviceSink {
+    file: AlignedFile,
+    permit: WritePermit,
+    sector_bytes: u32,
+    is_direct: bool,
+}
+
+impl DeviceSink {
+    /// Opens what `permit` was given for.
+    ///
+    /// # Errors
+    /// What the system said; [`BlockErrorKind::Busy`] where somebody else holds it, and
+    /// [`BlockErrorKind::Gone`] where it is not any more what the permit was given for.
+    pub fn open(permit: WritePermit) -> Result<Self, BlockError> {
+        let failed = |error| system_error(Operation::Open, error);
+        let (file, is_direct) = match permit.target() {
+            Target::Device { .. } => platform_writing::open_device(permit.path()),
+            Target::File { .. } => open_file(&permit),
+        }
+        .map_err(failed)?;
+        expect_target(&file, &permit)?;
+        lock(&file)?;
+        let told = match permit.target() {
+            Target::Device { .. } => platform::sector_bytes(&file),
+            Target::File { .. } => None,
+        };
+        let sector_bytes = told.unwrap_or(SECTOR_BYTES_DEFAULT);
+        let alignment = match permit.target() {
+            _ if !is_direct => 1,
+            Target::Device { .. } => sector_bytes,
+            Target::File { .. } => FILE_ALIGNMENT,
+        };
+        Ok(Self {
+            file: AlignedFile::new(file, alignment),
+            permit,
+            sector_bytes,
+            is_direct,
+        })
+    }
+
+    /// Returns the path it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.permit.path()
+    }
+
+    /// Tells whether it is a device, not a file.
+    #[must_use]
+    pub const fn is_device(&self) -> bool {
+        matches!(self.permit.target(), Target::Device { .. })
+    }
+
+    /// Returns the logical sector size in bytes; 512 for a file.
+    #[must_use]
+    pub const fn sector_bytes(&self) -> u32 {
+        self.sector_bytes
+    }
+
+    /// Returns the permission that it writes by.
+    #[must_use]
+    pub const fn permit(&self) -> &WritePermit {
+        &self.permit
+    }
+
+    /// Makes the system read the partition table anew, so that it knows the partitions that were
+    /// written. Does nothing on a file.
+    ///
+    /// # Errors
+    /// What the system said: [`BlockErrorKind::Busy`] where somebody opened an old partition,
+    /// [`BlockErrorKind::Permission`] where only root may.
+    pub fn reread_partitions(&self) -> Result<(), BlockError> {
+        if !self.is_device() {
+            return Ok(());
+        }
+        platform_writing::reread_partitions(self.file.file())
+            .map_err(|error| system_error(Operation::Flush, error))
+    }
+
+    fn checked(&self, offset: u64, len: u64) -> Result<Extent, BlockError> {
+        let Some(extent) = Extent::new(offset, len) else {
+            let error = BlockError::new(BlockErrorKind::OutOfBounds, Operation::Write);
+            return Err(error.at(Extent::between(offset, u64::MAX)));
+        };
+        self.permit.check(extent)?;
+        Ok(extent)
+    }
+
+    fn write_plain_zeros(&self, extent: Extent) -> Result<(), BlockError> {
+        let zeros = AlignedBuffer::new(extent.len().min(PLAIN_ZEROS_BYTES_MAX) as usize);
+        for part in parts(extent, PLAIN_ZEROS_BYTES_MAX) {
+            self.file
+                .write_at(part.start(), &zeros[..part.len() as usize])?;
+        }
+        Ok(())
+    }
+}
+
+impl ReadAt for DeviceSink {
+    fn len(&self) -> u64 {
+        self.permit.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+        self.bounded(offset, buffer.len())?;
+        self.file.read_at(offset, buffer)
+    }
+
+    fn alignment(&self) -> usize {
+        self.file.alignment()
+    }
+}
+
+impl WriteAt for DeviceSink {
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), BlockError> {
+        self.checked(offset, data.len() as u64)?;
+        self.file.write_at(offset, data)
+    }
+
+    fn write_zeros(&self, extent: Extent) -> Result<(), BlockError> {
+        self.checked(extent.start(), extent.len())?;
+        let unit = match self.is_device() {
+            true => u64::from(self.sector_bytes),
+            false => u64::from(FILE_ALIGNMENT),
+        };
+        // Both within the extent: what is not a whole unit is written, never zeroed as one.
+        let start = extent.start().next_multiple_of(unit).min(extent.end());
+        let end = (extent.end() - extent.end() % unit).max(start);
+        self.write_plain_zeros(Extent::between(extent.start(), start))?;
+        for part in parts(Extent::between(start, end), ZERO_BYTES_MAX) {
+            if !platform_writing::zero(self.file.file(), part) {
+                self.write_plain_zeros(part)?;
+            }
+        }
+        self.write_plain_zeros(Extent::between(end, extent.end()))
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        let failed = |error| system_error(Operation::Flush, error);
+        let file = self.file.file();
+        platform_writing::make_durable(file).map_err(failed)?;
+        match self.is_direct {
+            true => Ok(()),
+            // ORDER: only what is on the medium already can be dropped from the cache.
+            false => platform_writing::forget(file).map_err(failed),
+        }
+    }
+}
+
+/// Cuts an extent into parts of at most `bytes_max`.
+fn parts(extent: Extent, bytes_max: u64) -> impl Iterator<Item = Extent> {
+    let mut start = extent.start();
+    std::iter::from_fn(move || {
+        let end = extent.end().min(start.saturating_add(bytes_max));
+        let part = Extent::between(start, end);
+        start = end;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+/// Opens a regular file, past the cache where its length lets the last bytes be written so: a
+/// whole unit written over an incomplete one would make the file longer.
+fn open_file(permit: &WritePermit) -> std::io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    if permit.len().is_multiple_of(u64::from(FILE_ALIGNMENT)) {
+        platform::open_uncached(&mut options, permit.path())
+    } else {
+        Ok((options.open(permit.path())?, false))
+    }
+}
+
+/// Checks that what was opened is what the permit was given for: names and slots are reused.
+fn expect_target(file: &File, permit: &WritePermit) -> Result<(), BlockError> {
+    let failed = |error| system_error(Operation::Open, error);
+    let metadata = file.metadata().map_err(failed)?;
+    let difference = match permit.target() {
+        Target::File { identity } => file_difference(&metadata, identity, permit.len()),
+        Target::Device {
+            number,
+            diskseq,
+            size_bytes,
+        } => {
+            let now = platform_writing::number_of(&metadata);
+            let len = platform::device_len(file).map_err(failed)?;
+            if now.is_none() || now != number {
+                Some("another device has its name now")
+            } else if diskseq.is_some() && platform::diskseq(file) != diskseq {
+                Some("another card is in its slot now")
+            } else {
+                (len != size_bytes).then_some("its size is another one now")
+            }
+        }
+    };
+    match difference {
+        None => Ok(()),
+        Some(what) => Err(BlockError::new(BlockErrorKind::Gone, Operation::Open).caused_by(what)),
+    }
+}
+
+fn file_difference(
+    metadata: &Metadata,
+    identity: Option<(u64, u64)>,
+    len: u64,
+) -> Option<&'static str> {
+    if !metadata.is_file() || platform_writing::file_identity(metadata) != identity {
+        return Some("another file has its name now");
+    }
+    (metadata.len() != len).then_some("its length is another one now")
+}
+
+fn lock(file: &File) -> Result<(), BlockError> {
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            // A filesystem without locks (some network shares) is no reason to refuse.
+            Ok(()) | Err(TryLockError::Error(_)) => return Ok(()),
+        }
+    }
+    let error = BlockError::new(BlockErrorKind::Busy, Operation::Open);
+    Err(error.caused_by("another program has locked it"))
+}

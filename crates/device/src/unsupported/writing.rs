@@ -1,0 +1,52 @@
+//! Writing to files where devices are not supported.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::Path;
+
+use cardkeep_block::Extent;
+
+/// Refuses: see the module.
+pub(crate) fn open_device(_: &Path) -> io::Result<(File, bool)> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Returns `None`: there are no devices.
+pub(crate) fn device_number(_: &Path) -> Option<u64> {
+    None
+}
+
+/// Returns `None`: there are no devices.
+pub(crate) fn number_of(_: &Metadata) -> Option<u64> {
+    None
+}
+
+/// Returns `None`: the standard library tells no such numbers here.
+pub(crate) fn file_identity(_: &Metadata) -> Option<(u64, u64)> {
+    None
+}
+
+/// Returns `None`: there are no devices.
+pub(crate) fn device_backed_by(_: &Metadata) -> Option<String> {
+    None
+}
+
+/// Returns `false`: zeros are written.
+pub(crate) fn zero(_: &File, _: Extent) -> bool {
+    false
+}
+
+/// Returns once all that was written is durable.
+pub(crate) fn make_durable(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
+
+/// Does nothing: reads may come from the cache here.
+pub(crate) fn forget(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Refuses: there are no devices.
+pub(crate) fn reread_partitions(_: &File) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
