@@ -9,8 +9,8 @@
 //!                                       as its twin, so that what is kept agrees
 //!   2 write markers, from the top down  the lower twin is written last and wins: the honest
 //!                                       place holds, the wrapped one shows whose bytes it has
-//!   3 flush, read all, from the top     the longest time, and all other markers, lie between
-//!                                       writing the suspicious places and reading them
+//!   3 flush, read, from the bottom up   the suspicious places are the first written and the
+//!                                       last read: a cache in the card has forgotten them
 //!   4 put back, from the top down       the lower twin has the last word again
 //! ```
 //!
@@ -259,8 +259,8 @@ impl Probed {
 /// Tries all of `pieces`, flushes, and returns the first error.
 fn write_back(card: &dyn ReadWriteAt, pieces: &[&Piece]) -> Result<(), BlockError> {
     let mut result = Ok(());
-    // ORDER: from the top down, so that on a card that wraps the lowest place has the last word:
-    // it is the one whose content was real.
+    // ORDER: from the top down, so that on a card that wraps when it writes the lowest place has
+    // the last word: it is the one whose content was real.
     for piece in pieces.iter().rev() {
         if let Some(original) = piece.original.as_ref() {
             result = result.and(card.write_at(piece.extent.start(), original));
@@ -333,7 +333,8 @@ fn overwrite_and_look(
     }
     // Some systems report only here that a write was refused; reading will tell which.
     let flushed = card.flush();
-    for piece in pieces.iter_mut().rev().filter(readable) {
+    // ORDER: from the bottom up, see there too.
+    for piece in pieces.iter_mut().filter(readable) {
         stop_if_cancelled(monitor)?;
         let mut content = AlignedBuffer::new(piece.extent.len() as usize);
         if matches!(piece.found, Found::Marker) {
@@ -521,8 +522,8 @@ mod tests {
         WritesWrap,
     }
 
-    /// A card that claims `len` bytes and has those of `inner`; it remembers the last writes for
-    /// as long as its cache has room.
+    /// A card that claims `len` bytes and has those of `inner`; it remembers the sectors written
+    /// and read last for as long as its cache has room.
     struct Card {
         inner: MemoryMedium,
         len: u64,
@@ -551,11 +552,31 @@ mod tests {
         }
 
         fn read_sector(&self, offset: u64, sector: &mut [u8]) -> Result<(), BlockError> {
-            let cache = self.cache.lock().unwrap();
-            if let Some((_, data)) = cache.iter().rev().find(|(at, _)| *at == offset) {
+            let cached = self.cached(offset);
+            if let Some(data) = &cached {
                 sector.copy_from_slice(data);
-                return Ok(());
+            } else {
+                self.read_flash(offset, sector)?;
             }
+            self.remember(offset, sector);
+            Ok(())
+        }
+
+        fn cached(&self, offset: u64) -> Option<Vec<u8>> {
+            let cache = self.cache.lock().unwrap();
+            let newest = cache.iter().rev().find(|(at, _)| *at == offset);
+            newest.map(|(_, data)| data.clone())
+        }
+
+        fn remember(&self, offset: u64, sector: &[u8]) {
+            let mut cache = self.cache.lock().unwrap();
+            cache.push_back((offset, sector.to_vec()));
+            while cache.len() > self.cached_sectors {
+                cache.pop_front();
+            }
+        }
+
+        fn read_flash(&self, offset: u64, sector: &mut [u8]) -> Result<(), BlockError> {
             let real = self.inner.len();
             match self.beyond {
                 _ if offset < real => self.inner.read_at(offset, sector),
@@ -573,11 +594,7 @@ mod tests {
         }
 
         fn write_sector(&self, offset: u64, sector: &[u8]) -> Result<(), BlockError> {
-            let mut cache = self.cache.lock().unwrap();
-            cache.push_back((offset, sector.to_vec()));
-            while cache.len() > self.cached_sectors {
-                cache.pop_front();
-            }
+            self.remember(offset, sector);
             let real = self.inner.len();
             match self.beyond {
                 _ if offset < real => self.inner.write_at(offset, sector),
@@ -779,9 +796,9 @@ mod tests {
     #[test]
     fn a_small_write_cache_in_the_card_hides_nothing() {
         let mut card = Card::new(8 << 30, 64 << 30, Beyond::Reads(0));
-        // Three quarters of what is written to this card's places.
+        // More than all that is written to this card's places.
         let sectors = probe_places(card.len()).len() * PLACE_BYTES as usize / 512;
-        card.cached_sectors = sectors * 3 / 4;
+        card.cached_sectors = sectors * 3 / 2;
         assert_eq!(lie(&card).how, LieKind::Swallows);
     }
 
@@ -953,6 +970,32 @@ mod tests {
             let monitor = StopsAfter(AtomicUsize::new(questions));
             assert!(probe(&card, &places, 7, &monitor).is_ok());
         }
+    }
+
+    #[test]
+    fn an_interrupted_probe_saves_the_first_sectors_even_where_only_writes_wrap() {
+        let card = Card::new(2 * MIB, 8 * MIB, Beyond::WritesWrap).filled();
+        let before = card.inner.to_vec();
+        let places = probe_places(8 * MIB);
+        let monitor = StopsAfter(AtomicUsize::new(places.len() * 2));
+        let error = probe(&card, &places, 7, &monitor).unwrap_err();
+        assert!(matches!(error, CopyError::Interrupted));
+        let place = PLACE_BYTES as usize;
+        assert!(card.inner.to_vec()[..place] == before[..place]);
+    }
+
+    #[test]
+    fn several_twins_together_tell_the_size() {
+        let card = Card::new(MIB, 8 * MIB, Beyond::Wraps);
+        let starts = [0, MIB / 2, 2 * MIB, 3 * MIB + MIB / 2];
+        let places = starts.map(|start| Extent::between(start, start + 4096));
+        let found = probe(&card, &places, 7, &Silent).unwrap().capacity;
+        let lie = Lie {
+            real_bytes: MIB,
+            how: LieKind::Wraps,
+            first_bad: 2 * MIB,
+        };
+        assert_eq!(found, Capacity::Lying(lie));
     }
 
     #[test]
