@@ -45,27 +45,19 @@ impl Format {
     ///
     /// The magic numbers are those of RFC 8878 section 3.1 (zstd; a skippable frame may come
     /// first), RFC 1952 section 2.3 (gzip with the only method there is), the xz file format 1.2
-    /// section 2.1.1, bzip2's header and first block, and a zip local file header (APPNOTE 4.3.7).
+    /// section 2.1.1, bzip2's header with what may follow it, and a zip local file header or the end
+    /// record of an empty archive (APPNOTE 4.3.7, 4.3.16). All are far from what a boot sector
+    /// begins with: a jump, a register being cleared, or nothing.
     #[must_use]
     pub fn detect(first_bytes: &[u8]) -> Self {
         match first_bytes {
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             [0x1f, 0x8b, 0x08, ..] => Self::Gzip,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
-            [
-                b'B',
-                b'Z',
-                b'h',
-                b'1'..=b'9',
-                0x31,
-                0x41,
-                0x59,
-                0x26,
-                0x53,
-                0x59,
-                ..,
-            ] => Self::Bzip2,
-            [b'P', b'K', 3, 4, ..] => Self::Zip,
+            [b'B', b'Z', b'h', b'1'..=b'9', block_or_end @ ..] if is_bzip2(block_or_end) => {
+                Self::Bzip2
+            }
+            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Self::Zip,
             _ => Self::Raw,
         }
     }
@@ -82,6 +74,14 @@ impl Format {
             Self::Zip => "zip",
         }
     }
+}
+
+/// Tells whether a bzip2 header is followed by a block (pi in BCD) or the end of an empty stream
+/// (its square root).
+fn is_bzip2(bytes: &[u8]) -> bool {
+    const BLOCK: [u8; 6] = [0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
+    const END: [u8; 6] = [0x17, 0x72, 0x45, 0x38, 0x50, 0x90];
+    bytes.starts_with(&BLOCK) || bytes.starts_with(&END)
 }
 
 #[cfg(test)]
@@ -118,7 +118,27 @@ mod tests {
             (b"\xfd7zXZ\0", Format::Xz),
             (b"BZh91AY&SY", Format::Bzip2),
             (b"BZh9 is a text", Format::Raw),
+            (b"BZh1\x17\x72\x45\x38\x50\x90", Format::Bzip2),
             (b"PK\x03\x04", Format::Zip),
+            (b"PK\x05\x06", Format::Zip),
+            // Boot sectors: FAT, GRUB, Windows, syslinux, and a table without code.
+            (
+                &[0xeb, 0x58, 0x90, b'm', b'k', b'f', b's', b'.', b'f', b'a'],
+                Format::Raw,
+            ),
+            (
+                &[0xeb, 0x63, 0x90, 0x10, 0x8e, 0xd0, 0xbc, 0, 0xb0, 0xb8],
+                Format::Raw,
+            ),
+            (
+                &[0x33, 0xc0, 0x8e, 0xd0, 0xbc, 0, 0x7c, 0x8e, 0xc0, 0x8e],
+                Format::Raw,
+            ),
+            (
+                &[0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xd0, 0xbc, 0, 0x7c],
+                Format::Raw,
+            ),
+            (&[0; 10], Format::Raw),
             (b"", Format::Raw),
         ] {
             assert_eq!(Format::detect(bytes), format, "{bytes:?}");

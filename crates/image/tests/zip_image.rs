@@ -159,3 +159,82 @@ fn encrypted_images_are_refused_by_name() {
         }
     }
 }
+
+#[test]
+fn two_images_are_refused_and_named() {
+    let card = card();
+    let files = [("a.img", &card[..]), ("b.iso", &card[..1 << 20])];
+    for arguments in [
+        &["-q", "-0", "out.zip", "a.img", "b.iso"][..],
+        &["-q", "-", "a.img", "b.iso"],
+    ] {
+        let Some(file) = make_archive("zip", arguments, &files) else {
+            return;
+        };
+        for error in [
+            load(&file).unwrap_err().to_string(),
+            decode(&file).unwrap_err().to_string(),
+        ] {
+            assert_eq!(
+                error,
+                "the zip archive holds more than one image: a.img, b.iso"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_large_member_before_the_image_is_known_by_the_directory_alone() {
+    let card = card();
+    let files = [("big", &card[..2 << 20]), ("pi.img", &card[..])];
+    if let Some(file) = make_archive("zip", &["-q", "out.zip", "big", "pi.img"], &files) {
+        let member = load(&file).unwrap();
+        assert_eq!(member.name, "pi.img");
+        assert!(decode_member(&file, &member).unwrap() == card);
+        let error = decode(&file).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the zip archive holds more than one image: big, pi.img"
+        );
+    }
+}
+
+#[test]
+fn an_archive_without_an_image_is_refused() {
+    let files = [("notes.txt", &b"notes"[..])];
+    if let Some(file) = make_archive("zip", &["-q", "out.zip", "notes.txt"], &files) {
+        for error in [
+            load(&file).unwrap_err().to_string(),
+            decode(&file).unwrap_err().to_string(),
+        ] {
+            assert_eq!(error, "the zip archive holds no image");
+        }
+    }
+    let mut empty = b"PK\x05\x06".to_vec();
+    empty.resize(22, 0);
+    let error = decode(&empty).unwrap_err().to_string();
+    assert_eq!(error, "the zip archive holds no image");
+    let error = load(&empty).unwrap_err().to_string();
+    assert_eq!(error, "the zip archive holds no image");
+}
+
+#[test]
+fn an_image_that_is_compressed_once_more_is_refused_before_its_first_byte() {
+    let card = card();
+    for (format, extension) in [(Format::Xz, "img.xz"), (Format::Zstd, "img.zst")] {
+        let inner = material::image(format, &card);
+        let name = format!("pi.{extension}");
+        let files = [(name.as_str(), &inner[..])];
+        let Some(file) = make_archive("zip", &["-q", "-", &name], &files) else {
+            return;
+        };
+        let expected = format!(
+            "{name} in the zip archive is compressed once more, as .{extension}: unzip it first"
+        );
+        let mut reader = stream(Format::Zip, Cursor::new(file.clone())).unwrap();
+        assert_eq!(reader.read(&mut [0; 1]).unwrap_err().to_string(), expected);
+        let member = load(&file).unwrap();
+        let error = decode_member(&file, &member).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+}

@@ -6,11 +6,13 @@
 )]
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
-use std::io::Write as _;
+use std::io::{Cursor, Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use cardkeep_block::{AllocationMap, MapBuilder, State};
-use cardkeep_image::{Container, EncodeOptions, FRAME_BYTES, Format, FrameDigest, Manifest};
+use cardkeep_image::{
+    Container, EncodeOptions, FRAME_BYTES, Format, FrameDigest, Manifest, stream,
+};
 
 /// A medium of 9 MiB: text in the first frame, nothing in the second, noise in the last.
 pub fn content() -> Vec<u8> {
@@ -64,6 +66,15 @@ pub fn image(format: Format, content: &[u8]) -> Vec<u8> {
     }
     file.extend(container.epilogue(&manifest(content)).unwrap());
     file
+}
+
+/// Returns what [`stream`] makes of `file`.
+pub fn decode(format: Format, file: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut decoded = Vec::new();
+    stream(format, Cursor::new(file.to_vec()))
+        .unwrap()
+        .read_to_end(&mut decoded)?;
+    Ok(decoded)
 }
 
 pub fn run_tool(program: &str, arguments: &[&str], file: &[u8]) -> Option<(bool, Vec<u8>)> {
