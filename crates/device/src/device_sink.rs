@@ -23,8 +23,8 @@ const ZERO_BYTES_MAX: u64 = 64 << 20;
 /// What is written at once of zeros, in bytes.
 const PLAIN_ZEROS_BYTES_MAX: u64 = 1 << 20;
 
-/// How often, and how far apart, the lock is asked for. udev holds it for moments while it looks
-/// at a new device.
+/// How often, and how far apart, the lock on a device is asked for. udev holds it for moments
+/// while it looks at a new one.
 const LOCK_TRIES: u32 = 30;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -58,7 +58,7 @@ impl DeviceSink {
         }
         .map_err(failed)?;
         expect_target(&file, &permit)?;
-        lock(&file)?;
+        lock(&file, permit.target())?;
         let told = match permit.target() {
             Target::Device { .. } => platform::sector_bytes(&file),
             Target::File { .. } => None,
@@ -247,10 +247,15 @@ fn file_difference(
     (metadata.len() != len).then_some("its length is another one now")
 }
 
-fn lock(file: &File) -> Result<(), BlockError> {
-    for _ in 0..LOCK_TRIES {
+fn lock(file: &File, target: Target) -> Result<(), BlockError> {
+    let tries = match target {
+        Target::Device { .. } => LOCK_TRIES,
+        Target::File { .. } => 1,
+    };
+    for attempt in 1..=tries {
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) if attempt < tries => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => break,
             // A filesystem without locks (some network shares) is no reason to refuse.
             Ok(()) | Err(TryLockError::Error(_)) => return Ok(()),
         }

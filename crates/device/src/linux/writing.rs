@@ -57,9 +57,10 @@ pub(crate) fn device_backed_by(file: &Metadata) -> Option<String> {
 /// refusal is no error: plain writes will do, or will say what is wrong.
 ///
 /// On devices the kernel asks for whole sectors. Punching zeroes by the device's own command or
-/// fails, and zeroing a range falls back to writing zeros within the kernel; both forget what the
-/// page cache held: block/fops.c, `blkdev_fallocate`. In files both leave bytes that read as zero:
-/// fallocate(2).
+/// fails (`BLKDEV_ZERO_NOFALLBACK`), and zeroing a range falls back to writing zeros within the
+/// kernel (`BLKDEV_ZERO_NOUNMAP`); both forget what the page cache held: block/fops.c,
+/// `blkdev_fallocate`, read 2026-11. A device that lies about its command is found out by reading
+/// back alone. In files both leave bytes that read as zero: fallocate(2).
 pub(crate) fn zero(file: &File, extent: Extent) -> bool {
     let ways = [FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE];
     ways.into_iter().any(|way| {
