@@ -10,8 +10,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use cardkeep_block::{BlockError, MemoryMedium, ReadAt};
-use cardkeep_ptable::{DiskId, Kind, Loaded, Partition, PartitionTable, Scheme, load};
+use cardkeep_block::{BlockError, Extent, MemoryMedium, ReadAt};
+use cardkeep_ptable::{
+    DiskId, Kind, Loaded, Partition, PartitionTable, Resize, Scheme, fitted, load, needed_len,
+};
 
 /// A sparse image, of which only the table is read.
 struct FileMedium(File);
@@ -242,4 +244,170 @@ fn a_primary_broken_after_fdisk_is_repaired_from_its_backup() {
         table.damages[0].to_string(),
         "the primary GPT has no signature at sector 1; the backup copy was used instead"
     );
+}
+
+fn resize(number: u32, len: u64) -> Resize {
+    Resize { number, len }
+}
+
+/// Makes the image one of a medium of `len` bytes, as a restore would. Returns the new table; every partition keeps all fields, but for the lengths asked for.
+fn refit(path: &Path, sector_bytes: u32, len: u64, resizes: &[Resize]) -> PartitionTable {
+    let before = table(path, sector_bytes);
+    let file = FileMedium(File::options().read(true).write(true).open(path).unwrap());
+    let fitted = fitted(&file, sector_bytes, &before, len, resizes).unwrap();
+    file.0.set_len(len).unwrap();
+    for patch in &fitted.patches {
+        file.0.write_all_at(&patch.bytes, patch.offset).unwrap();
+    }
+    let after = table(path, sector_bytes);
+    assert_eq!(after.damages, []);
+    let bare = |lines: Vec<String>| -> Vec<String> {
+        // This program knows one attribute only: `description` compares the others.
+        let bare = |line: &String| line.split(",attrs").next().unwrap().to_owned();
+        lines.iter().map(bare).collect()
+    };
+    assert_eq!(bare(as_dump(&after)), bare(dump(path, sector_bytes).1));
+    let mut expected = before.partitions;
+    for partition in &mut expected {
+        if let Some(resize) = resizes.iter().find(|r| r.number == partition.number) {
+            let start = partition.extent.start();
+            partition.extent = Extent::between(start, start + resize.len);
+        }
+    }
+    assert_eq!(after.partitions, expected);
+    assert_eq!(after.metadata, fitted.metadata);
+    assert!(
+        fdisk(path, sector_bytes, "v\nq\n")
+            .unwrap()
+            .contains("No errors detected.")
+    );
+    after
+}
+
+/// What sfdisk says of the image, but for what a change of lengths changes.
+fn description(path: &Path) -> Option<Vec<String>> {
+    let path = path.to_str().unwrap();
+    let verdict = run("sfdisk", &["--verify", path], "")?;
+    assert!(verdict.contains("No errors detected."), "{verdict}");
+    let json = run("sfdisk", &["--json", path], "")?;
+    assert!(json.contains("\"partitions\""));
+    let lines = json.lines().filter(|line| !line.contains("\"lastlba\""));
+    let lines = lines.map(|line| {
+        let Some((before, size)) = line.split_once("\"size\":") else {
+            return line.to_owned();
+        };
+        before.to_owned() + size.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ')
+    });
+    Some(lines.collect())
+}
+
+fn verify_with_sgdisk(path: &Path) {
+    if let Some(verdict) = run("sgdisk", &["-v", path.to_str().unwrap()], "") {
+        assert!(verdict.contains("No problems found."), "{verdict}");
+    }
+}
+
+const GPT_SCRIPT: &str = "label: gpt\n\
+    start=2048,size=2048,type=uefi,name=\"EFI/boot\"\n\
+    start=5096,size=9,type=swap,attrs=\"RequiredPartition GUID:63\"\n\
+    start=8192,size=2000,type=linux,name=root,attrs=LegacyBIOSBootable\n";
+
+#[test]
+fn a_fitted_gpt_is_sound_to_sfdisk_and_sgdisk() {
+    // Grow, shrink to the least, grow in one go past 32 bits of sectors.
+    for (len, last) in [(64 << 20, 3000), (8 << 20, 4000), (3 << 40, 5_000_000_000)] {
+        let Some(file) = image(GPT_SCRIPT, 512, 16) else {
+            return;
+        };
+        let before = description(file.path());
+        refit(file.path(), 512, len, &[resize(3, last * 512)]);
+        assert_eq!(description(file.path()), before);
+        verify_with_sgdisk(file.path());
+    }
+}
+
+#[test]
+fn a_gpt_fits_the_shortest_medium_in_sectors_of_either_size() {
+    for (sector_bytes, mib) in [(512, 16), (4096, 128)] {
+        let Some(file) = image(GPT_SCRIPT, sector_bytes, mib) else {
+            return;
+        };
+        let needed = needed_len(&table(file.path(), sector_bytes), &[]);
+        let after = refit(file.path(), sector_bytes, needed, &[]);
+        assert_eq!(after.partitions[2].extent.end() + after.tail_bytes, needed);
+        if sector_bytes == 512 {
+            verify_with_sgdisk(file.path());
+        }
+    }
+}
+
+#[test]
+fn unusual_gpts_by_sgdisk_are_sound_to_it_when_fitted() {
+    for arguments in [
+        &["--resize-table=256"][..],
+        &["--hybrid", "1:3"],
+        &["--hybrid", "3:EE"],
+        &["--move-main-table=1000"],
+    ] {
+        let Some(file) = image(GPT_SCRIPT, 512, 16) else {
+            return;
+        };
+        let path = file.path().to_str().unwrap();
+        if run("sgdisk", &[arguments, &[path]].concat(), "").is_none() {
+            return;
+        }
+        for len in [8 << 20, 40 << 20] {
+            let resizes = [resize(3, len / 8 / 512 * 512)];
+            let before = table(file.path(), 512);
+            let after = refit(file.path(), 512, len, &resizes);
+            assert_eq!(after.scheme, before.scheme);
+            verify_with_sgdisk(file.path());
+        }
+    }
+}
+
+#[test]
+fn an_mbr_is_as_if_sfdisk_had_resized_it() {
+    let script = "label: dos\nlabel-id: 0x5049424b\n\
+                  start=8192,size=32768,type=c,bootable\nstart=40960,type=83\n";
+    // Within what cylinders count, and past it.
+    for (len, sectors) in [(4 << 30, 5_000_000), (32 << 30, 60_000_001_u64)] {
+        let (Some(ours), Some(theirs)) = (image(script, 512, 64), image(script, 512, 64)) else {
+            return;
+        };
+        let before = description(ours.path());
+        refit(ours.path(), 512, len, &[resize(2, sectors * 512)]);
+        theirs.as_file().set_len(len).unwrap();
+        let path = theirs.path().to_str().unwrap();
+        let arguments = ["--no-reread", "--partno", "2", path];
+        if run("sfdisk", &arguments, &format!(",{sectors}\n")).is_none() {
+            return;
+        }
+        assert_eq!(first_sector(ours.path()), first_sector(theirs.path()));
+        assert_eq!(description(ours.path()), before);
+    }
+}
+
+fn first_sector(path: &Path) -> Vec<u8> {
+    FileMedium(File::open(path).unwrap())
+        .read_vec(0, 512)
+        .unwrap()
+}
+
+#[test]
+fn a_fitted_chain_of_logical_partitions_is_sound_to_sfdisk() {
+    let script = "label: dos\nlabel-id: 0x00001234\nstart=2048,size=2048,type=e\n\
+                  start=8192,size=24576,type=5\n\
+                  start=8200,size=2048,type=c\nstart=10256,size=2048,type=83\n\
+                  start=12312,size=8192,type=82\nstart=20512,size=64,type=83\n";
+    for (len, last) in [(64 << 20, 50_000), (20_544 * 512, 32), (20_576 * 512, 64)] {
+        let Some(file) = image(script, 512, 17) else {
+            return;
+        };
+        let before = description(file.path());
+        let after = refit(file.path(), 512, len, &[resize(8, last * 512)]);
+        let end = after.partitions.last().unwrap().extent.end();
+        assert_eq!(after.containers[0].extent.end(), end);
+        assert_eq!(description(file.path()), before);
+    }
 }
