@@ -1,15 +1,17 @@
 //! Invariant: whatever the bytes, loading a partition table ends soon and without a panic, and a
 //! table that is accepted lies on its medium: partitions neither overlap each other, nor the
-//! table, nor the end.
+//! table, nor the end. Fitted to another length it is refused, or accepted there with just the
+//! partitions that were asked for and no damage.
 //!
 //! Input: medium length in sectors (u32), flags (u8), length of the tail in sectors (u8), then the
 //! bytes at the start of the medium, the last ones of which are its tail. Flags: bit 0 for sectors
 //! of 4096 bytes; bit 1 to make the checksums of both GPT copies right, so that what lies behind
-//! them is reached.
+//! them is reached; bits 2 to 4 choose the length to fit to, bits 5 to 7 what becomes of the last
+//! partition.
 #![no_main]
 
 use cardkeep_block::{Extent, MemoryMedium, ReadAt, WriteAt, le_u32, le_u64};
-use cardkeep_ptable::{Error, Loaded, PartitionTable, load};
+use cardkeep_ptable::{Error, Loaded, PartitionTable, Resize, Scheme, fitted, load, needed_len};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -36,7 +38,11 @@ fuzz_target!(|input: &[u8]| {
     }
     match load(&medium, sector_bytes) {
         Ok(Loaded::None) => {}
-        Ok(Loaded::Table(table)) => check(&table, len),
+        Ok(Loaded::Table(table)) => {
+            check(&table, len);
+            let ends = [(0, head.len()), (len - tail.len() as u64, tail.len())];
+            fit(&medium, &table, flags >> 2, &ends);
+        }
         Err(Error::Corrupt(corrupt)) => {
             assert!(corrupt.messages().count() > 0);
             let _ = format!("{corrupt} {:?}", corrupt.readable());
@@ -61,6 +67,56 @@ fn check(table: &PartitionTable, len: u64) {
     for damage in &table.damages {
         assert!(!damage.to_string().is_empty());
     }
+}
+
+/// Fits the table, and loads it again from a medium that holds the bytes at both ends of the old
+/// one and the patches.
+fn fit(medium: &MemoryMedium, table: &PartitionTable, choice: u8, ends: &[(u64, usize)]) {
+    let sector_bytes = u64::from(table.sector_bytes);
+    let last = table.partitions.iter().max_by_key(|p| p.extent);
+    let resizes: Vec<Resize> = last
+        .filter(|_| choice >> 3 != 0)
+        .map(|p| Resize {
+            number: p.number,
+            len: (p.extent.len() / 4).saturating_mul(u64::from(choice >> 3)) / sector_bytes
+                * sector_bytes,
+        })
+        .into_iter()
+        .collect();
+    let needed = needed_len(table, &resizes);
+    let new_len = match choice & 7 {
+        0 => needed,
+        1 => medium.len(),
+        2 => needed.saturating_sub(1),
+        3 => needed.saturating_add(5000),
+        shift => medium.len().saturating_mul(1 << shift) / 32,
+    };
+    let Ok(fitted) = fitted(medium, table.sector_bytes, table, new_len, &resizes) else {
+        return;
+    };
+    let new = MemoryMedium::new(new_len);
+    for &(start, len) in ends {
+        let len = len.min(usize::try_from(new_len.saturating_sub(start)).unwrap_or(usize::MAX));
+        new.write_at(start.min(new_len), &medium.read_vec(start, len).unwrap())
+            .unwrap();
+    }
+    for patch in &fitted.patches {
+        assert!(fitted.metadata.iter().any(|m| m.covers(patch.extent())));
+        new.write_at(patch.offset, &patch.bytes).unwrap();
+    }
+    let Ok(Loaded::Table(loaded)) = load(&new, table.sector_bytes) else {
+        panic!("{table:?} was fitted to {new_len} as {fitted:?}");
+    };
+    check(&loaded, new_len);
+    assert!(loaded.scheme == Scheme::Mbr || loaded.damages.is_empty());
+    assert_eq!(loaded.metadata, fitted.metadata);
+    let mut expected = table.partitions.clone();
+    for partition in &mut expected {
+        if let Some(resize) = resizes.iter().find(|r| r.number == partition.number) {
+            partition.extent = Extent::new(partition.extent.start(), resize.len).unwrap();
+        }
+    }
+    assert_eq!(loaded.partitions, expected);
 }
 
 /// Sets both checksums of the header at `lba`, where it has a shape that allows it.
