@@ -4,13 +4,17 @@
 //! and writes into the same folder; the clock stops when the output is on the disk. Ratios are
 //! those of one round: a machine's mood spares nobody.
 
+mod call;
 mod machine;
 mod measure;
+mod partition;
 mod peer;
+mod restore;
 mod scale;
 mod table;
+mod throttle;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cardkeep_testkit::Loop;
 
@@ -23,8 +27,10 @@ pub(crate) struct Options {
     card: PathBuf,
     work: PathBuf,
     program: PathBuf,
-    speeds_mbps: Vec<u64>,
-    peers: Vec<Peer>,
+    /// Where the card lies that a restore writes to; the folder for all else by default.
+    target: Option<PathBuf>,
+    speeds_mbps: Option<Vec<u64>>,
+    peers: Option<Vec<String>>,
     sizes_gb: Vec<u64>,
 }
 
@@ -47,8 +53,9 @@ impl Options {
             card: PathBuf::new(),
             work: PathBuf::new(),
             program: PathBuf::from("target/release/cardkeep"),
-            speeds_mbps: vec![20, 45, 90, 0],
-            peers: Peer::ALL.to_vec(),
+            target: None,
+            speeds_mbps: None,
+            peers: None,
             sizes_gb: vec![8, 64, 512, 1000],
         };
         for pair in words.chunks(2) {
@@ -59,13 +66,11 @@ impl Options {
                 "--card" => options.card = PathBuf::from(value),
                 "--work" => options.work = PathBuf::from(value),
                 "--program" => options.program = PathBuf::from(value),
-                "--speed" => options.speeds_mbps = numbers(value)?,
+                "--target" => options.target = Some(PathBuf::from(value)),
+                "--speed" => options.speeds_mbps = Some(numbers(value)?),
                 "--sizes" => options.sizes_gb = numbers(value)?,
                 "--peers" => {
-                    options.peers = value
-                        .split(',')
-                        .map(Peer::parse)
-                        .collect::<Result<_, _>>()?
+                    options.peers = Some(value.split(',').map(str::to_owned).collect());
                 }
                 _ => return Err(format!("unknown option {name}")),
             }
@@ -76,6 +81,34 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// Returns the peers that were asked for, or all; `name` tells what each is called.
+    ///
+    /// # Errors
+    /// Lists the names that there are.
+    fn chosen<P: Copy>(&self, all: &[P], name: fn(P) -> &'static str) -> Result<Vec<P>, String> {
+        let Some(wanted) = &self.peers else {
+            return Ok(all.to_vec());
+        };
+        let find = |word: &String| all.iter().copied().find(|&peer| name(peer) == word);
+        let names = || all.iter().map(|&peer| name(peer)).collect::<Vec<_>>();
+        wanted
+            .iter()
+            .map(|word| {
+                find(word)
+                    .ok_or_else(|| format!("no peer `{word}`; there are {}", names().join(", ")))
+            })
+            .collect()
+    }
+
+    fn speeds_or<'a>(&'a self, otherwise: &'a [u64]) -> &'a [u64] {
+        self.speeds_mbps.as_deref().unwrap_or(otherwise)
+    }
+
+    /// Returns the folder that holds the card which a restore writes to.
+    fn target_folder(&self) -> &Path {
+        self.target.as_deref().unwrap_or(&self.work)
     }
 }
 
@@ -90,10 +123,14 @@ fn numbers(list: &str) -> Result<Vec<u64>, String> {
 /// Says what can't be set up. A peer that fails is a line of the table.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     println!("{}\n", machine::describe());
-    let used_bytes = used_bytes(options)?;
+    let peers = options.chosen(&Peer::ALL, Peer::name)?;
+    let used_bytes = match peers.contains(&Peer::Cardkeep) {
+        true => Some(used_bytes(options)?),
+        false => None,
+    };
     let mut rows = Vec::new();
-    for &speed_mbps in &options.speeds_mbps {
-        for &peer in &options.peers {
+    for &speed_mbps in options.speeds_or(&[20, 45, 90, 0]) {
+        for &peer in &peers {
             eprintln!("{} at {} ...", peer.name(), table::speed_name(speed_mbps));
             let result = measure_one(options, peer, speed_mbps);
             rows.push(Row {
@@ -113,7 +150,7 @@ fn measure_one(options: &Options, peer: Peer, speed_mbps: u64) -> Result<Measure
         speed => Loop::throttled(&options.card, speed).map_err(|e| format!("no limit: {e}"))?,
     };
     let target = Target::new(&device, options)?;
-    let measured = measure::pipeline(&peer.script(&target), &device)?;
+    let measured = measure::pipeline(&peer.script(&target), Some(&device))?;
     let output_bytes = target.output_bytes();
     target.remove_output();
     Ok(Measured {
@@ -122,14 +159,10 @@ fn measure_one(options: &Options, peer: Peer, speed_mbps: u64) -> Result<Measure
     })
 }
 
-/// Returns how many bytes of the card the program calls used, from its own plan; `None` where it
-/// takes no part.
-fn used_bytes(options: &Options) -> Result<Option<u64>, String> {
-    if !options.peers.contains(&Peer::Cardkeep) {
-        return Ok(None);
-    }
+/// Returns how many bytes of the card the program calls used, from its own plan.
+fn used_bytes(options: &Options) -> Result<u64, String> {
     let device = Loop::attach(&options.card);
-    peer::planned_bytes(&options.program, device.path(), &options.work).map(Some)
+    peer::planned_bytes(&options.program, device.path(), &options.work)
 }
 
 /// Measures how time and memory grow with the card.
@@ -139,4 +172,13 @@ fn used_bytes(options: &Options) -> Result<Option<u64>, String> {
 pub(crate) fn run_scale(options: &Options) -> Result<(), String> {
     println!("{}\n", machine::describe());
     scale::run(options)
+}
+
+/// Measures how fast a card is written from its image.
+///
+/// # Errors
+/// Says what can't be set up. A peer that fails is a line of the table.
+pub(crate) fn run_restore(options: &Options) -> Result<(), String> {
+    println!("{}\n", machine::describe());
+    restore::run(options)
 }

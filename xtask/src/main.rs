@@ -19,6 +19,8 @@ usage: cargo xtask demo
        cargo xtask tidy [--accept]
        cargo xtask bench --card FILE --work DIR [--speed 20,45,90,0] [--peers NAME,...]
                          [--program FILE]
+       cargo xtask bench restore --card FILE --work DIR [--speed 10,20,45,0] [--peers NAME,...]
+                         [--target DIR] [--program FILE]
        cargo xtask bench scale --card FILE --work DIR [--sizes 8,64,512] [--program FILE]
 
   demo            build cardkeep, make a sample card, back it up and verify the image
@@ -26,6 +28,8 @@ usage: cargo xtask demo
                   that docs/format describes, once the text is right again
   bench           measure cardkeep and its peers on a card of each speed in MB/s (0 is full
                   speed); needs root, loop devices and the blkio cgroup
+  bench restore   measure how fast images are put back onto a card that writes at each speed
+                  and reads at three times it; the target card lies in --target
   bench scale     measure cardkeep on ever larger cards with the same content";
 
 fn main() -> ExitCode {
@@ -37,6 +41,9 @@ fn main() -> ExitCode {
         ["tidy", "--accept"] => tidy::accept(&project_root()),
         ["bench", "scale", options @ ..] => {
             bench::Options::parse(options).and_then(|options| bench::run_scale(&options))
+        }
+        ["bench", "restore", options @ ..] => {
+            bench::Options::parse(options).and_then(|options| bench::run_restore(&options))
         }
         ["bench", options @ ..] => {
             bench::Options::parse(options).and_then(|options| bench::run(&options))

@@ -5,12 +5,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cardkeep_block::Extent;
-use cardkeep_testkit::{Loop, Tool};
+use cardkeep_testkit::Loop;
 use serde_json::Value;
 
 use super::Options;
+use super::partition::{self, Partition};
 
+/// `stat` counts blocks in these, whatever the filesystem's own (stat(2)).
 const SECTOR_BYTES: u64 = 512;
 /// All outputs of a run begin with this.
 const OUTPUT: &str = "bench-output";
@@ -59,16 +60,6 @@ impl Peer {
         }
     }
 
-    /// Returns the peer of a name.
-    ///
-    /// # Errors
-    /// Lists the names that there are.
-    pub(crate) fn parse(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|peer| peer.name() == name);
-        let names = Self::ALL.map(Self::name).join(", ");
-        found.ok_or_else(|| format!("no peer `{name}`; there are {names}"))
-    }
-
     /// Returns the call, in bash. It ends when the output is durable.
     pub(crate) fn script(self, target: &Target) -> String {
         let Target {
@@ -103,8 +94,7 @@ pub(crate) struct Target {
     output: String,
     program: String,
     work: PathBuf,
-    /// Devices of the partitions on top of the card's, with their filesystems' names.
-    partitions: Vec<(Loop, String)>,
+    partitions: Vec<Partition>,
 }
 
 impl Target {
@@ -113,43 +103,25 @@ impl Target {
     /// # Errors
     /// Says that the partition table can't be read.
     pub(crate) fn new(device: &Loop, options: &Options) -> Result<Self, String> {
-        let table = Tool::new("sfdisk").arg("--json").arg(device.path()).run();
-        let table: Value = serde_json::from_str(&table).map_err(|e| e.to_string())?;
-        let entries = table["partitiontable"]["partitions"].as_array();
-        let mut partitions = Vec::new();
-        for entry in entries.map_or(&[][..], Vec::as_slice) {
-            let bytes = |name: &str| entry[name].as_u64().unwrap_or(0) * SECTOR_BYTES;
-            let start = bytes("start");
-            let extent = Extent::between(start, start + bytes("size"));
-            let partition = Loop::attach_extent(device.path(), extent);
-            let arguments = ["-p", "-s", "TYPE", "-o", "value"];
-            let (_, kind) = Tool::new("blkid")
-                .args(arguments)
-                .arg(partition.path())
-                .outcome();
-            partitions.push((partition, kind.trim().to_owned()));
-        }
+        let extents = partition::extents(device.path())?;
         Ok(Self {
             device: device.path().display().to_string(),
             output: options.work.join(OUTPUT).display().to_string(),
             program: options.program.display().to_string(),
             work: options.work.clone(),
-            partitions,
+            partitions: partition::probe(device.path(), &extents),
         })
     }
 
     fn partclone(&self) -> String {
-        let calls = self.partitions.iter().enumerate().map(|(index, (partition, kind))| {
-            let tool = match kind.as_str() {
-                "vfat" => "partclone.fat",
-                "ext2" | "ext3" | "ext4" => "partclone.extfs",
-                _ => "partclone.dd",
-            };
-            let (device, output) = (partition.path().display(), &self.output);
-            format!(
-                "{tool} -q -c -L /dev/null -s {device} -o - 2>/dev/null | zstd -T0 -3 -q -f -o {output}.p{index}"
-            )
-        });
+        let calls = self
+            .partitions
+            .iter()
+            .enumerate()
+            .map(|(index, partition)| {
+                let output = format!("{}.p{index}", self.output);
+                partition.to_partclone(Path::new(&output))
+            });
         calls.collect::<Vec<_>>().join("; ")
     }
 

@@ -6,10 +6,10 @@ use std::path::Path;
 use cardkeep_testkit::{Loop, Tool};
 
 use super::measure;
+use super::partition;
 use super::peer::{Peer, Target};
 use super::{Options, machine};
 
-const SECTOR_BYTES: u64 = 512;
 const GB: u64 = 1_000_000_000;
 const MIB: u64 = 1 << 20;
 
@@ -30,7 +30,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         grow(&copy, size_gb.saturating_mul(GB) / MIB * MIB)?;
         let device = Loop::attach(&copy);
         let target = Target::new(&device, options)?;
-        let measured = measure::pipeline(&Peer::Cardkeep.script(&target), &device)?;
+        let measured = measure::pipeline(&Peer::Cardkeep.script(&target), Some(&device))?;
         let output_bytes = target.output_bytes();
         target.remove_output();
         let mb = |bytes: u64| bytes as f64 / 1e6;
@@ -62,12 +62,8 @@ fn grow(card: &Path, len: u64) -> Result<(), String> {
         .args(["-q", "--no-reread", "-N", "2"])
         .arg(card)
         .run_with(", +\n");
-    let table = Tool::new("sfdisk").arg("--json").arg(card).run();
-    let table: serde_json::Value = serde_json::from_str(&table).map_err(|e| e.to_string())?;
-    let entry = &table["partitiontable"]["partitions"][1];
-    let bytes = |name: &str| entry[name].as_u64().unwrap_or(0) * SECTOR_BYTES;
-    let end = bytes("start") + bytes("size");
-    let extent = cardkeep_block::Extent::between(bytes("start"), end);
+    let extents = partition::extents(card)?;
+    let extent = *extents.get(1).ok_or("the card lacks a second partition")?;
     let device = Loop::attach_extent(card, extent);
     Tool::new("e2fsck")
         .args(["-f", "-p"])

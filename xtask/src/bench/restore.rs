@@ -1,0 +1,133 @@
+//! Measuring how fast a card is written from its image, against others on a card of known speed.
+//!
+//! Every program writes to the same loop device, which the kernel holds to a speed of writing and
+//! to three times that of reading, and which holds junk before. The clock stops when the content is
+//! on the medium. Afterwards each used byte is compared with the original: speed at the price of
+//! content would show.
+
+mod content;
+mod peer;
+mod shelf;
+mod table;
+mod target;
+
+use super::Options;
+use super::measure::{self, Measured};
+use peer::{Peer, Task};
+use shelf::Shelf;
+use target::Held;
+
+/// Cards read two to four times as fast as they write.
+const READ_PER_WRITE: u64 = 3;
+
+/// One program at one speed.
+#[derive(Debug)]
+struct Row {
+    peer: Peer,
+    /// Of writing, in million bytes per second; 0 is without limit.
+    write_mbps: u64,
+    result: Result<Outcome, String>,
+}
+
+/// What one run cost, and what it could not have been done under.
+#[derive(Debug, Default)]
+struct Outcome {
+    measured: Measured,
+    /// Used bytes that are not as they should be afterwards.
+    differing_bytes: u64,
+    /// The time that the card alone takes; `None` without limit.
+    budget_seconds: Option<f64>,
+}
+
+impl Outcome {
+    /// Returns the time as a multiple of the budget.
+    fn of_budget(&self) -> Option<f64> {
+        let budget = self.budget_seconds?;
+        Some(self.measured.wall_seconds / budget)
+    }
+}
+
+/// Measures each peer at each speed and prints a table in Markdown.
+///
+/// # Errors
+/// Says what can't be set up. A peer that fails is a line of the table.
+pub(crate) fn run(options: &Options) -> Result<(), String> {
+    let peers = match &options.peers {
+        Some(_) => options.chosen(&Peer::ALL, Peer::name)?,
+        None => Peer::USUAL.to_vec(),
+    };
+    let mut shelf = Shelf::open(options)?;
+    let mut rows = Vec::new();
+    for &write_mbps in options.speeds_or(&[10, 20, 45, 0]) {
+        // Decoding knows no card, so it is measured once, where nothing is limited.
+        let here = peers
+            .iter()
+            .filter(|peer| write_mbps == 0 || peer.task() != Task::Decode);
+        for &peer in here {
+            eprintln!(
+                "{} at {} ...",
+                peer.name(),
+                super::table::speed_name(write_mbps)
+            );
+            let row = Row {
+                peer,
+                write_mbps,
+                result: measure_one(options, &mut shelf, peer, write_mbps),
+            };
+            // Runs take minutes: what an interrupted one has measured should not be lost.
+            eprintln!("{}", table::line(&row, &[]));
+            rows.push(row);
+        }
+    }
+    print!("{}", table::markdown(&rows, &shelf));
+    Ok(())
+}
+
+fn measure_one(
+    options: &Options,
+    shelf: &mut Shelf,
+    peer: Peer,
+    write_mbps: u64,
+) -> Result<Outcome, String> {
+    shelf.provide(peer)?;
+    let task = peer.task();
+    if task == Task::Decode {
+        let measured = measure::pipeline(&peer.script(shelf, None, options), None)?;
+        return Ok(Outcome {
+            measured,
+            ..Outcome::default()
+        });
+    }
+    let file = options.target_folder().join("bench-target.img");
+    let before = (task == Task::Delta).then_some(shelf.card());
+    target::fill(&file, shelf.card(), before)?;
+    let measured = {
+        let mut held = Held::attach(&file, write_mbps * READ_PER_WRITE, write_mbps)?;
+        if peer == Peer::Partclone {
+            held.attach_partitions(shelf.card())?;
+        }
+        let script = peer.script(shelf, Some(&held), options);
+        measure::pipeline(&script, Some(held.device()))?
+    };
+    let wanted = shelf.wanted(task);
+    Ok(Outcome {
+        measured,
+        differing_bytes: wanted.differing_bytes(&file)?,
+        budget_seconds: budget(shelf, task, write_mbps),
+    })
+}
+
+/// Returns what writing and reading back takes at least, by the card's speeds alone.
+fn budget(shelf: &Shelf, task: Task, write_mbps: u64) -> Option<f64> {
+    if write_mbps == 0 {
+        return None;
+    }
+    let used = shelf.wanted(task).used_bytes() as f64;
+    let written = match task {
+        Task::Full => used,
+        Task::Delta => shelf.changed_bytes() as f64,
+        Task::Decode => return None,
+    };
+    let speed = write_mbps as f64 * 1e6;
+    Some(written / speed + used / (speed * READ_PER_WRITE as f64))
+}

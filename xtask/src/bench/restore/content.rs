@@ -1,0 +1,112 @@
+//! What a card should hold after a restore.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cardkeep_block::Extent;
+use serde_json::Value;
+
+/// Differences are counted in these, the block of nearly all ext filesystems.
+const UNIT_BYTES: usize = 4096;
+/// How much of both sides is compared at once.
+const STEP_BYTES: u64 = 4 << 20;
+
+/// A card in a file, and which of its bytes matter.
+#[derive(Debug)]
+pub(crate) struct Content {
+    raw: PathBuf,
+    used: Vec<Extent>,
+}
+
+impl Content {
+    /// Asks `program` for the map of the card in the file `raw`.
+    ///
+    /// # Errors
+    /// Says what the program said instead.
+    pub(crate) fn survey(program: &Path, raw: &Path) -> Result<Self, String> {
+        let output = Command::new(program)
+            .args(["info", "--json"])
+            .arg(raw)
+            .output()
+            .map_err(|e| format!("can't run {}: {e}", program.display()))?;
+        let info: Value = serde_json::from_slice(&output.stdout).map_err(|e| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            format!("no map ({e}): {said}")
+        })?;
+        let pairs = info["map"]["used"].as_array().ok_or("no map")?;
+        let extent = |pair: &Value| Extent::new(pair[0].as_u64()?, pair[1].as_u64()?);
+        let used: Option<Vec<Extent>> = pairs.iter().map(extent).collect();
+        Ok(Self {
+            raw: raw.to_path_buf(),
+            used: used.ok_or("the map is not made of pairs")?,
+        })
+    }
+
+    /// Returns how many bytes matter.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used.iter().map(|extent| extent.len()).sum()
+    }
+
+    /// Returns how many of the used bytes are not the same in the file `other`, counted in blocks
+    /// of 4 KiB, each with at least one byte that differs.
+    ///
+    /// # Errors
+    /// Says which file can't be read.
+    pub(crate) fn differing_bytes(&self, other: &Path) -> Result<u64, String> {
+        let open = |path: &Path| File::open(path).map_err(|e| format!("{}: {e}", path.display()));
+        let (own, other) = (open(&self.raw)?, open(other)?);
+        let mut differing = 0;
+        let mut buffers = (Vec::new(), Vec::new());
+        for extent in &self.used {
+            let mut start = extent.start();
+            while start < extent.end() {
+                let len = (extent.end() - start).min(STEP_BYTES);
+                buffers.0.resize(len as usize, 0);
+                buffers.1.resize(len as usize, 0);
+                own.read_exact_at(&mut buffers.0, start)
+                    .and_then(|()| other.read_exact_at(&mut buffers.1, start))
+                    .map_err(|e| format!("can't compare at {start}: {e}"))?;
+                differing += differing_units(&buffers.0, &buffers.1);
+                start += len;
+            }
+        }
+        Ok(differing)
+    }
+}
+
+fn differing_units(one: &[u8], two: &[u8]) -> u64 {
+    let pairs = one.chunks(UNIT_BYTES).zip(two.chunks(UNIT_BYTES));
+    pairs
+        .filter(|(one, two)| one != two)
+        .map(|(one, _)| one.len() as u64)
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Content;
+    use cardkeep_block::Extent;
+
+    #[test]
+    fn only_differences_in_used_bytes_count_by_the_block() {
+        let folder = std::env::temp_dir().join(format!("xtask-content-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (raw, other) = (folder.join("raw"), folder.join("other"));
+        let mut bytes = vec![1; 6 << 20];
+        std::fs::write(&raw, &bytes).unwrap();
+        bytes[100] = 2; // free
+        bytes[8192] = 2;
+        bytes[8200] = 2; // the same block
+        bytes[(5 << 20) + 1] = 2; // beyond the first step
+        std::fs::write(&other, &bytes).unwrap();
+        let content = Content {
+            raw,
+            used: vec![Extent::between(4096, 6 << 20)],
+        };
+        assert_eq!(content.used_bytes(), (6 << 20) - 4096);
+        assert_eq!(content.differing_bytes(&other), Ok(8192));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,157 @@
+//! The programs that are measured at putting a card back, and how each is called.
+
+use super::shelf::Shelf;
+use super::target::Held;
+use crate::bench::Options;
+
+/// What a program is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Write an image onto a card that holds junk.
+    Full,
+    /// Write the image of the next day onto a card that holds today's content.
+    Delta,
+    /// Decode an image and write it nowhere.
+    Decode,
+}
+
+/// A program, called as its users call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// The used bytes of cardkeep's image; read back and verified.
+    Cardkeep,
+    /// As above, writing only what differs.
+    CardkeepDelta,
+    /// The whole card, as it is.
+    Dd,
+    /// The whole card out of a compressed image.
+    ZstdDd,
+    /// What the raw image's file has blocks for.
+    Bmaptool,
+    /// The used blocks of each partition, and what lies before the first.
+    Partclone,
+    /// The whole card out of a compressed image, read back and compared.
+    Caligula,
+    /// Every frame decoded and checked.
+    Verify,
+    /// The same file, decoded and checked by zstd.
+    Zstd,
+    /// An image that xz made, decoded and checked.
+    VerifyXz,
+    /// The same file, decoded and checked by xz.
+    Xz,
+}
+
+impl Peer {
+    /// In the order of the table.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Cardkeep,
+        Self::CardkeepDelta,
+        Self::Dd,
+        Self::ZstdDd,
+        Self::Bmaptool,
+        Self::Partclone,
+        Self::Caligula,
+        Self::Verify,
+        Self::Zstd,
+        Self::VerifyXz,
+        Self::Xz,
+    ];
+
+    /// Whom to measure where nobody is named: to make an image for xz takes as long as all else.
+    pub(crate) const USUAL: [Self; 9] = [
+        Self::Cardkeep,
+        Self::CardkeepDelta,
+        Self::Dd,
+        Self::ZstdDd,
+        Self::Bmaptool,
+        Self::Partclone,
+        Self::Caligula,
+        Self::Verify,
+        Self::Zstd,
+    ];
+
+    /// Returns its name on the command line and in the table.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Cardkeep => "cardkeep",
+            Self::CardkeepDelta => "cardkeep-delta",
+            Self::Dd => "dd",
+            Self::ZstdDd => "zstd+dd",
+            Self::Bmaptool => "bmaptool",
+            Self::Partclone => "partclone",
+            Self::Caligula => "caligula",
+            Self::Verify => "cardkeep-verify",
+            Self::Zstd => "zstd",
+            Self::VerifyXz => "cardkeep-verify-xz",
+            Self::Xz => "xz",
+        }
+    }
+
+    /// Returns what it is asked to do.
+    pub(crate) fn task(self) -> Task {
+        match self {
+            Self::CardkeepDelta => Task::Delta,
+            Self::Verify | Self::Zstd | Self::VerifyXz | Self::Xz => Task::Decode,
+            _ => Task::Full,
+        }
+    }
+
+    /// Returns the cardkeep that does the same job.
+    pub(crate) fn rival(self) -> Self {
+        match self {
+            Self::CardkeepDelta => Self::CardkeepDelta,
+            Self::Verify | Self::Zstd => Self::Verify,
+            Self::VerifyXz | Self::Xz => Self::VerifyXz,
+            _ => Self::Cardkeep,
+        }
+    }
+
+    /// Returns what it compares with what, in a word for the table.
+    pub(crate) fn verifies(self) -> &'static str {
+        match self {
+            Self::Cardkeep | Self::CardkeepDelta | Self::Caligula => "card",
+            Self::Dd => "no",
+            _ => "image",
+        }
+    }
+
+    /// Returns the call, in bash. It ends when the content is on the target, which tasks that
+    /// write nowhere lack.
+    pub(crate) fn script(self, shelf: &Shelf, target: Option<&Held>, options: &Options) -> String {
+        let program = options.program.display();
+        let card = shelf.card().display();
+        let image = shelf.image();
+        let (image, xz) = (image.display(), shelf.image_xz());
+        let xz = xz.display();
+        let device = target.map(Held::path).unwrap_or_default();
+        let call = match self {
+            Self::Cardkeep => format!("{program} restore --yes --quiet {image} {device}"),
+            Self::CardkeepDelta => format!(
+                "{program} restore --yes --quiet --delta {} {device}",
+                shelf.image_changed().display()
+            ),
+            Self::Dd => {
+                format!("dd if={card} of={device} bs=4M oflag=direct conv=fsync status=none")
+            }
+            Self::ZstdDd => format!(
+                "zstd -dcq {image} | \
+                 dd of={device} bs=4M iflag=fullblock oflag=direct conv=fsync status=none"
+            ),
+            Self::Bmaptool => format!(
+                "bmaptool -q copy --bmap {} {card} {device}",
+                shelf.bmap().display()
+            ),
+            Self::Partclone => target.map_or(String::new(), |target| target.partclone(shelf)),
+            Self::Caligula => format!(
+                "caligula burn {} -o {device} -z zst -s skip --interactive never --force --root never",
+                shelf.image_of_one_frame().display()
+            ),
+            Self::Verify => return format!("{program} verify --quiet {image}"),
+            Self::Zstd => return format!("zstd -dq -T0 -f -o /dev/null {image}"),
+            Self::VerifyXz => return format!("{program} verify --quiet {xz}"),
+            Self::Xz => return format!("xz -dc -T0 {xz} > /dev/null"),
+        };
+        format!("{call}; sync {device}")
+    }
+}
