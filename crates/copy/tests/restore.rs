@@ -63,6 +63,7 @@ fn card() -> MemoryMedium {
 fn layout<'a>(map: &'a AllocationMap, patches: &'a Patches) -> Layout<'a> {
     Layout {
         map,
+        content_len: LEN,
         patches,
         digests: &[],
     }
@@ -413,6 +414,8 @@ fn images_with_an_index_arrive_whatever_the_size_of_their_pieces() {
     let patches = Patches::default();
     for (format, piece_len) in [
         (Format::Zstd, FRAME_BYTES),
+        (Format::Zstd, 1_000_000),
+        (Format::Zstd, LEN as usize),
         (Format::Xz, 1_000_000),
         (Format::Xz, 9_000_001),
     ] {

@@ -198,7 +198,8 @@ impl<I: Iterator<Item = usize>> Cutting<'_, I> {
         };
         let runs = self.layout.runs(index);
         let used = runs.iter().rev().find(|run| run.state == State::Used);
-        let used_end = used.map_or(0, |run| run.extent.end());
+        // What lies behind the image's end is no business of its pieces.
+        let used_end = used.map_or(0, |run| run.extent.end().min(self.layout.content_len));
         let content = match used {
             None => None,
             Some(_) => match Lent::from_pool(self.pool) {
@@ -244,6 +245,11 @@ impl<I: Iterator<Item = usize>> Cutting<'_, I> {
 }
 
 impl OpenFrame {
+    /// Tells whether it should have got content by now.
+    fn lacks_content(&self) -> bool {
+        self.content.is_some() && self.used_end > self.extent.start()
+    }
+
     fn copy(&mut self, decoded: &Decoded) {
         let part = self.extent.intersection(decoded.extent);
         let to = (part.start() - self.extent.start()) as usize;

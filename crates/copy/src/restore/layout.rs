@@ -12,6 +12,8 @@ pub struct Layout<'a> {
     /// What of the card's address space is used, zero and free. Its length is that of the card or
     /// less; all that is patched must be used.
     pub map: &'a AllocationMap,
+    /// How long the original is, in bytes. What is used behind its end comes from patches.
+    pub content_len: u64,
     /// What takes the place of the original's bytes.
     pub patches: &'a Patches,
     /// The digests that frames must have, before they are patched, where they are known: by index.
@@ -66,6 +68,9 @@ impl Layout<'_> {
             ));
         };
         let len = extent.len() as usize;
+        let there = Extent::between(extent.start(), self.content_len.max(extent.start()));
+        let there = there.intersection(extent).len() as usize;
+        content[there..len].fill(0);
         clear_unused(&runs, extent.start(), &mut content[..len]);
         let mut digest = FrameDigest::of(&content[..len]);
         if let Some(expected) = self.digests.get(index).copied().flatten()

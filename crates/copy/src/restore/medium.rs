@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cardkeep_block::{BufferPool, ReadAt, State};
+use cardkeep_block::{BufferPool, Extent, ReadAt, State};
 
 use crate::error::CopyError;
 use crate::limits::READ_THROUGH_BYTES;
@@ -40,7 +40,9 @@ impl Original for MediumOriginal<'_> {
             };
             let frame = self.layout.extent(index);
             let cost = (self.medium.alignment() as u64, READ_THROUGH_BYTES);
+            let there = Extent::between(0, self.layout.content_len.min(self.medium.len()));
             for request in requests(&runs, frame, |state| state == State::Used, cost) {
+                let request = request.intersection(there);
                 let from = (request.start() - frame.start()) as usize;
                 let part = &mut content[from..from + request.len() as usize];
                 self.medium
