@@ -31,6 +31,13 @@ pub enum CopyError {
     BadCard(Box<BadPlace>),
     /// The head of a card did not read back as written, twice; it was wiped again.
     BadHead(Extent),
+    /// The content goes on where the card ends.
+    TooLong {
+        /// The length of the card in bytes.
+        len_max: u64,
+    },
+    /// What was left out as free turned out to be doubtful, in words.
+    Doubt(String),
     /// What several cards are restored from failed.
     Original(Arc<CopyError>),
     /// The image's own end (manifest, index) did not read back as written.
@@ -90,6 +97,16 @@ impl fmt::Display for CopyError {
             Self::BadHead(extent) => write!(
                 f,
                 "the card does not hold what was written to it last, at {extent}"
+            ),
+            Self::TooLong { len_max } => {
+                write!(
+                    f,
+                    "the content goes on where the card ends, at byte {len_max}"
+                )
+            }
+            Self::Doubt(what) => write!(
+                f,
+                "what was left out as free can't be trusted after all: {what}"
             ),
             Self::Original(error) => fmt::Display::fmt(error, f),
             Self::Index(what) => write!(f, "the end of the image did not read back: {what}"),

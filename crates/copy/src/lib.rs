@@ -41,6 +41,6 @@ pub use outcome::Outcome;
 pub use pipeline::{Job, ManifestOf, Verify, copy};
 pub use probe::{Capacity, Lie, LieKind, Probed, probe, probe_places};
 pub use restore::{
-    Frame, HEAD_BYTES, IndexedOriginal, Layout, MediumOriginal, OpenStream, Original, Recipient,
-    RestoreOptions, RestoreOutcome, StreamOriginal, Take, Wanted, WriteMode, restore,
+    Frame, HEAD_BYTES, IndexedOriginal, Knowledge, Layout, MediumOriginal, OpenStream, Original,
+    Recipient, RestoreOptions, RestoreOutcome, StreamOriginal, Take, Wanted, WriteMode, restore,
 };

@@ -12,12 +12,13 @@ use cardkeep_block::{
     Silent, State, WriteAt,
 };
 use cardkeep_copy::{
-    CopyError, Diagnosis, HEAD_BYTES, IndexedOriginal, Layout, MediumOriginal, Original, Recipient,
-    RestoreOptions, RestoreOutcome, StreamOriginal, WriteMode, restore,
+    CopyError, Diagnosis, HEAD_BYTES, IndexedOriginal, Knowledge, Layout, MediumOriginal, Original,
+    Recipient, RestoreOptions, RestoreOutcome, StreamOriginal, WriteMode, restore,
 };
 use cardkeep_image::{
     Container, EncodeOptions, FRAME_BYTES, Format, FrameDigest, Manifest, load_index, stream,
 };
+use cardkeep_survey::Scope;
 use cardkeep_testkit::{Fault, FaultyMedium, Request, RequestKind, Times, Unflushed};
 
 const FRAME: u64 = FRAME_BYTES as u64;
@@ -454,7 +455,7 @@ fn a_stream_arrives_and_can_be_read_again_where_it_is_a_file() {
         let original = StreamOriginal {
             open: &open,
             is_repeatable,
-            layout: layout(&map, &patches),
+            knowledge: Knowledge::Layout(layout(&map, &patches)),
         };
         let card = FaultyMedium::new(card()).with(lost(times));
         let result = run(&original, &card, WriteMode::All);
@@ -469,20 +470,22 @@ fn a_stream_arrives_and_can_be_read_again_where_it_is_a_file() {
 }
 
 #[test]
-fn zeros_of_a_stream_of_which_nothing_is_known_are_written_as_zeros() {
-    let patches = Patches::default();
-    let map = AllocationMap::all(LEN, State::Used);
+fn a_stream_of_which_nothing_is_known_arrives_whole_with_its_zeros() {
     let bytes = image(Format::Gzip, 100_000);
     let open = || -> Result<Box<dyn Read + Send>, CopyError> {
         Ok(stream(Format::Gzip, std::io::Cursor::new(bytes.clone()))?)
     };
-    let original = StreamOriginal {
+    let unknown = |len_max| StreamOriginal {
         open: &open,
         is_repeatable: false,
-        layout: layout(&map, &patches),
+        knowledge: Knowledge::Nothing {
+            len_max,
+            sector_bytes: 512,
+            scope: Scope::UsedOnly,
+        },
     };
     let card = FaultyMedium::new(card());
-    run(&original, &card, WriteMode::All).unwrap();
+    run(&unknown(CARD_LEN), &card, WriteMode::All).unwrap();
     let zeros = card
         .writes()
         .into_iter()
@@ -490,11 +493,12 @@ fn zeros_of_a_stream_of_which_nothing_is_known_are_written_as_zeros() {
         .count();
     assert_eq!(zeros, 1);
     let mut content = Vec::new();
-    stream(Format::Gzip, std::io::Cursor::new(bytes.clone()))
-        .unwrap()
-        .read_to_end(&mut content)
-        .unwrap();
+    open().unwrap().read_to_end(&mut content).unwrap();
     assert!(card.read_vec(0, LEN as usize).unwrap() == content);
+    let short = MemoryMedium::new(LEN - 512);
+    let error = run(&unknown(LEN - 512), &short, WriteMode::All).unwrap_err();
+    assert!(matches!(error, CopyError::Original(e) if matches!(*e, CopyError::TooLong { .. })));
+    assert!(!looks_bootable(&short));
 }
 
 #[test]

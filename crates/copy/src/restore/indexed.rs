@@ -231,11 +231,7 @@ impl<I: Iterator<Item = usize>> Cutting<'_, I> {
     /// All pieces were taken: what is left are frames without used bytes.
     fn finish(mut self) -> Result<(), CopyError> {
         while self.open()? {
-            if self
-                .open
-                .as_ref()
-                .is_some_and(|open| open.content.is_some())
-            {
+            if self.open.as_ref().is_some_and(OpenFrame::lacks_content) {
                 return Err(CopyError::Index("it ends before its content does".into()));
             }
             self.close()?;

@@ -40,7 +40,7 @@ pub use indexed::IndexedOriginal;
 pub use layout::Layout;
 pub use medium::MediumOriginal;
 pub use original::{Original, Take, Wanted};
-pub use stream::{OpenStream, StreamOriginal};
+pub use stream::{Knowledge, OpenStream, StreamOriginal};
 
 /// Frames that may wait for cards.
 const WINDOW: usize = 6;

@@ -4,13 +4,14 @@ use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 
 use cardkeep_block::{BlockError, BufferPool, Extent, Operation, Run, State};
-use cardkeep_image::{Error as ImageError, FRAME_BYTES};
+use cardkeep_image::{Error as ImageError, FRAME_BYTES, FrameDigest, zero_digest};
+use cardkeep_survey::{PassingSurvey, Scope};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::CopyError;
-use crate::restore::frame::Lent;
-use crate::restore::layout::Layout;
-use crate::restore::medium::known_bytes;
+use crate::restore::frame::{Frame, Lent, clear_unused};
+use crate::restore::layout::{Layout, frame_extent};
+use crate::restore::medium::{filled_frames, known_bytes};
 use crate::restore::original::{Original, Take, Wanted};
 use crate::sequential::read_frame;
 
@@ -19,6 +20,8 @@ pub type OpenStream<'a> = &'a (dyn Fn() -> Result<Box<dyn Read + Send>, CopyErro
 
 /// Frames decoded ahead.
 const AHEAD: usize = 2;
+/// The unit of every medium, in bytes.
+const SECTOR_BYTES: usize = 512;
 
 /// A stream of content.
 pub struct StreamOriginal<'a> {
@@ -26,8 +29,24 @@ pub struct StreamOriginal<'a> {
     pub open: OpenStream<'a>,
     /// Whether it can be opened again.
     pub is_repeatable: bool,
-    /// What of its content matters.
-    pub layout: Layout<'a>,
+    /// What is known of its content.
+    pub knowledge: Knowledge<'a>,
+}
+
+/// What is known of a stream's content before it comes.
+#[derive(Clone, Copy)]
+pub enum Knowledge<'a> {
+    /// All that matters: it was read before.
+    Layout(Layout<'a>),
+    /// Nothing: its length shows at its end, and what of it matters is learnt on the way.
+    Nothing {
+        /// How long it may be, in bytes: the length of the shortest card.
+        len_max: u64,
+        /// The size in bytes of the sectors that its partition table counts in.
+        sector_bytes: u32,
+        /// How much of it is wanted.
+        scope: Scope,
+    },
 }
 
 impl Original for StreamOriginal<'_> {
@@ -38,12 +57,34 @@ impl Original for StreamOriginal<'_> {
         take: Take<'_>,
     ) -> Result<(), CopyError> {
         let stream = (self.open)()?;
-        let count = self.layout.count();
-        let last = wanted.last().map_or(count, |last| count.min(last + 1));
+        let len = match self.knowledge {
+            Knowledge::Layout(layout) => layout.map.len().min(layout.content_len),
+            Knowledge::Nothing { .. } => u64::MAX,
+        };
+        let last = wanted.last().unwrap_or(usize::MAX);
         let (sender, decoded) = bounded(AHEAD);
         std::thread::scope(|scope| {
-            scope.spawn(|| decode(stream, self.layout, last, (pool, sender)));
-            self.hand_on(wanted, &decoded, take)
+            scope.spawn(|| decode(stream, (len, last), (pool, sender)));
+            match self.knowledge {
+                Knowledge::Layout(layout) => {
+                    let mut cutting = KnownContent { layout, wanted };
+                    cutting.take_all(&decoded, pool, take)
+                }
+                Knowledge::Nothing {
+                    len_max,
+                    sector_bytes,
+                    scope,
+                } => {
+                    let survey = PassingSurvey::new(None, sector_bytes);
+                    let mut learning = NewContent {
+                        survey,
+                        len_max,
+                        scope,
+                        wanted,
+                    };
+                    learning.take_all(&decoded, take)
+                }
+            }
         })
     }
 
@@ -52,7 +93,10 @@ impl Original for StreamOriginal<'_> {
     }
 
     fn known_bytes(&self) -> Option<u64> {
-        Some(known_bytes(&self.layout))
+        match self.knowledge {
+            Knowledge::Layout(layout) => Some(known_bytes(&layout)),
+            Knowledge::Nothing { .. } => None,
+        }
     }
 
     fn frames_under_way(&self) -> usize {
@@ -60,40 +104,142 @@ impl Original for StreamOriginal<'_> {
     }
 }
 
-impl StreamOriginal<'_> {
-    fn hand_on(
-        &self,
-        wanted: Wanted<'_>,
-        decoded: &Receiver<Result<Decoded, CopyError>>,
+type Incoming = Receiver<Result<Decoded, CopyError>>;
+
+/// Content of which it is known what matters.
+struct KnownContent<'a> {
+    layout: Layout<'a>,
+    wanted: Wanted<'a>,
+}
+
+impl KnownContent<'_> {
+    fn take_all(
+        &mut self,
+        decoded: &Incoming,
+        pool: &Arc<BufferPool>,
         take: Take<'_>,
     ) -> Result<(), CopyError> {
+        let mut frames = filled_frames(self.layout, self.wanted).peekable();
+        let end = self.layout.content_len.min(self.layout.map.len());
         for item in decoded {
-            let Decoded { index, content } = item?;
-            let runs = self.runs(index, &content);
-            if !wanted.holds(index) || runs.iter().all(|run| run.state == State::Free) {
+            let Decoded {
+                index,
+                len,
+                content,
+            } = item?;
+            if frames.next_if_eq(&index).is_none() {
                 continue;
             }
-            let content = runs
-                .iter()
-                .any(|run| run.state == State::Used)
-                .then_some(content);
+            let there = frame_extent(index, end).len();
+            if (len as u64) < there {
+                let at = self.layout.extent(index).start() + len as u64;
+                return Err(ends_early(at));
+            }
+            let runs = self.layout.runs(index);
+            let is_used = runs.iter().any(|run| run.state == State::Used);
+            let content = is_used.then_some(content);
             if !take(self.layout.finish(index, runs, content)?)? {
+                return Ok(());
+            }
+        }
+        // What lies behind the content's end comes from patches.
+        for index in frames {
+            let start = self.layout.extent(index).start();
+            if start < end {
+                return Err(ends_early(start));
+            }
+            let Some(content) = Lent::from_pool(pool) else {
+                return Ok(());
+            };
+            let runs = self.layout.runs(index);
+            if !take(self.layout.finish(index, runs, Some(content))?)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ends_early(at: u64) -> CopyError {
+    CopyError::Index(format!("it ends at byte {at} of its content"))
+}
+
+/// Content of which nothing is known before it comes.
+struct NewContent<'a> {
+    survey: PassingSurvey,
+    len_max: u64,
+    scope: Scope,
+    wanted: Wanted<'a>,
+}
+
+impl NewContent<'_> {
+    fn take_all(&mut self, decoded: &Incoming, take: Take<'_>) -> Result<(), CopyError> {
+        for item in decoded {
+            let Decoded {
+                index,
+                len,
+                mut content,
+            } = item?;
+            if len == 0 {
+                break;
+            }
+            self.survey.see(&content[..len]);
+            if let Some(doubt) = self
+                .survey
+                .doubt()
+                .filter(|_| self.scope == Scope::UsedOnly)
+            {
+                return Err(CopyError::Doubt(doubt.message.clone()));
+            }
+            let start = index as u64 * FRAME_BYTES as u64;
+            // A medium is made of whole sectors.
+            let whole = len.next_multiple_of(SECTOR_BYTES).min(FRAME_BYTES);
+            content[len..whole].fill(0);
+            let extent = Extent::between(start, start + whole as u64);
+            if extent.end() > self.len_max {
+                let beyond = self.len_max.saturating_sub(start).min(whole as u64) as usize;
+                if !is_zero(&content[beyond..whole]) {
+                    let len_max = self.len_max;
+                    return Err(CopyError::TooLong { len_max });
+                }
+            }
+            let extent = extent.intersection(Extent::between(0, self.len_max));
+            if extent.is_empty() || !self.wanted.holds(index) {
+                continue;
+            }
+            if let Some(frame) = self.frame(index, extent, content)
+                && !take(frame)?
+            {
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Returns a frame's runs; what would be used and is wholly zero is as good as told so.
-    fn runs(&self, index: usize, content: &[u8]) -> Vec<Run> {
-        let extent = self.layout.extent(index);
-        let runs = self.layout.runs(index);
-        let is_patched = self.layout.patches.touch(extent);
-        let all_used = runs.iter().all(|run| run.state == State::Used);
-        if all_used && !is_patched && is_zero(&content[..extent.len() as usize]) {
-            return vec![Run::new(extent, State::Zero)];
+    /// Returns a frame; `None` where nothing of it matters.
+    fn frame(&self, index: usize, extent: Extent, mut content: Lent) -> Option<Frame> {
+        let size = extent.len() as usize;
+        let runs = match self.scope {
+            // What would be used and is wholly zero is as good as known to be zero.
+            _ if is_zero(&content[..size]) && !self.is_free(extent) => {
+                vec![Run::new(extent, State::Zero)]
+            }
+            Scope::UsedOnly => self.survey.runs(extent),
+            Scope::Everything => vec![Run::new(extent, State::Used)],
+        };
+        let has = |state| runs.iter().any(|run| run.state == state);
+        if !has(State::Used) {
+            return has(State::Zero)
+                .then(|| Frame::new((index, extent), runs, zero_digest(extent.len()), None));
         }
-        runs
+        clear_unused(&runs, extent.start(), &mut content[..size]);
+        let digest = FrameDigest::of(&content[..size]);
+        Some(Frame::new((index, extent), runs, digest, Some(content)))
+    }
+
+    fn is_free(&self, extent: Extent) -> bool {
+        self.scope == Scope::UsedOnly
+            && (self.survey.runs(extent).iter()).all(|run| run.state == State::Free)
     }
 }
 
@@ -106,41 +252,36 @@ fn is_zero(bytes: &[u8]) -> bool {
 /// A frame's bytes, as they came.
 struct Decoded {
     index: usize,
+    /// How many there are: fewer than a frame has at the end only, and none behind it.
+    len: usize,
     content: Lent,
 }
 
-type Results = Sender<Result<Decoded, CopyError>>;
-
-/// Decodes up to the frame `last`, which is not wanted any more, or until nobody listens.
+/// Decodes the first `len` bytes, up to the frame `last`, or until nobody listens.
 fn decode(
     mut stream: Box<dyn Read + Send>,
-    layout: Layout<'_>,
-    last: usize,
-    (pool, results): (&Arc<BufferPool>, Results),
+    (len, last): (u64, usize),
+    (pool, results): (&Arc<BufferPool>, Sender<Result<Decoded, CopyError>>),
 ) {
-    for index in 0..last {
+    for index in 0..=last {
+        let wanted = frame_extent(index, len).len() as usize;
+        if wanted == 0 {
+            return;
+        }
         let Some(mut content) = Lent::from_pool(pool) else {
             return;
         };
-        let extent = layout.extent(index);
-        let result = fill(&mut *stream, extent, &mut content).map(|()| Decoded { index, content });
-        let failed = result.is_err();
-        if results.send(result).is_err() || failed {
+        let done = read_frame(&mut *stream, &mut content[..wanted]).map_err(stream_error);
+        let is_last = !done.as_ref().is_ok_and(|&done| done == wanted);
+        let decoded = done.map(|len| Decoded {
+            index,
+            len,
+            content,
+        });
+        if results.send(decoded).is_err() || is_last {
             return;
         }
     }
-}
-
-fn fill(stream: &mut dyn Read, extent: Extent, content: &mut [u8]) -> Result<(), CopyError> {
-    let len = (extent.len() as usize).min(FRAME_BYTES);
-    let done = read_frame(stream, &mut content[..len]).map_err(stream_error)?;
-    if done == len {
-        return Ok(());
-    }
-    let at = extent.start() + done as u64;
-    Err(CopyError::Index(format!(
-        "it ends at byte {at} of its content"
-    )))
 }
 
 /// Returns the error of a stream: what is wrong with the image travels inside.
