@@ -171,12 +171,23 @@ impl PassingSurvey {
             len,
             sector_bytes: self.sector_bytes,
             table: self.table.clone(),
-            partitions: self.partitions.iter().map(|p| p.summary.clone()).collect(),
+            partitions: self.shown_partitions(len),
             gaps: self.gaps.clone(),
             map: AllocationMap::all(len, State::Used),
             identity: Identity::default(),
             bytes_read: self.kept.passed(),
         }
+    }
+
+    /// A medium whose length is not known ends, for showing, where it has passed.
+    fn shown_partitions(&self, len: u64) -> Vec<Partition> {
+        let mut shown: Vec<Partition> = self.partitions.iter().map(|p| p.summary.clone()).collect();
+        for partition in shown.iter_mut().filter(|partition| partition.number == 0) {
+            partition.extent = partition.extent.intersection(Extent::between(0, len));
+            let rest = len.saturating_sub(partition.free_bytes);
+            partition.used_bytes = rest.saturating_sub(partition.zero_bytes);
+        }
+        shown
     }
 
     /// Puts `task` on the agenda for when `extent` has passed. Tells whether it can be kept.

@@ -1,8 +1,10 @@
 //! How much is found free in passing, and that it is the same however the content comes.
 
+use std::fs;
+
 use cardkeep_block::{AllocationMap, Extent, State};
 use cardkeep_survey::{Content, PassingSurvey};
-use cardkeep_testkit::skip_unless_tools;
+use cardkeep_testkit::{Churn, Loop, Mount, skip_unless_root, skip_unless_tools};
 
 use crate::card::{
     FAT32, LINUX, MIB, SWAP, assert_no_less_cautious, ext, fat, judged, logical, mbr, percent,
@@ -151,5 +153,51 @@ fn the_report_names_what_passed() {
         assert_eq!(sum, partition.extent.len());
         assert!(partition.free_bytes > partition.used_bytes);
         assert!(!matches!(partition.content, Content::Opaque(_)));
+    }
+}
+
+/// Lets the kernel write, change and delete files on a filesystem.
+fn aged(bytes: &[u8], seed: u64) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("image");
+    fs::write(&image, bytes).unwrap();
+    let device = Loop::attach(&image);
+    for life in 0..3 {
+        let mount = Mount::new(device.path(), "rw").unwrap();
+        Churn::unix(mount.path(), seed + life).run(700).unwrap();
+    }
+    drop(device);
+    fs::read(image).unwrap()
+}
+
+#[test]
+fn nearly_all_that_is_free_on_a_used_card_is_found() {
+    let test = "nearly_all_that_is_free_on_a_used_card_is_found";
+    if skip_unless_tools(test, &TOOLS) || skip_unless_root(test) {
+        return;
+    }
+    for (seed, options) in [
+        (1, ["-t", "ext4", "-b", "1024"]),
+        (2, ["-t", "ext4", "-b", "4096"]),
+    ] {
+        let root = aged(&ext(&options, 160), seed);
+        let card = mbr(&[(FAT32, &fat(&["-F", "32"], 40)), (LINUX, &root)]);
+        let whole = surveyed(&card);
+        let (map, passing) = judged(&card, Some(card.len() as u64), MIB);
+        assert_no_less_cautious(&map, &whole);
+        assert_eq!(passing.doubt(), None);
+        // Preallocated blocks, of which this life has many, count as used in passing.
+        let found = percent(&map, &whole);
+        assert!(
+            found >= 85,
+            "{options:?}: {found} % of what is free in any way"
+        );
+        let partitions = passing.survey().partitions;
+        let stated: u64 = partitions.iter().map(|p| p.free_bytes).sum();
+        let found = map.bytes(State::Free) * 100 / stated;
+        assert!(
+            found >= 97,
+            "{options:?}: {found} % of what is not allocated"
+        );
     }
 }
