@@ -30,7 +30,7 @@ pub fn stated_len(format: Format, medium: &impl ReadAt) -> Result<Option<u64>, E
             let len = records.try_fold(0_u64, |sum, record| sum.checked_add(record.uncompressed));
             Ok(len.filter(|_| !streams.is_empty()))
         }
-        Format::Zip => Ok(load_zip_member(medium)?.map(|member| member.content_len)),
+        Format::Zip => Ok(load_zip_member(medium)?.and_then(|member| member.content_len)),
         Format::Gzip | Format::Bzip2 => Ok(None),
     }
 }

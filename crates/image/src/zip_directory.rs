@@ -31,8 +31,9 @@ pub struct ZipMember {
     pub name: String,
     /// Where its compressed data lies in the archive.
     pub compressed: Extent,
-    /// What the archive says the image's length in bytes is; enforced when it is read.
-    pub content_len: u64,
+    /// What the archive says the image's length in bytes is; enforced when it is read. `None` where
+    /// it may be the lower half only of a length of 4 GiB or more.
+    pub content_len: Option<u64>,
     entry: ZipEntry,
 }
 
@@ -50,7 +51,7 @@ impl ZipMember {
     ) -> Result<Box<dyn Read + Send>, Error> {
         let input = Input::new(reader, self.compressed.start());
         let seen = input.seen();
-        let member = MemberReader::new(self.entry.clone(), input, MEMORY_BYTES_MAX)?;
+        let member = MemberReader::listed(self.entry.clone(), input, MEMORY_BYTES_MAX)?;
         let content = Content::Unopened(member);
         Ok(Box::new(Checked::new(Box::new(content), seen)))
     }
@@ -117,12 +118,8 @@ pub fn load_zip_member(medium: &impl ReadAt) -> Result<Option<ZipMember>, Error>
     Ok(Some(ZipMember {
         name: printable(&entry.name),
         compressed,
-        content_len: entry.content_len,
-        entry: ZipEntry {
-            // The directory has what the descriptor would say.
-            has_descriptor: false,
-            ..entry
-        },
+        content_len: entry.sure_content_len(),
+        entry,
     }))
 }
 
@@ -215,7 +212,7 @@ fn choose(directory: &[u8], entries_count: u64) -> Result<ZipEntry, Error> {
             .split_at_checked(Tail::of_central(header).len())
             .ok_or_else(wrong)?;
         let entry = ZipEntry::of_central(header, tail);
-        if candidates.add(&entry.name, likeness(&entry.name, Some(entry.content_len))) {
+        if candidates.add(&entry.name, likeness(&entry.name, entry.sure_content_len())) {
             chosen = Some(entry);
         }
         (rest, count) = (next, count + 1);
@@ -255,4 +252,52 @@ fn locate(medium: &impl ReadAt, entry: &ZipEntry, data_end: u64) -> Result<Exten
 
 fn corrupt(what: &'static str) -> Error {
     Error::corrupt(CorruptKind::Zip(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::load_zip_member;
+    use crate::Error;
+    use cardkeep_block::{BlockError, ReadAt};
+
+    /// A medium of zeros but for its last bytes.
+    struct Tail {
+        len: u64,
+        bytes: Vec<u8>,
+    }
+
+    impl ReadAt for Tail {
+        fn len(&self) -> u64 {
+            self.len
+        }
+
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+            self.bounded(offset, buffer.len())?;
+            let start = self.len - self.bytes.len() as u64;
+            for (byte, position) in buffer.iter_mut().zip(offset..) {
+                let index = position.checked_sub(start);
+                *byte = index.map_or(0, |index| self.bytes[index as usize]);
+            }
+            Ok(())
+        }
+    }
+
+    /// An archive of `len` bytes with a directory of 100 bytes, whose offset is cut to 32 bits.
+    fn cut_offset(len: u64) -> Tail {
+        let mut bytes = vec![0; 22];
+        bytes[..4].copy_from_slice(b"PK\x05\x06");
+        bytes[12] = 100;
+        bytes[16..20].copy_from_slice(&((len - 1000) as u32).to_le_bytes());
+        // A comment: zeros at the end would be padding.
+        bytes[20] = 1;
+        bytes.push(b'x');
+        Tail { len, bytes }
+    }
+
+    #[test]
+    fn large_archives_whose_offsets_are_cut_have_no_usable_directory() {
+        assert_eq!(load_zip_member(&cut_offset(5 << 30)).unwrap(), None);
+        let error = load_zip_member(&cut_offset(3 << 30)).unwrap_err();
+        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+    }
 }

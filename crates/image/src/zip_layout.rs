@@ -31,6 +31,9 @@ pub(crate) const END_BYTES: usize = 22;
 const IN_ZIP64: u64 = 0xffff_ffff;
 const ZIP64_EXTRA: u16 = 1;
 
+/// No compressed byte of deflate stands for more bytes of content: two bits for 258 of them.
+const DEFLATE_RATIO_MAX: u64 = 1032;
+
 /// Bit 0: encrypted; bit 13: so is the directory (section 4.4.4).
 const FLAGS_ENCRYPTED: u16 = 1 | 1 << 13;
 const FLAG_DESCRIPTOR: u16 = 1 << 3;
@@ -167,9 +170,19 @@ impl ZipEntry {
         (!is_unknown).then_some(self.compressed_len)
     }
 
-    /// Returns the content's length in bytes, where the header knows it.
+    /// Returns the content's length in bytes, where a local header knows it.
     pub(crate) fn known_content_len(&self) -> Option<u64> {
         (!self.has_descriptor).then_some(self.content_len)
+    }
+
+    /// Returns the content's length in bytes, where a central header is sure to know it: macOS
+    /// keeps the lower half of a length of 4 GiB or more, and takes no Zip64 field for the rest.
+    pub(crate) fn sure_content_len(&self) -> Option<u64> {
+        let may_be_cut = self.has_descriptor
+            && !self.has_zip64
+            && self.method != Method::Stored
+            && self.compressed_len > (1 << 32) / DEFLATE_RATIO_MAX;
+        (!may_be_cut).then_some(self.content_len)
     }
 }
 
@@ -221,6 +234,19 @@ mod tests {
         assert_eq!(entry.content_len, 5 << 32);
         assert_eq!(entry.header_offset, 6 << 32);
         assert!(entry.has_zip64 && entry.has_descriptor && !entry.is_encrypted);
+    }
+
+    #[test]
+    fn lengths_that_may_have_lost_their_upper_half_are_not_trusted() {
+        let zip64 = [&[1, 0, 8, 0][..], &(5_u64 << 32).to_le_bytes()].concat();
+        for (compressed_len, content_len, extra, expected) in [
+            (4_000_000, 5, &[][..], Some(5)),
+            (4_500_000, 5, &[], None),
+            (4_500_000, u32::MAX, &zip64, Some(5 << 32)),
+        ] {
+            let entry = central([compressed_len, content_len, 0], b"pi.img", extra);
+            assert_eq!(entry.sure_content_len(), expected);
+        }
     }
 
     #[test]

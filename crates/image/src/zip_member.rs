@@ -20,6 +20,18 @@ pub(crate) struct MemberReader<R: BufRead> {
     decoder: Decoder<R>,
     crc: crc32fast::Hasher,
     content_len: u64,
+    stated: Stated,
+}
+
+/// What the archive says of a member's content, and where.
+#[derive(Clone, Copy)]
+enum Stated {
+    /// All of it stands in the header.
+    Header,
+    /// In the header, but only the lower half of the length.
+    CutHeader,
+    /// In the descriptor behind the data.
+    Descriptor,
 }
 
 enum Decoder<R: BufRead> {
@@ -38,6 +50,35 @@ impl<R: BufRead> MemberReader<R> {
     /// Where the member is encrypted, compressed in a way that is not known, or of a length that
     /// only its end could tell; [`Error::Io`] where memory is short.
     pub(crate) fn new(entry: ZipEntry, input: R, memory_bytes_max: u64) -> Result<Self, Error> {
+        let stated = match entry.has_descriptor {
+            true => Stated::Descriptor,
+            false => Stated::Header,
+        };
+        let compressed_len = entry.known_compressed_len();
+        Self::open(entry, stated, compressed_len, input, memory_bytes_max)
+    }
+
+    /// Returns the content of a member that the directory has an entry of: that says what the
+    /// descriptor would.
+    ///
+    /// # Errors
+    /// As [`MemberReader::new`].
+    pub(crate) fn listed(entry: ZipEntry, input: R, memory_bytes_max: u64) -> Result<Self, Error> {
+        let stated = match entry.sure_content_len() {
+            Some(_) => Stated::Header,
+            None => Stated::CutHeader,
+        };
+        let compressed_len = Some(entry.compressed_len);
+        Self::open(entry, stated, compressed_len, input, memory_bytes_max)
+    }
+
+    fn open(
+        entry: ZipEntry,
+        stated: Stated,
+        compressed_len: Option<u64>,
+        input: R,
+        memory_bytes_max: u64,
+    ) -> Result<Self, Error> {
         let refuse = |kind: fn(String) -> ZipKind| {
             let kind = kind(printable(&entry.name));
             Err(Error::unsupported(UnsupportedKind::Zip(kind)))
@@ -45,7 +86,6 @@ impl<R: BufRead> MemberReader<R> {
         if entry.is_encrypted {
             return refuse(ZipKind::Encrypted);
         }
-        let compressed_len = entry.known_compressed_len();
         // Only these two say themselves where they end, to the byte.
         if compressed_len.is_none() && ![Method::Deflate, Method::Bzip2].contains(&entry.method) {
             return refuse(ZipKind::UnknownLen);
@@ -72,6 +112,7 @@ impl<R: BufRead> MemberReader<R> {
             decoder,
             crc: crc32fast::Hasher::new(),
             content_len: 0,
+            stated,
         })
     }
 
@@ -94,10 +135,18 @@ impl<R: BufRead> MemberReader<R> {
         }
         let mut input = data.input;
         let crc = self.crc.finalize();
-        if self.entry.has_descriptor {
-            let lens = [data.taken, self.content_len];
-            check_descriptor(&mut input, crc, lens, self.entry.has_zip64)?;
-        } else if crc != self.entry.crc || self.content_len != self.entry.content_len {
+        let is_right = match self.stated {
+            Stated::Descriptor => {
+                let lens = [data.taken, self.content_len];
+                descriptor_agrees(&mut input, crc, lens, self.entry.has_zip64)?
+            }
+            Stated::Header => crc == self.entry.crc && self.content_len == self.entry.content_len,
+            // The truncation takes the lower half, as meant.
+            Stated::CutHeader => {
+                crc == self.entry.crc && self.content_len as u32 == self.entry.content_len as u32
+            }
+        };
+        if !is_right {
             return Err(damaged("a member's content differs from its checksum"));
         }
         Ok(Finished {
@@ -130,8 +179,7 @@ impl<R: BufRead> Read for MemberReader<R> {
         }?;
         self.crc.update(&buffer[..len]);
         self.content_len = self.content_len.saturating_add(len as u64);
-        let stated = self.entry.known_content_len();
-        if stated.is_some_and(|stated| self.content_len > stated) {
+        if matches!(self.stated, Stated::Header) && self.content_len > self.entry.content_len {
             return Err(damaged("a member holds more than it should"));
         }
         Ok(len)
@@ -160,17 +208,17 @@ pub(crate) fn image_reader<R: BufRead>(mut member: MemberReader<R>) -> io::Resul
     }
 }
 
-/// Reads the data descriptor (APPNOTE 4.3.9) and compares it with what was found; `lens` are the
-/// compressed and the content's length in bytes.
+/// Reads the data descriptor (APPNOTE 4.3.9) and tells whether it says what was found; `lens` are
+/// the compressed and the content's length in bytes.
 ///
 /// Its signature is optional. Its sizes have 64 bits where the header has a Zip64 field, but there
 /// are writers that widen them without one, and some (macOS) that cut them to 32 bits instead.
-fn check_descriptor(
+fn descriptor_agrees(
     input: &mut impl Read,
     crc: u32,
     lens: [u64; 2],
     has_zip64: bool,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let mut first = [0; 4];
     input.read_exact(&mut first)?;
     if u32::from_le_bytes(first) == DATA_DESCRIPTOR {
@@ -188,11 +236,7 @@ fn check_descriptor(
     } else {
         is_narrow && le_u32(&sizes, 0) == narrow[0]
     };
-    if is_right && u32::from_le_bytes(first) == crc {
-        Ok(())
-    } else {
-        Err(damaged("a member's content differs from its checksum"))
-    }
+    Ok(is_right && u32::from_le_bytes(first) == crc)
 }
 
 /// The compressed data of a member: up to its stated length, and without one until the decoder
@@ -233,5 +277,44 @@ impl<R: BufRead> Read for MemberData<R> {
         buffer[..len].copy_from_slice(&bytes[..len]);
         self.consume(len);
         Ok(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::descriptor_agrees;
+    use crate::zip_layout::DATA_DESCRIPTOR;
+
+    const CRC: u32 = 0x1234_5678;
+
+    /// Checks that the descriptor of these parts is right for a member of these lengths, and that
+    /// no byte of it is left over; and that any other byte in it is noticed.
+    fn check(parts: &[&[u8]], lens: [u64; 2], has_zip64: bool) {
+        let bytes = parts.concat();
+        let mut rest = &bytes[..];
+        assert!(descriptor_agrees(&mut rest, CRC, lens, has_zip64).unwrap());
+        assert!(rest.is_empty());
+        for position in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[position] ^= 0x40;
+            let agrees = descriptor_agrees(&mut &damaged[..], CRC, lens, has_zip64);
+            // One of the wrong shape may be longer than this one.
+            assert!(!agrees.unwrap_or(false), "byte {position}");
+        }
+    }
+
+    #[test]
+    fn descriptors_of_all_shapes_are_compared() {
+        let signature = DATA_DESCRIPTOR.to_le_bytes();
+        let crc = CRC.to_le_bytes();
+        for lens in [[7, 9], [(5 << 32) + 7, (6 << 32) + 9]] {
+            let wide = lens.map(u64::to_le_bytes);
+            let narrow = lens.map(|len: u64| (len as u32).to_le_bytes());
+            check(&[&signature, &crc, &wide[0], &wide[1]], lens, true);
+            check(&[&crc, &wide[0], &wide[1]], lens, true);
+            check(&[&signature, &crc, &wide[0], &wide[1]], lens, false);
+            check(&[&signature, &crc, &narrow[0], &narrow[1]], lens, false);
+            check(&[&crc, &narrow[0], &narrow[1]], lens, false);
+        }
     }
 }

@@ -47,7 +47,7 @@ fn check(file: &[u8], name: &str, expected: &[u8]) {
     assert_eq!(Format::detect(file), Format::Zip);
     let member = load(file).unwrap();
     assert_eq!(member.name, name);
-    assert_eq!(member.content_len, expected.len() as u64);
+    assert_eq!(member.content_len, Some(expected.len() as u64));
     let medium = MemoryMedium::from_bytes(file);
     let stated = stated_len(Format::Zip, &medium).unwrap();
     assert_eq!(stated, Some(expected.len() as u64));

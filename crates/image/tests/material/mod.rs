@@ -1,9 +1,5 @@
 //! What all tests of whole images share: a small card, its image, and the world's tools.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "tests fail by panic, and say what they skip"
-)]
+#![expect(clippy::unwrap_used, reason = "tests fail by panic")]
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
 use std::io::{Cursor, Read as _, Write as _};
@@ -77,9 +73,17 @@ pub fn decode(format: Format, file: &[u8]) -> std::io::Result<Vec<u8>> {
     Ok(decoded)
 }
 
+/// Says that the test that runs, or its part, is left out because `program` is missing.
+fn skip_without(program: &str) {
+    // The test runner names a thread after its test.
+    let thread = std::thread::current();
+    let needs = format!("{program}, which is not installed");
+    cardkeep_testkit::skip(thread.name().unwrap_or("a test"), &needs);
+}
+
 pub fn run_tool(program: &str, arguments: &[&str], file: &[u8]) -> Option<(bool, Vec<u8>)> {
     if Command::new(program).arg("--version").output().is_err() {
-        eprintln!("skipped: {program} is not installed");
+        skip_without(program);
         return None;
     }
     let mut temporary = tempfile::NamedTempFile::new().unwrap();
@@ -100,7 +104,7 @@ pub fn filter_tool(program: &str, arguments: &[&str], input: &[u8]) -> Option<Ve
         .stdout(Stdio::piped())
         .spawn();
     let Ok(mut child) = child else {
-        eprintln!("skipped: {program} is not installed");
+        skip_without(program);
         return None;
     };
     let mut stdin = child.stdin.take().unwrap();
@@ -126,7 +130,7 @@ pub fn make_archive(program: &str, arguments: &[&str], files: &[(&str, &[u8])]) 
         .current_dir(folder.path())
         .output();
     let Ok(made) = made else {
-        eprintln!("skipped: {program} is not installed");
+        skip_without(program);
         return None;
     };
     assert!(made.status.success(), "{program} {arguments:?}");
