@@ -182,10 +182,10 @@ impl Drop for Loop {
 
 #[cfg(test)]
 mod tests {
-    use super::Loop;
+    use super::{Loop, SectorSize, Throttle};
     use crate::skip::skip_unless_root;
     use cardkeep_block::Extent;
-    use std::io::Read;
+    use std::io::{Read, Write};
 
     #[test]
     fn a_loop_shows_its_extent_and_counts_reads() {
@@ -232,5 +232,40 @@ mod tests {
         std::fs::read(device.path()).unwrap();
         let seconds = started.elapsed().as_secs_f64();
         assert!(seconds > 0.3, "8 MiB at 20 MB/s took {seconds} s");
+    }
+
+    #[test]
+    fn a_loop_has_its_sectors_and_a_speed_in_each_direction() {
+        let test = "a_loop_has_its_sectors_and_a_speed_in_each_direction";
+        if skip_unless_root(test) {
+            return;
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(8 << 20).unwrap();
+        let device = Loop::with_sectors(file.path(), SectorSize::Bytes4096);
+        let setting = |name: &str| std::fs::read_to_string(device.sys().join(name)).unwrap();
+        assert_eq!(setting("queue/logical_block_size").trim(), "4096");
+        assert_eq!(setting("loop/dio").trim(), "1", "the card is cached twice");
+        let slow = Throttle {
+            read_bps: 0,
+            write_bps: 20_000_000,
+        };
+        if device.throttle(slow).is_err() {
+            return crate::skip(test, "the blkio cgroup, version 1");
+        }
+        let seconds = |bytes: &[u8]| {
+            let started = std::time::Instant::now();
+            let written = std::fs::File::options().write(true).open(device.path());
+            let mut written = written.unwrap();
+            written.write_all(bytes).unwrap();
+            written.sync_all().unwrap();
+            started.elapsed().as_secs_f64()
+        };
+        let limited = seconds(&[1; 8 << 20]);
+        assert!(limited > 0.3, "8 MiB at 20 MB/s took {limited} s");
+        assert_eq!(device.bytes_written().unwrap(), 8 << 20);
+        device.throttle(Throttle::default()).unwrap();
+        let free = seconds(&[2; 8 << 20]);
+        assert!(free < limited, "{free} s without a limit, {limited} s with");
     }
 }
