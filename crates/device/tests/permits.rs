@@ -102,82 +102,49 @@ fn the_device_that_was_approved_gets_its_permit() {
     assert!(ask(&elsewhere, &card()).is_ok());
 }
 
+/// Asks for a permit on a machine whose card is no longer what was approved.
+fn check_changed(words: &str, change: impl Fn(&mut Device)) {
+    let mut now = card();
+    change(&mut now);
+    let refusal = refused(now);
+    assert!(
+        matches!(&refusal, Refusal::Changed { what } if what == words),
+        "{refusal}"
+    );
+    assert!(refusal.hint().is_some());
+}
+
 #[test]
 fn a_medium_that_changed_since_it_was_approved_is_refused() {
     let other = || Some("other".to_owned());
-    let changes: [(&str, Device); 9] = [
-        (
-            "its serial number was 1234 and is other now",
-            Device {
-                serial: other(),
-                ..card()
-            },
-        ),
-        (
-            "its serial number was 1234 and is unknown now",
-            Device {
-                serial: None,
-                ..card()
-            },
-        ),
-        (
-            "its card number was ab and is other now",
-            Device {
-                card_id: other(),
-                ..card()
-            },
-        ),
-        (
-            "its model was STORAGE DEVICE and is other now",
-            Device {
-                model: other(),
-                ..card()
-            },
-        ),
-        (
-            "its insertion number was 9 and is 10 now",
-            Device {
-                diskseq: Some(10),
-                ..card()
-            },
-        ),
-        (
-            "its insertion number was 9 and is unknown now",
-            Device {
-                diskseq: None,
-                ..card()
-            },
-        ),
-        (
-            "its size in bytes was 32000000000 and is 31999999488 now",
-            Device {
-                size_bytes: LEN - 512,
-                ..card()
-            },
-        ),
-        (
-            "its size in bytes was 32000000000 and is 32000000512 now",
-            Device {
-                size_bytes: LEN + 512,
-                ..card()
-            },
-        ),
-        (
-            "its path was /dev/no-such-card and is /dev/sdy now",
-            Device {
-                path: "/dev/sdy".into(),
-                ..card()
-            },
-        ),
-    ];
-    for (words, now) in changes {
-        let refusal = refused(now);
-        assert!(
-            matches!(&refusal, Refusal::Changed { what } if what == words),
-            "{refusal}"
-        );
-        assert!(refusal.hint().is_some());
-    }
+    check_changed("its serial number was 1234 and is other now", |now| {
+        now.serial = other();
+    });
+    check_changed("its serial number was 1234 and is unknown now", |now| {
+        now.serial = None;
+    });
+    check_changed("its card number was ab and is other now", |now| {
+        now.card_id = other();
+    });
+    check_changed("its model was STORAGE DEVICE and is other now", |now| {
+        now.model = other();
+    });
+    check_changed("its insertion number was 9 and is 10 now", |now| {
+        now.diskseq = Some(10);
+    });
+    check_changed("its insertion number was 9 and is unknown now", |now| {
+        now.diskseq = None;
+    });
+}
+
+#[test]
+fn a_device_of_another_size_or_path_is_refused() {
+    let words = "its size in bytes was 32000000000 and is 31999999488 now";
+    check_changed(words, |now| now.size_bytes = LEN - 512);
+    let words = "its size in bytes was 32000000000 and is 32000000512 now";
+    check_changed(words, |now| now.size_bytes = LEN + 512);
+    let words = "its path was /dev/no-such-card and is /dev/sdy now";
+    check_changed(words, |now| now.path = "/dev/sdy".into());
 }
 
 #[test]
@@ -201,77 +168,51 @@ fn a_machine_that_does_not_answer_gives_no_permit() {
     assert!(matches!(ask(&silent, &card()), Err(Refusal::Machine(_))));
 }
 
+/// Asks for a permit on a machine where exactly one guard speaks against the card now.
+fn check_guarded(guard: Guard, change: impl Fn(&mut Device)) {
+    let mut now = card();
+    change(&mut now);
+    let refusal = refused(now);
+    assert!(
+        matches!(&refusal, Refusal::Guarded { guards } if *guards == [guard]),
+        "{refusal}"
+    );
+}
+
 #[test]
-fn whatever_is_guarded_now_is_refused() {
-    let with_use = |holder: Use| Device {
-        uses: vec![holder],
-        ..card()
-    };
+fn a_device_that_the_system_uses_now_is_refused() {
+    let mounted_at = PathBuf::from("/");
+    check_guarded(Guard::SystemDisk { mounted_at }, |now| {
+        now.mounts = self::mounted_at("/");
+    });
+    let mounted_at = PathBuf::from("/data");
+    check_guarded(Guard::MountedElsewhere { mounted_at }, |now| {
+        now.mounts = self::mounted_at("/data");
+    });
     let path = PathBuf::from("/dev/sdx2");
+    check_guarded(Guard::SwapInUse { path: path.clone() }, |now| {
+        now.uses = vec![Use::Swap { path: path.clone() }];
+    });
+    let name = "vg".to_owned();
+    let lvm = Use::Lvm { name };
+    check_guarded(Guard::MemberOf(lvm.clone()), |now| {
+        now.uses = vec![lvm.clone()];
+    });
     let why = "the mount table is unreadable".to_owned();
-    let lvm = Use::Lvm {
-        name: "vg".to_owned(),
-    };
-    let cases = [
-        (
-            Device {
-                mounts: mounted_at("/"),
-                ..card()
-            },
-            Guard::SystemDisk {
-                mounted_at: "/".into(),
-            },
-        ),
-        (
-            Device {
-                mounts: mounted_at("/data"),
-                ..card()
-            },
-            Guard::MountedElsewhere {
-                mounted_at: "/data".into(),
-            },
-        ),
-        (
-            with_use(Use::Swap { path: path.clone() }),
-            Guard::SwapInUse { path },
-        ),
-        (with_use(lvm.clone()), Guard::MemberOf(lvm)),
-        (
-            with_use(Use::Unknown { why: why.clone() }),
-            Guard::Unknown { why },
-        ),
-        (
-            Device {
-                removable: false,
-                transport: Transport::Sata,
-                ..card()
-            },
-            Guard::Fixed {
-                transport: Transport::Sata,
-            },
-        ),
-        (
-            Device {
-                read_only: true,
-                ..card()
-            },
-            Guard::ReadOnly,
-        ),
-        (
-            Device {
-                media_present: false,
-                ..card()
-            },
-            Guard::NoMedia,
-        ),
-    ];
-    for (now, guard) in cases {
-        let refusal = refused(now);
-        assert!(
-            matches!(&refusal, Refusal::Guarded { guards } if *guards == [guard]),
-            "{refusal}"
-        );
-    }
+    check_guarded(Guard::Unknown { why: why.clone() }, |now| {
+        now.uses = vec![Use::Unknown { why: why.clone() }];
+    });
+}
+
+#[test]
+fn a_device_that_is_no_card_to_write_is_refused() {
+    let transport = Transport::Sata;
+    check_guarded(Guard::Fixed { transport }, |now| {
+        now.removable = false;
+        now.transport = transport;
+    });
+    check_guarded(Guard::ReadOnly, |now| now.read_only = true);
+    check_guarded(Guard::NoMedia, |now| now.media_present = false);
 }
 
 #[test]

@@ -42,8 +42,7 @@ pub(crate) fn file_identity(metadata: &Metadata) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// Returns `None`: the system attaches no raw image that it can't write to by itself, and keeps
-/// a lock on those that it attaches.
+/// Returns `None`: macOS has no cheap way to tell which files are attached as disks.
 pub(crate) fn device_backed_by(_: &Metadata) -> Option<String> {
     None
 }
