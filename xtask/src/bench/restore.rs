@@ -2,8 +2,8 @@
 //!
 //! Every program writes to the same loop device, which the kernel holds to a speed of writing and
 //! to three times that of reading, and which holds junk before. The clock stops when the content is
-//! on the medium. Afterwards each used byte is compared with the original: speed at the price of
-//! content would show.
+//! on the medium. Afterwards each byte that matters is compared with the original: speed at the
+//! price of content would show.
 
 mod content;
 mod peer;
@@ -33,8 +33,8 @@ struct Row {
 #[derive(Debug, Default)]
 struct Outcome {
     measured: Measured,
-    /// Used bytes that are not as they should be afterwards.
-    differing_bytes: u64,
+    /// Bytes that are not as they should be afterwards.
+    wrong_bytes: u64,
     /// The time that the card alone takes; `None` without limit.
     budget_seconds: Option<f64>,
 }
@@ -112,7 +112,7 @@ fn measure_one(
     let wanted = shelf.wanted(task);
     Ok(Outcome {
         measured,
-        differing_bytes: wanted.differing_bytes(&file)?,
+        wrong_bytes: wanted.wrong_bytes(&file)?,
         budget_seconds: budget(shelf, task, write_mbps),
     })
 }

@@ -18,6 +18,7 @@ const STEP_BYTES: u64 = 4 << 20;
 pub(crate) struct Content {
     raw: PathBuf,
     used: Vec<Extent>,
+    zero: Vec<Extent>,
 }
 
 impl Content {
@@ -35,12 +36,10 @@ impl Content {
             let said = String::from_utf8_lossy(&output.stderr);
             format!("no map ({e}): {said}")
         })?;
-        let pairs = info["map"]["used"].as_array().ok_or("no map")?;
-        let extent = |pair: &Value| Extent::new(pair[0].as_u64()?, pair[1].as_u64()?);
-        let used: Option<Vec<Extent>> = pairs.iter().map(extent).collect();
         Ok(Self {
             raw: raw.to_path_buf(),
-            used: used.ok_or("the map is not made of pairs")?,
+            used: extents(&info["map"]["used"])?,
+            zero: extents(&info["map"]["zero"])?,
         })
     }
 
@@ -55,11 +54,32 @@ impl Content {
     /// # Errors
     /// Says which file can't be read.
     pub(crate) fn differing_bytes(&self, other: &Path) -> Result<u64, String> {
+        self.count(&self.used, other, |own, other| own != other)
+    }
+
+    /// Returns how many bytes are wrong in `other` after a restore: used ones that differ, and
+    /// those that must be zero and are neither that nor what the card holds there.
+    ///
+    /// # Errors
+    /// Says which file can't be read.
+    pub(crate) fn wrong_bytes(&self, other: &Path) -> Result<u64, String> {
+        let is_stale =
+            |own: &[u8], other: &[u8]| own != other && other.iter().any(|&byte| byte != 0);
+        Ok(self.differing_bytes(other)? + self.count(&self.zero, other, is_stale)?)
+    }
+
+    /// Adds up the blocks of `extents` that `is_counted`, given the card's own and the other.
+    fn count(
+        &self,
+        extents: &[Extent],
+        other: &Path,
+        is_counted: impl Fn(&[u8], &[u8]) -> bool,
+    ) -> Result<u64, String> {
         let open = |path: &Path| File::open(path).map_err(|e| format!("{}: {e}", path.display()));
         let (own, other) = (open(&self.raw)?, open(other)?);
-        let mut differing = 0;
+        let mut counted = 0;
         let mut buffers = (Vec::new(), Vec::new());
-        for extent in &self.used {
+        for extent in extents {
             let mut start = extent.start();
             while start < extent.end() {
                 let len = (extent.end() - start).min(STEP_BYTES);
@@ -68,20 +88,24 @@ impl Content {
                 own.read_exact_at(&mut buffers.0, start)
                     .and_then(|()| other.read_exact_at(&mut buffers.1, start))
                     .map_err(|e| format!("can't compare at {start}: {e}"))?;
-                differing += differing_units(&buffers.0, &buffers.1);
+                let blocks = buffers
+                    .0
+                    .chunks(UNIT_BYTES)
+                    .zip(buffers.1.chunks(UNIT_BYTES));
+                let found = blocks.filter(|(own, other)| is_counted(own, other));
+                counted += found.map(|(own, _)| own.len() as u64).sum::<u64>();
                 start += len;
             }
         }
-        Ok(differing)
+        Ok(counted)
     }
 }
 
-fn differing_units(one: &[u8], two: &[u8]) -> u64 {
-    let pairs = one.chunks(UNIT_BYTES).zip(two.chunks(UNIT_BYTES));
-    pairs
-        .filter(|(one, two)| one != two)
-        .map(|(one, _)| one.len() as u64)
-        .sum()
+fn extents(pairs: &Value) -> Result<Vec<Extent>, String> {
+    let extent = |pair: &Value| Extent::new(pair[0].as_u64()?, pair[1].as_u64()?);
+    let extents = pairs.as_array().map(|pairs| pairs.iter().map(extent));
+    let extents: Option<Option<_>> = extents.map(Iterator::collect);
+    extents.flatten().ok_or_else(|| "no map".to_owned())
 }
 
 #[cfg(test)]
@@ -104,9 +128,31 @@ mod tests {
         let content = Content {
             raw,
             used: vec![Extent::between(4096, 6 << 20)],
+            zero: Vec::new(),
         };
         assert_eq!(content.used_bytes(), (6 << 20) - 4096);
         assert_eq!(content.differing_bytes(&other), Ok(8192));
+        assert_eq!(content.wrong_bytes(&other), Ok(8192));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_must_be_zero_is_wrong_where_it_is_neither_that_nor_the_cards() {
+        let folder = std::env::temp_dir().join(format!("xtask-zero-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (raw, other) = (folder.join("raw"), folder.join("other"));
+        std::fs::write(&raw, [7; 16384]).unwrap();
+        let mut bytes = [7; 16384];
+        bytes[4096..8192].fill(0);
+        bytes[8192..12288].fill(0xA5);
+        std::fs::write(&other, bytes).unwrap();
+        let content = Content {
+            raw,
+            used: Vec::new(),
+            zero: vec![Extent::between(0, 16384)],
+        };
+        assert_eq!(content.differing_bytes(&other), Ok(0));
+        assert_eq!(content.wrong_bytes(&other), Ok(4096));
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -67,7 +67,7 @@ fn figures(outcome: &Outcome, rival: Option<&Outcome>) -> String {
         mb(measured.bytes_read),
         mb(measured.memory_bytes),
         measured.load,
-        mb(outcome.differing_bytes),
+        mb(outcome.wrong_bytes),
         outcome
             .of_budget()
             .map_or(String::new(), |ratio| format!("{ratio:.3}")),
@@ -136,7 +136,7 @@ mod tests {
             write_mbps,
             result: Ok(Outcome {
                 measured,
-                differing_bytes: 1_500_000,
+                wrong_bytes: 1_500_000,
                 budget_seconds: Some(budget_seconds),
             }),
         }
