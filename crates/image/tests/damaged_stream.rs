@@ -20,6 +20,59 @@ fn content() -> Vec<u8> {
     .concat()
 }
 
+/// Programs that compress their standard input.
+const FILTERS: &[(Format, &str)] = &[
+    (Format::Zstd, "zstd"),
+    (Format::Gzip, "gzip"),
+    (Format::Gzip, "pigz"),
+    (Format::Xz, "xz"),
+    (Format::Xz, "pixz"),
+    (Format::Bzip2, "bzip2"),
+    (Format::Bzip2, "lbzip2"),
+];
+
+/// Programs that make archives.
+const ARCHIVERS: &[(&str, &[&str])] = &[
+    ("zip", &["-q", "out.zip", "pi.img", "notes.txt"]),
+    ("zip", &["-q", "-", "notes.txt", "pi.img"]),
+    (
+        "7z",
+        &[
+            "a",
+            "-tzip",
+            "-bd",
+            "-mm=Deflate64",
+            "out.zip",
+            "notes.txt",
+            "pi.img",
+        ],
+    ),
+    (
+        "7z",
+        &[
+            "a",
+            "-tzip",
+            "-bd",
+            "-mm=BZip2",
+            "out.zip",
+            "notes.txt",
+            "pi.img",
+        ],
+    ),
+    (
+        "7z",
+        &[
+            "a",
+            "-tzip",
+            "-bd",
+            "-mm=Copy",
+            "out.zip",
+            "notes.txt",
+            "pi.img",
+        ],
+    ),
+];
+
 /// Returns images of `content` in all formats whose makers are at hand, and who they are.
 fn images(content: &[u8]) -> Vec<(Format, &'static str, Vec<u8>)> {
     let mut images = vec![
@@ -31,62 +84,15 @@ fn images(content: &[u8]) -> Vec<(Format, &'static str, Vec<u8>)> {
         (Format::Gzip, "cardkeep", image(Format::Gzip, content)),
         (Format::Xz, "cardkeep", image(Format::Xz, content)),
     ];
-    for (format, program) in [
-        (Format::Zstd, "zstd"),
-        (Format::Gzip, "gzip"),
-        (Format::Gzip, "pigz"),
-        (Format::Xz, "xz"),
-        (Format::Xz, "pixz"),
-        (Format::Bzip2, "bzip2"),
-        (Format::Bzip2, "lbzip2"),
-    ] {
-        let arguments: &[&str] = if program == "pixz" { &["-t"] } else { &["-c"] };
+    for (format, program) in FILTERS {
+        let arguments: &[&str] = if *program == "pixz" { &["-t"] } else { &["-c"] };
         let file = filter_tool(program, arguments, content);
-        images.extend(file.map(|file| (format, program, file)));
+        images.extend(file.map(|file| (*format, *program, file)));
     }
-    for (program, arguments) in [
-        ("zip", &["-q", "out.zip", "pi.img", "notes.txt"][..]),
-        ("zip", &["-q", "-", "notes.txt", "pi.img"]),
-        (
-            "7z",
-            &[
-                "a",
-                "-tzip",
-                "-bd",
-                "-mm=Deflate64",
-                "out.zip",
-                "notes.txt",
-                "pi.img",
-            ],
-        ),
-        (
-            "7z",
-            &[
-                "a",
-                "-tzip",
-                "-bd",
-                "-mm=BZip2",
-                "out.zip",
-                "notes.txt",
-                "pi.img",
-            ],
-        ),
-        (
-            "7z",
-            &[
-                "a",
-                "-tzip",
-                "-bd",
-                "-mm=Copy",
-                "out.zip",
-                "notes.txt",
-                "pi.img",
-            ],
-        ),
-    ] {
+    for (program, arguments) in ARCHIVERS {
         let files = [("pi.img", content), ("notes.txt", &b"notes"[..])];
         let file = make_archive(program, arguments, &files);
-        images.extend(file.map(|file| (Format::Zip, program, file)));
+        images.extend(file.map(|file| (Format::Zip, *program, file)));
     }
     images
 }

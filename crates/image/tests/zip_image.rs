@@ -83,7 +83,7 @@ fn archives_of_the_zip_program_are_read() {
 fn archives_of_7z_are_read_in_the_methods_there_are() {
     let card = card();
     let files = [("pi.img", &card[..]), ("a/notes.txt", b"notes")];
-    for method in ["Copy", "Deflate", "Deflate64", "BZip2"] {
+    for method in ["Copy", "Deflate", "Deflate64", "BZip2", "xz"] {
         let method = format!("-mm={method}");
         let arguments = ["a", "-tzip", "-bd", &method, "out.zip", "a", "pi.img"];
         if let Some(file) = make_archive("7z", &arguments, &files) {
@@ -236,5 +236,54 @@ fn an_image_that_is_compressed_once_more_is_refused_before_its_first_byte() {
         let member = load(&file).unwrap();
         let error = decode_member(&file, &member).unwrap_err();
         assert_eq!(error.to_string(), expected);
+    }
+}
+
+/// An archive of one member, by hand: no tool at hand makes these.
+fn archive_of(method: u16, data: &[u8], content: &[u8]) -> Vec<u8> {
+    let fields = [
+        &[0, 0][..],
+        &method.to_le_bytes(),
+        &[0; 4],
+        &crc32fast::hash(content).to_le_bytes(),
+        &(data.len() as u32).to_le_bytes(),
+        &(content.len() as u32).to_le_bytes(),
+        &[6, 0, 0, 0],
+    ]
+    .concat();
+    let local = [b"PK\x03\x04\x3f\0", &fields[..], b"pi.img", data].concat();
+    let central = [b"PK\x01\x02\x3f\0\x3f\0", &fields[..], &[0; 14], b"pi.img"].concat();
+    let end = [
+        &b"PK\x05\x06\0\0\0\0\x01\0\x01\0"[..],
+        &(central.len() as u32).to_le_bytes(),
+        &(local.len() as u32).to_le_bytes(),
+        &[0, 0],
+    ];
+    [&local[..], &central, &end.concat()].concat()
+}
+
+#[test]
+fn members_in_zstd_are_read_within_their_bounds() {
+    let card = card();
+    let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
+    compressor.long_distance_matching(true).unwrap();
+    compressor.window_log(27).unwrap();
+    compressor.include_contentsize(false).unwrap();
+    let data = compressor.compress(&card).unwrap();
+    for method in [93, 20] {
+        check(&archive_of(method, &data, &card), "pi.img", &card);
+    }
+    let followed = [&data[..], b"rubbish"].concat();
+    for (data, content) in [
+        (&data[..data.len() - 1], &card[..]),
+        (&followed, &card),
+        (&data, &card[..card.len() - 1]),
+        (&data, &[&card[..], &[0]].concat()),
+    ] {
+        let file = archive_of(93, data, content);
+        let error = decode(&file).unwrap_err();
+        assert!(matches!(inner(&error), Error::Corrupt(_)), "{error}");
+        let error = decode_member(&file, &load(&file).unwrap()).unwrap_err();
+        assert!(matches!(inner(&error), Error::Corrupt(_)), "{error}");
     }
 }
