@@ -50,6 +50,15 @@ pub enum Fault {
         /// How many requests are dropped.
         times: Times,
     },
+    /// Writes are answered as good, but these bytes of them land elsewhere.
+    MisdirectsWrites {
+        /// Where they belong.
+        extent: Extent,
+        /// Where the first byte of `extent` lands; as much room must be there.
+        to: u64,
+        /// How many requests go astray.
+        times: Times,
+    },
     /// Writes store the byte at `offset` with the bits of `mask` flipped.
     FlipsOnWrite {
         /// Which byte.

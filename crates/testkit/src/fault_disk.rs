@@ -26,7 +26,7 @@ use crate::loop_device::{Loop, SectorSize};
 /// - A card that is gone keeps its device and its length.
 ///
 /// Drop it after the files that were opened on it. A file that outlives it is still served, but a
-/// process that *exits* with unwritten data in one waits for itself forever.
+/// process that *exits* with unwritten data in one may wait for itself forever.
 #[derive(Debug)]
 pub struct FaultDisk {
     // ORDER: fields go in this order, the device before the file that it stands on.

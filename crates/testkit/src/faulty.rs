@@ -445,6 +445,20 @@ mod tests {
     }
 
     #[test]
+    fn a_misdirected_write_spares_its_place_and_destroys_another() {
+        let astray = Fault::MisdirectsWrites {
+            extent: Extent::between(512, 1536),
+            to: 3072,
+            times: Times::First(1),
+        };
+        let medium = FaultyMedium::new(ones()).with(astray);
+        medium.write_at(1024, &[2; 1024]).unwrap();
+        assert_eq!(sectors(medium.inner()), [1, 1, 1, 2, 1, 1, 1, 2]);
+        medium.write_at(1024, &[2; 1024]).unwrap();
+        assert_eq!(sectors(medium.inner()), [1, 1, 2, 2, 1, 1, 1, 2]);
+    }
+
+    #[test]
     fn a_bit_flipped_on_write_is_stored_so_until_written_again() {
         let flip = Fault::FlipsOnWrite {
             offset: 700,

@@ -38,7 +38,8 @@ pub(crate) struct Treatment {
     /// Whether a power cut may come, so that unflushed writes must be remembered.
     pub(crate) is_volatile: bool,
     flips: Vec<(u64, u8)>,
-    dropped: Vec<Extent>,
+    /// Bytes that land elsewhere, with the place of their first; or nowhere.
+    astray: Vec<(Extent, Option<u64>)>,
     room: Room,
 }
 
@@ -172,7 +173,10 @@ impl Armed {
     ) -> Option<BlockErrorKind> {
         let (is_touched, times) = match self.fault {
             Fault::Unwritable { extent: own, times }
-            | Fault::DropsWrites { extent: own, times } => (own.overlaps(extent), times),
+            | Fault::DropsWrites { extent: own, times }
+            | Fault::MisdirectsWrites {
+                extent: own, times, ..
+            } => (own.overlaps(extent), times),
             Fault::FlipsOnWrite { offset, times, .. } => (extent.contains(offset), times),
             Fault::FlushFails(times) => (kind == RequestKind::Flush, times),
             Fault::WriteProtected if kind.is_write() => return Some(BlockErrorKind::ReadOnly),
@@ -187,7 +191,10 @@ impl Armed {
         }
         self.count += 1;
         match self.fault {
-            Fault::DropsWrites { extent: own, .. } => treatment.dropped.push(own),
+            Fault::DropsWrites { extent: own, .. } => treatment.astray.push((own, None)),
+            Fault::MisdirectsWrites {
+                extent: own, to, ..
+            } => treatment.astray.push((own, Some(to))),
             Fault::FlipsOnWrite { offset, mask, .. } => treatment.flips.push((offset, mask)),
             _ => return Some(BlockErrorKind::Io),
         }
@@ -206,7 +213,7 @@ impl Treatment {
             cut: None,
             is_volatile: false,
             flips: Vec::new(),
-            dropped: Vec::new(),
+            astray: Vec::new(),
             room: Room::AsClaimed,
         }
     }
@@ -265,12 +272,13 @@ impl Treatment {
             Room::Hollow(len) if position < len => (Some(position), len),
             Room::Hollow(_) => (None, u64::MAX),
         };
-        for dropped in &self.dropped {
-            if dropped.contains(position) {
-                return (None, end.min(dropped.end()));
+        for &(own, to) in &self.astray {
+            if own.contains(position) {
+                let address = to.map(|to| to.saturating_add(position - own.start()));
+                return (address, end.min(own.end()));
             }
-            if dropped.start() > position {
-                end = end.min(dropped.start());
+            if own.start() > position {
+                end = end.min(own.start());
             }
         }
         (address, end)
