@@ -15,6 +15,12 @@ use tempfile::TempDir;
 const LEN: usize = 8 << 20;
 const SENTINEL: u8 = 0xa5;
 
+/// The number of a loop device that is far from those that are found free, so that nobody takes it
+/// while it is detached for a moment.
+fn lonely_number() -> u32 {
+    1000 + std::process::id() % 16
+}
+
 /// A loop device with sectors of a chosen size, detached when dropped.
 struct Card {
     folder: TempDir,
@@ -24,13 +30,18 @@ struct Card {
 
 impl Card {
     fn new(sector_bytes: u32) -> Self {
+        Self::attach(sector_bytes, "--find")
+    }
+
+    /// Attaches a new file; `place` is `--find` or a loop device's path.
+    fn attach(sector_bytes: u32, place: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let bytes = vec![SENTINEL; LEN];
         let file = folder.path().join("file");
         std::fs::write(&file, &bytes).unwrap();
         let said = Tool::new("losetup")
-            .args(["--find", "--show", "--sector-size"])
-            .arg(sector_bytes.to_string())
+            .args(["--show", "--sector-size"])
+            .args([&sector_bytes.to_string(), place])
             .arg(&file)
             .run();
         let path = PathBuf::from(said.trim());
@@ -193,12 +204,12 @@ fn another_card_in_the_same_slot_does_not_open() {
     if skip_unless_root("another_card_in_the_same_slot_does_not_open") {
         return;
     }
-    let card = Card::new(512);
+    let path = format!("/dev/loop{}", lonely_number());
+    let card = Card::attach(512, &path);
     let permit = card.permit(&everywhere()).unwrap();
     let file = card.folder.path().join("file");
-    let [path, file] = [&card.path, &file].map(|path| path.to_str().unwrap().to_owned());
     Tool::new("losetup").args(["--detach", &path]).run();
-    Tool::new("losetup").args([&path, &file]).run();
+    Tool::new("losetup").arg(&path).arg(&file).run();
     let error = DeviceSink::open(permit).unwrap_err();
     assert_eq!(error.kind(), BlockErrorKind::Gone);
     card.check("a card that was not approved");
