@@ -287,3 +287,15 @@ fn members_in_zstd_are_read_within_their_bounds() {
         assert!(matches!(inner(&error), Error::Corrupt(_)), "{error}");
     }
 }
+
+#[test]
+fn a_flipped_bit_in_a_stored_image_is_found_both_ways() {
+    let card = card();
+    let mut file = archive_of(0, &card, &card);
+    check(&file, "pi.img", &card);
+    file[2_000_000] ^= 1;
+    let error = decode(&file).unwrap_err();
+    assert!(matches!(inner(&error), Error::Corrupt(_)), "{error}");
+    let error = decode_member(&file, &load(&file).unwrap()).unwrap_err();
+    assert!(matches!(inner(&error), Error::Corrupt(_)), "{error}");
+}
