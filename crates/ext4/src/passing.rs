@@ -196,7 +196,8 @@ impl PassingGroups {
         let inode = self.load_journal_inode(medium)?;
         let block = match Journal::ranges(medium, superblock, &inode) {
             Ok((ranges, _)) => ranges.first()?.physical,
-            // Lists of single blocks continue elsewhere; the first one stands in the inode.
+            // Lists of single blocks (ext3) continue elsewhere; the first one stands in the inode.
+            // That the others are in order is not checked then.
             Err(Error::Io(_)) if !inode.has_extents() => {
                 u64::from(le_u32(&inode.block_field, 0)).max(1)
             }
