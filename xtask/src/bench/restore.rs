@@ -11,6 +11,9 @@ mod shelf;
 mod table;
 mod target;
 
+use std::fs;
+use std::path::PathBuf;
+
 use super::Options;
 use super::measure::{self, Measured};
 use peer::{Peer, Task};
@@ -80,7 +83,15 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         }
     }
     print!("{}", table::markdown(&rows, &shelf));
-    Ok(())
+    let file = target_file(options);
+    match file.exists() {
+        true => fs::remove_file(&file).map_err(|e| format!("{}: {e}", file.display())),
+        false => Ok(()),
+    }
+}
+
+fn target_file(options: &Options) -> PathBuf {
+    options.target_folder().join("bench-target.img")
 }
 
 fn measure_one(
@@ -98,7 +109,7 @@ fn measure_one(
             ..Outcome::default()
         });
     }
-    let file = options.target_folder().join("bench-target.img");
+    let file = target_file(options);
     let before = (task == Task::Delta).then_some(shelf.card());
     target::fill(&file, shelf.card(), before)?;
     let measured = {
