@@ -1,18 +1,16 @@
 //! Checking whole images, whoever made them.
 
-use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cardkeep_block::{BlockError, Monitor, Operation, Phase, ReadAt};
+use cardkeep_block::{Monitor, Phase, ReadAt};
 use cardkeep_image::{
-    Error as ImageError, FRAME_BYTES, Format, FrameDigest, ImageDigest, Index, Manifest,
-    load_index, stream, zero_digest,
+    FRAME_BYTES, Format, FrameDigest, ImageDigest, Index, Manifest, load_index, stream, zero_digest,
 };
 
 use crate::error::CopyError;
 use crate::piece::{PieceWindow, ZeroPiece};
-use crate::sequential::{Sequential, read_frame};
+use crate::sequential::{Sequential, read_content};
 
 /// Takes a frame's index and content.
 pub(crate) type VisitFrame<'a> = &'a mut dyn FnMut(usize, &[u8]) -> Result<(), CopyError>;
@@ -39,14 +37,6 @@ pub(crate) fn check_stream(
         total += len as u64;
     }
     Ok(total)
-}
-
-fn read_content(stream: &mut dyn Read, content: &mut [u8]) -> Result<usize, CopyError> {
-    // What is wrong with the image travels inside the stream's error.
-    read_frame(stream, content).map_err(|error| match error.downcast::<ImageError>() {
-        Ok(error) => CopyError::Image(error),
-        Err(error) => CopyError::Source(BlockError::from_io(Operation::Read, error)),
-    })
 }
 
 /// What an image was checked against.

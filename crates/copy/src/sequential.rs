@@ -2,40 +2,55 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use cardkeep_block::ReadAt;
+use cardkeep_block::{BlockError, Operation, ReadAt};
+use cardkeep_image::Error as ImageError;
+
+use crate::error::CopyError;
 
 /// Requests of this size keep a disk busy and are aligned for direct I/O.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// A medium as a stream.
-pub(crate) struct Sequential {
+pub struct Sequential {
     medium: Arc<dyn ReadAt>,
-    position: u64,
+    /// How far it was read, in bytes: others may look on.
+    position: Arc<AtomicU64>,
     chunk: Vec<u8>,
     used: usize,
 }
 
 impl Sequential {
-    pub(crate) fn new(medium: Arc<dyn ReadAt>) -> Self {
+    /// Returns the stream of all bytes of `medium`.
+    #[must_use]
+    pub fn new(medium: Arc<dyn ReadAt>) -> Self {
         Self {
             medium,
-            position: 0,
+            position: Arc::default(),
             chunk: Vec::new(),
             used: 0,
         }
+    }
+
+    /// Returns the number that tells how much of the medium was read so far, in bytes.
+    #[must_use]
+    pub fn position(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.position)
     }
 }
 
 impl Read for Sequential {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.used == self.chunk.len() {
-            let left = self.medium.len().saturating_sub(self.position);
+            let position = self.position.load(Ordering::Relaxed);
+            let left = self.medium.len().saturating_sub(position);
             self.chunk.resize(left.min(CHUNK_BYTES as u64) as usize, 0);
             self.medium
-                .read_at(self.position, &mut self.chunk)
+                .read_at(position, &mut self.chunk)
                 .map_err(io::Error::other)?;
-            self.position += self.chunk.len() as u64;
+            let len = self.chunk.len() as u64;
+            self.position.store(position + len, Ordering::Relaxed);
             self.used = 0;
         }
         let size = buffer.len().min(self.chunk.len() - self.used);
@@ -45,8 +60,15 @@ impl Read for Sequential {
     }
 }
 
-/// Fills `frame` from `stream` as far as it goes; returns how far.
-pub(crate) fn read_frame(stream: &mut dyn Read, frame: &mut [u8]) -> io::Result<usize> {
+/// Fills `frame` from a decoded image as far as that goes; returns how far.
+///
+/// # Errors
+/// [`CopyError::Image`] where the image is damaged, [`CopyError::Source`] where it can't be read.
+pub fn read_content(stream: &mut dyn Read, frame: &mut [u8]) -> Result<usize, CopyError> {
+    read_frame(stream, frame).map_err(stream_error)
+}
+
+fn read_frame(stream: &mut dyn Read, frame: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while done < frame.len() {
         match stream.read(&mut frame[done..]) {
@@ -57,4 +79,17 @@ pub(crate) fn read_frame(stream: &mut dyn Read, frame: &mut [u8]) -> io::Result<
         }
     }
     Ok(done)
+}
+
+/// Returns the error of a stream: what is wrong with the image, or with the medium below it,
+/// travels inside.
+fn stream_error(error: io::Error) -> CopyError {
+    let error = match error.downcast::<ImageError>() {
+        Ok(error) => return CopyError::Image(error),
+        Err(error) => error,
+    };
+    CopyError::Source(match error.downcast::<BlockError>() {
+        Ok(error) => error,
+        Err(error) => BlockError::from_io(Operation::Read, error),
+    })
 }

@@ -1,10 +1,10 @@
 //! An original that can only be read from its beginning on: gzip, bzip2, zip, a pipe.
 
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::sync::Arc;
 
-use cardkeep_block::{BlockError, BufferPool, Extent, Operation, Run, State};
-use cardkeep_image::{Error as ImageError, FRAME_BYTES, FrameDigest, zero_digest};
+use cardkeep_block::{BufferPool, Extent, Run, State};
+use cardkeep_image::{FRAME_BYTES, FrameDigest, zero_digest};
 use cardkeep_survey::{PassingSurvey, Scope};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -13,7 +13,7 @@ use crate::restore::frame::{Frame, Lent, clear_unused};
 use crate::restore::layout::{Layout, frame_extent};
 use crate::restore::medium::{filled_frames, known_bytes};
 use crate::restore::original::{Original, Take, Wanted};
-use crate::sequential::read_frame;
+use crate::sequential::read_content;
 
 /// Opens the content's stream at its beginning.
 pub type OpenStream<'a> = &'a (dyn Fn() -> Result<Box<dyn Read + Send>, CopyError> + Sync);
@@ -271,7 +271,7 @@ fn decode(
         let Some(mut content) = Lent::from_pool(pool) else {
             return;
         };
-        let done = read_frame(&mut *stream, &mut content[..wanted]).map_err(stream_error);
+        let done = read_content(&mut *stream, &mut content[..wanted]);
         let is_last = !done.as_ref().is_ok_and(|&done| done == wanted);
         let decoded = done.map(|len| Decoded {
             index,
@@ -281,17 +281,5 @@ fn decode(
         if results.send(decoded).is_err() || is_last {
             return;
         }
-    }
-}
-
-/// Returns the error of a stream: what is wrong with the image travels inside.
-pub(crate) fn stream_error(error: std::io::Error) -> CopyError {
-    match error.downcast::<ImageError>() {
-        Ok(error) => CopyError::Image(error),
-        Err(error) if error.kind() == ErrorKind::Other => match error.downcast::<BlockError>() {
-            Ok(error) => CopyError::Source(error),
-            Err(error) => CopyError::Source(BlockError::from_io(Operation::Read, error)),
-        },
-        Err(error) => CopyError::Source(BlockError::from_io(Operation::Read, error)),
     }
 }
