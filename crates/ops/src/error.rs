@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use cardkeep_block::{BlockError, BlockErrorKind};
+use cardkeep_block::{BlockError, BlockErrorKind, Operation};
 use cardkeep_copy::CopyError;
 use cardkeep_device::{
     PartialFileError, PartialFileErrorKind, effective_user_is_root, permission_hint,
@@ -111,6 +111,39 @@ impl OpError {
             Some(hint) => own.hint(hint),
             None => own,
         }
+    }
+
+    /// Returns the error of opening or writing the card at `path`.
+    pub(crate) fn of_card(path: &Path, error: BlockError) -> Self {
+        let path_text = path.display();
+        let (kind, message) = match (error.kind(), error.operation()) {
+            (BlockErrorKind::Permission, _) => (
+                OpErrorKind::Environment,
+                format!("you may not write {path_text}"),
+            ),
+            (BlockErrorKind::Busy, _) => {
+                (OpErrorKind::Environment, format!("{path_text} is in use"))
+            }
+            (BlockErrorKind::Gone, Operation::Open) => (
+                OpErrorKind::Refused,
+                format!("{path_text} is not what it was when it was chosen"),
+            ),
+            (BlockErrorKind::Gone, _) => (
+                OpErrorKind::Medium,
+                format!("{path_text} vanished while it was written"),
+            ),
+            (BlockErrorKind::ReadOnly, _) => (
+                OpErrorKind::Environment,
+                format!("{path_text} is write-protected"),
+            ),
+            (BlockErrorKind::OutsidePermit, _) => (
+                OpErrorKind::Internal,
+                format!("a write outside the plan was stopped on {path_text}"),
+            ),
+            (_, Operation::Read) => (OpErrorKind::Medium, format!("{path_text} can't be read")),
+            _ => (OpErrorKind::Medium, format!("{path_text} can't be written")),
+        };
+        Self::new(kind, message).caused_by(error)
     }
 
     /// Returns the error of writing the image at `path`.

@@ -14,6 +14,7 @@ mod info;
 mod list;
 mod opened;
 mod precheck;
+pub mod restore;
 mod sample;
 mod speed;
 mod verify;

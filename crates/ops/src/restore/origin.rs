@@ -1,0 +1,346 @@
+//! What cards are restored from: an image that can be read anywhere, one that can only be read
+//! from its beginning on, a pipe, or another card.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cardkeep_block::{AllocationMap, Monitor, ReadAt, Slice, State};
+use cardkeep_copy::{CopyError, Sequential};
+use cardkeep_device::{Device, Machine, Source};
+use cardkeep_image::{
+    FRAME_BYTES, Format, FrameDigest, FrameReader, Index, Manifest, load_index, load_zip_member,
+    stream,
+};
+use cardkeep_ptable::{Loaded, PartitionTable};
+use cardkeep_survey::{Identity, Scope, Survey, survey};
+
+use crate::backup::Unmount;
+use crate::error::{OpError, OpErrorKind};
+use crate::opened::Opened;
+use crate::precheck::check_mounts;
+use crate::restore::prescan::{Prefix, prescan};
+
+/// Longer than any container's magic.
+const HEAD_BYTES: u64 = 64;
+/// Larger frames are decoded in passing: a few of them would fill the memory.
+const SEEKABLE_FRAME_BYTES_MAX: u64 = 32 << 20;
+
+/// How the content can be had.
+pub enum OriginKind {
+    /// Anywhere, as it is: a raw image or a card.
+    Medium(Arc<dyn ReadAt>),
+    /// Anywhere, compressed.
+    Indexed {
+        /// The image file.
+        file: Arc<Source>,
+        /// Where its frames lie.
+        index: Box<Index>,
+        /// Its content.
+        content: Arc<dyn ReadAt>,
+    },
+    /// From its beginning on, as often as wanted.
+    Stream {
+        /// The container.
+        format: Format,
+        /// Its first bytes.
+        prefix: Prefix,
+    },
+    /// Once.
+    Pipe(Mutex<Option<Box<dyn Read + Send>>>),
+}
+
+/// What cards are restored from.
+pub struct Origin {
+    /// Its name; `None` for a pipe.
+    pub path: Option<PathBuf>,
+    /// How its content can be had.
+    pub kind: OriginKind,
+    /// The card, where it is one.
+    pub device: Option<Device>,
+    /// How long its content is, in bytes; `None` for a pipe.
+    pub len: Option<u64>,
+    /// The size in bytes of the sectors that its partition table counts in.
+    pub sector_bytes: u32,
+    /// What of it matters; all of it for a pipe, until it comes.
+    pub map: AllocationMap,
+    /// What was learnt of it; `None` where its manifest says enough.
+    pub survey: Option<Survey>,
+    /// What it says about itself.
+    pub manifest: Option<Box<Manifest>>,
+    /// The digests of its frames, where it has them.
+    pub(crate) digests: Vec<Option<FrameDigest>>,
+    pub(crate) table: Option<PartitionTable>,
+}
+
+impl Origin {
+    /// Opens an image.
+    pub(crate) fn of_image(
+        path: &Path,
+        scope: Scope,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, OpError> {
+        let of_source = |error| OpError::of_source(path, error);
+        let source = Source::open(path).map_err(of_source)?;
+        if source.is_device() {
+            let message = format!("{} is a device, not an image", path.display());
+            return Err(OpError::new(OpErrorKind::Usage, message)
+                .hint("`cardkeep clone CARD CARD` copies a card to another one"));
+        }
+        if source.len() == 0 {
+            let message = format!("{} is empty", path.display());
+            return Err(OpError::new(OpErrorKind::Usage, message));
+        }
+        let head = source
+            .read_vec(0, source.len().min(HEAD_BYTES) as usize)
+            .map_err(of_source)?;
+        let of_image = |error| OpError::of_image(path, error);
+        match Format::detect(&head) {
+            Format::Raw => Self::of_medium(path, Arc::new(source), 512, scope, monitor),
+            format => match load_index(&source).map_err(of_image)? {
+                Some(index) if is_seekable(&index) => {
+                    Self::of_index(path, source, index, scope, monitor)
+                }
+                _ => Self::of_stream(path, source, format, scope, monitor),
+            },
+        }
+    }
+
+    /// Opens a card.
+    pub(crate) fn of_card(
+        machine: &dyn Machine,
+        path: &Path,
+        scope: Scope,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, OpError> {
+        let opened = Opened::open(machine, path)?;
+        let device = opened.device().cloned();
+        if let Some(device) = &device {
+            check_mounts(machine, device, Unmount::No)?;
+        }
+        let sector_bytes = opened.sector_bytes;
+        let own = Self::of_medium(path, opened.content, sector_bytes, scope, monitor)?;
+        Ok(Self { device, ..own })
+    }
+
+    /// Takes what comes out of a pipe.
+    pub(crate) fn of_pipe(
+        mut pipe: Box<dyn Read + Send>,
+        len_max: u64,
+        sector_bytes: u32,
+    ) -> Result<Self, OpError> {
+        let mut head = Vec::new();
+        let failed = |error: std::io::Error| {
+            let message = "standard input can't be read";
+            OpError::new(OpErrorKind::Environment, message).caused_by(error)
+        };
+        (&mut pipe)
+            .take(HEAD_BYTES)
+            .read_to_end(&mut head)
+            .map_err(failed)?;
+        if head.is_empty() {
+            let message = "nothing came from standard input";
+            return Err(OpError::new(OpErrorKind::Usage, message));
+        }
+        let format = Format::detect(&head);
+        let whole = std::io::Cursor::new(head).chain(pipe);
+        let content = stream(format, whole)
+            .map_err(|error| OpError::of_image(Path::new("standard input"), error))?;
+        Ok(Self {
+            path: None,
+            kind: OriginKind::Pipe(Mutex::new(Some(content))),
+            device: None,
+            len: None,
+            sector_bytes,
+            map: AllocationMap::all(len_max, State::Used),
+            survey: None,
+            manifest: None,
+            digests: Vec::new(),
+            table: None,
+        })
+    }
+
+    fn of_medium(
+        path: &Path,
+        content: Arc<dyn ReadAt>,
+        sector_bytes: u32,
+        scope: Scope,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, OpError> {
+        let learnt = survey(&content, sector_bytes, scope, monitor);
+        Ok(Self {
+            path: Some(path.to_path_buf()),
+            device: None,
+            len: Some(content.len()),
+            sector_bytes,
+            map: learnt.map.clone(),
+            survey: Some(learnt),
+            manifest: None,
+            digests: Vec::new(),
+            table: table_of(&content, sector_bytes),
+            kind: OriginKind::Medium(content),
+        })
+    }
+
+    fn of_index(
+        path: &Path,
+        source: Source,
+        index: Index,
+        scope: Scope,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, OpError> {
+        let file = Arc::new(source);
+        let reader = FrameReader::new(Arc::clone(&file), index.clone())
+            .map_err(|error| OpError::of_image(path, error))?;
+        let content: Arc<dyn ReadAt> = Arc::new(reader);
+        let manifest = index.manifest.clone().map(Box::new);
+        let sector_bytes = manifest.as_ref().map_or(512, |own| own.sector_bytes);
+        // The manifest knows which bytes were copied; without one the filesystems have to tell.
+        let learnt = match &manifest {
+            Some(_) => None,
+            None => Some(survey(&content, sector_bytes, scope, monitor)),
+        };
+        let map = match (scope, &manifest, &learnt) {
+            (Scope::UsedOnly, Some(manifest), _) => manifest.map.clone(),
+            (_, _, Some(learnt)) => learnt.map.clone(),
+            _ => AllocationMap::all(content.len(), State::Used),
+        };
+        let has_our_frames = |own: &&Manifest| own.frame_bytes == FRAME_BYTES as u64;
+        let digests = manifest.as_deref().filter(has_our_frames);
+        Ok(Self {
+            path: Some(path.to_path_buf()),
+            device: None,
+            len: Some(content.len()),
+            sector_bytes,
+            map,
+            survey: learnt,
+            digests: digests.map_or_else(Vec::new, |own| own.frames.clone()),
+            manifest,
+            table: table_of(&content, sector_bytes),
+            kind: OriginKind::Indexed {
+                file,
+                index: Box::new(index),
+                content,
+            },
+        })
+    }
+
+    /// An image that can only be read from its beginning on is read once before any card is
+    /// touched: its length, whether it is whole, and what of it is free are known then.
+    fn of_stream(
+        path: &Path,
+        source: Source,
+        format: Format,
+        scope: Scope,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, OpError> {
+        let scanned = prescan(path, source, format, scope, monitor)?;
+        let sector_bytes = 512;
+        Ok(Self {
+            path: Some(path.to_path_buf()),
+            device: None,
+            len: Some(scanned.len),
+            sector_bytes,
+            map: scanned.map,
+            survey: Some(scanned.survey),
+            manifest: None,
+            digests: Vec::new(),
+            table: table_of(&scanned.prefix, sector_bytes),
+            kind: OriginKind::Stream {
+                format,
+                prefix: scanned.prefix,
+            },
+        })
+    }
+
+    /// Returns a medium on which at least the partition table can be read.
+    pub(crate) fn table_medium(&self) -> Option<&dyn ReadAt> {
+        match &self.kind {
+            OriginKind::Medium(content) | OriginKind::Indexed { content, .. } => Some(content),
+            OriginKind::Stream { prefix, .. } => Some(prefix),
+            OriginKind::Pipe(_) => None,
+        }
+    }
+
+    /// Returns its content, where that can be read anywhere.
+    pub(crate) fn content(&self) -> Option<&Arc<dyn ReadAt>> {
+        match &self.kind {
+            OriginKind::Medium(content) | OriginKind::Indexed { content, .. } => Some(content),
+            _ => None,
+        }
+    }
+
+    /// Opens its content as a stream.
+    pub(crate) fn open_stream(&self) -> Result<Box<dyn Read + Send>, CopyError> {
+        match (&self.kind, &self.path) {
+            (OriginKind::Stream { format, .. }, Some(path)) => {
+                let source = Source::open(path).map_err(CopyError::Source)?;
+                Ok(stream(
+                    *format,
+                    cardkeep_copy::Sequential::new(Arc::new(source)),
+                )?)
+            }
+            (OriginKind::Pipe(pipe), _) => pipe
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
+                .ok_or(CopyError::Internal("a pipe was read twice")),
+            _ => Err(CopyError::Internal("it is no stream")),
+        }
+    }
+
+    /// Returns its name for messages.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.path {
+            Some(path) => path.display().to_string(),
+            None => "standard input".to_owned(),
+        }
+    }
+
+    /// Returns whose card it is or was, as far as that is known.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        match (&self.manifest, &self.survey) {
+            (Some(manifest), _) => Identity {
+                os: manifest.source.os.clone(),
+                hostname: manifest.source.hostname.clone(),
+            },
+            (None, Some(survey)) => survey.identity.clone(),
+            (None, None) => Identity::default(),
+        }
+    }
+}
+
+/// Tells whether any place of an image can be had at the price of one small frame.
+fn is_seekable(index: &Index) -> bool {
+    let mut entries = index.table.entries().iter();
+    entries.all(|entry| entry.content.len() <= SEEKABLE_FRAME_BYTES_MAX)
+}
+
+/// Returns the content of an image as a stream, and the number that tells how much of the file was
+/// read for it, in bytes.
+pub(crate) fn decoded(
+    source: Source,
+    format: Format,
+) -> Result<(Box<dyn Read + Send>, Arc<AtomicU64>), cardkeep_image::Error> {
+    if format == Format::Zip
+        && let Some(member) = load_zip_member(&source)?
+    {
+        let file = Sequential::new(Arc::new(Slice::new(source, member.compressed)));
+        let position = file.position();
+        return Ok((member.stream(file)?, position));
+    }
+    let file = Sequential::new(Arc::new(source));
+    let position = file.position();
+    Ok((stream(format, file)?, position))
+}
+
+/// Returns the partition table, where there is one that can be trusted.
+fn table_of(medium: &dyn ReadAt, sector_bytes: u32) -> Option<PartitionTable> {
+    match cardkeep_ptable::load(&medium, sector_bytes) {
+        Ok(Loaded::Table(table)) => Some(table),
+        _ => None,
+    }
+}

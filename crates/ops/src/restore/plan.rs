@@ -1,0 +1,211 @@
+//! What a restore will do: to be shown before it is done.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cardkeep_block::Monitor;
+use cardkeep_copy::WriteMode;
+use cardkeep_device::Machine;
+use cardkeep_survey::{Scope, Survey, survey};
+
+use crate::error::{OpError, OpErrorKind};
+use crate::restore::fit::Fit;
+use crate::restore::origin::Origin;
+use crate::restore::target::{Looked, TargetPlan, contents, look, refused};
+
+/// What cards are restored from.
+pub enum RestoreFrom {
+    /// An image file.
+    Image(PathBuf),
+    /// A pipe, compressed or not.
+    Pipe(Box<dyn Read + Send>),
+    /// Another card.
+    Card(PathBuf),
+}
+
+/// What is wanted.
+pub struct RestoreRequest {
+    /// What cards are restored from.
+    pub from: RestoreFrom,
+    /// The cards, or files in their place.
+    pub targets: Vec<PathBuf>,
+    /// The serial number that the card must have.
+    pub expected_serial: Option<String>,
+    /// How much of the original is wanted.
+    pub scope: Scope,
+    /// What of it is written.
+    pub mode: WriteMode,
+    /// Whether all is read back.
+    pub verify: bool,
+    /// Whether cards are asked first whether they are as large as they say.
+    pub probe: bool,
+    /// Whether cards are ejected in the end.
+    pub eject: bool,
+    /// How many threads may decode.
+    pub cores: usize,
+}
+
+/// What will be done.
+pub struct RestorePlan {
+    /// What cards are restored from.
+    pub origin: Origin,
+    /// The cards.
+    pub targets: Vec<TargetPlan>,
+    /// What of the original is written.
+    pub mode: WriteMode,
+    /// Whether all is read back.
+    pub verify: bool,
+    /// Whether cards are asked first whether they are as large as they say.
+    pub probe: bool,
+    /// Whether cards are ejected in the end.
+    pub eject: bool,
+    /// How much of the original is wanted.
+    pub scope: Scope,
+    pub(crate) cores: usize,
+}
+
+/// Looks at the original and at all cards, and says what will be done. Nothing is written.
+///
+/// # Errors
+/// [`OpErrorKind::Refused`] where a card must not be written or is too small; errors of opening
+/// and reading the original.
+pub fn plan(
+    machine: &dyn Machine,
+    request: RestoreRequest,
+    monitor: &dyn Monitor,
+) -> Result<RestorePlan, OpError> {
+    // ORDER: the cards first. That one must not be written is known at once, and reading an image
+    // may take minutes.
+    let looked = look_at_all(machine, &request)?;
+    let shortest = looked.iter().map(|card| card.len).min().unwrap_or(0);
+    let sector_bytes = looked.first().map_or(512, |card| card.sector_bytes);
+    let origin = match request.from {
+        RestoreFrom::Image(path) => {
+            check_image_place(machine, &path, &looked)?;
+            Origin::of_image(&path, request.scope, monitor)?
+        }
+        RestoreFrom::Card(path) => {
+            check_image_place(machine, &path, &looked)?;
+            Origin::of_card(machine, &path, request.scope, monitor)?
+        }
+        RestoreFrom::Pipe(pipe) => Origin::of_pipe(pipe, shortest, sector_bytes)?,
+    };
+    let mut targets: Vec<TargetPlan> = Vec::new();
+    for card in looked {
+        let target = planned(&origin, card, &targets, monitor)?;
+        targets.push(target);
+    }
+    Ok(RestorePlan {
+        origin,
+        targets,
+        mode: request.mode,
+        verify: request.verify,
+        probe: request.probe,
+        eject: request.eject,
+        scope: request.scope,
+        cores: request.cores,
+    })
+}
+
+fn look_at_all(machine: &dyn Machine, request: &RestoreRequest) -> Result<Vec<Looked>, OpError> {
+    let serial = request.expected_serial.as_deref();
+    let mut looked: Vec<Looked> = Vec::new();
+    for path in &request.targets {
+        let card = look(machine, path, serial)?;
+        if looked.iter().any(|other| is_same(other, &card)) {
+            let message = format!("{} is named twice", path.display());
+            return Err(OpError::new(OpErrorKind::Usage, message));
+        }
+        looked.push(card);
+    }
+    if looked.is_empty() {
+        return Err(OpError::new(OpErrorKind::Usage, "no card is named"));
+    }
+    Ok(looked)
+}
+
+fn is_same(one: &Looked, other: &Looked) -> bool {
+    match (&one.device, &other.device) {
+        (Some(one), Some(other)) => one.name == other.name,
+        _ => is_same_path(&one.path, &other.path),
+    }
+}
+
+fn is_same_path(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}
+
+/// What is read must not lie on what is written.
+fn check_image_place(
+    machine: &dyn Machine,
+    image: &Path,
+    looked: &[Looked],
+) -> Result<(), OpError> {
+    let holders = machine.devices_holding(image).unwrap_or_default();
+    let own = machine.device_of_path(image).ok().flatten();
+    for card in looked {
+        let is_own = |name: &String| own.as_ref().is_some_and(|device| device.name == *name);
+        let name = card.device.as_ref().map(|device| &device.name);
+        if is_same_path(image, &card.path) || name.is_some_and(is_own) {
+            return Err(refused(&card.path, "it is what is read"));
+        }
+        if name.is_some_and(|name| holders.contains(name)) {
+            let why = format!("{} lies on it", image.display());
+            return Err(refused(&card.path, &why));
+        }
+    }
+    Ok(())
+}
+
+fn planned(
+    origin: &Origin,
+    card: Looked,
+    others: &[TargetPlan],
+    monitor: &dyn Monitor,
+) -> Result<TargetPlan, OpError> {
+    if card.len == 0 {
+        return Err(refused(
+            &card.path,
+            "it is empty, or no card is in the reader",
+        ));
+    }
+    let has_table = origin.table.is_some();
+    if has_table && card.device.is_some() && card.sector_bytes != origin.sector_bytes {
+        let why = format!(
+            "the partition table counts in sectors of {} bytes, the card in sectors of {}: \
+             nothing would find its partitions",
+            origin.sector_bytes, card.sector_bytes
+        );
+        return Err(refused(&card.path, &why));
+    }
+    let fit = Fit::new(origin, card.len, || survey_of(origin, monitor))?;
+    // Cards that hold the same share one decoding.
+    let same = others.iter().find(|other| *other.fit == fit);
+    let fit = same.map_or_else(|| Arc::new(fit), |other| Arc::clone(&other.fit));
+    let contents = contents(&card, monitor);
+    Ok(TargetPlan {
+        path: card.path,
+        device: card.device,
+        len: card.len,
+        sector_bytes: card.sector_bytes,
+        contents,
+        fit,
+    })
+}
+
+fn survey_of(origin: &Origin, monitor: &dyn Monitor) -> Option<Survey> {
+    if let Some(survey) = &origin.survey {
+        return Some(survey.clone());
+    }
+    let content = origin.content()?;
+    Some(survey(
+        content,
+        origin.sector_bytes,
+        Scope::UsedOnly,
+        monitor,
+    ))
+}

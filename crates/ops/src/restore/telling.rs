@@ -1,0 +1,119 @@
+//! What goes wrong with a restore, in words that say where and what to do.
+
+use std::path::Path;
+
+use cardkeep_block::{BlockErrorKind, Extent, Monitor};
+use cardkeep_copy::{BadPlace, CopyError};
+use cardkeep_device::Refusal;
+use cardkeep_survey::{Scope, locate, survey};
+
+use crate::error::{OpError, OpErrorKind};
+use crate::restore::origin::Origin;
+
+/// What to do with a card that was left half-written.
+const GO_ON: &str = "the card is not bootable now; the same command with --resume goes on";
+
+/// Returns the error of a permit that was not given.
+pub(crate) fn of_refusal(path: &Path, refusal: Refusal) -> OpError {
+    let message = format!("{} is not written", path.display());
+    let error = OpError::new(OpErrorKind::Refused, message);
+    match refusal.hint() {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+    .caused_by(refusal)
+}
+
+/// Returns the error of a card that was to be written from `origin`, where that is known.
+pub(crate) fn of_restore(
+    path: &Path,
+    origin: Option<(&Origin, &dyn Monitor)>,
+    error: CopyError,
+) -> OpError {
+    let shown = path.display();
+    match error {
+        CopyError::Interrupted if origin.is_none() => {
+            OpError::new(OpErrorKind::Interrupted, "stopped")
+                .hint(format!("{shown} was left as it was"))
+        }
+        CopyError::Interrupted => OpError::new(OpErrorKind::Interrupted, "stopped").hint(GO_ON),
+        CopyError::Destination(error) => {
+            let is_gone = error.kind() == BlockErrorKind::Gone;
+            let own = OpError::of_card(path, error);
+            match is_gone {
+                true => own.hint(format!("put it back; {GO_ON}")),
+                false => own.hint(GO_ON),
+            }
+        }
+        CopyError::BadCard(place) => of_bad_card(path, origin, &place),
+        CopyError::BadHead(_) => {
+            let message = format!("{shown} does not keep what is written to it");
+            OpError::new(OpErrorKind::Medium, message)
+                .hint("try another reader; if it happens again, replace the card")
+                .caused_by(error)
+        }
+        CopyError::Original(error) => {
+            let name = origin.map_or_else(String::new, |(origin, _)| origin.name());
+            of_origin(&name, &error)
+        }
+        error => OpError::of_copy(path, path, error),
+    }
+}
+
+fn of_origin(name: &str, error: &CopyError) -> OpError {
+    let (kind, message) = match error {
+        CopyError::Source(_) => (OpErrorKind::Medium, format!("{name} can't be read")),
+        CopyError::TooLong { .. } => (OpErrorKind::Refused, format!("{name} does not fit")),
+        CopyError::Mismatch { .. } => (
+            OpErrorKind::Mismatch,
+            format!("{name} is not what it was when it was made"),
+        ),
+        CopyError::Internal(_) => (OpErrorKind::Internal, "the restore failed".to_owned()),
+        CopyError::Doubt(_) => {
+            let own = OpError::new(OpErrorKind::Corrupt, format!("{name} contradicts itself"));
+            return own
+                .hint("with --everything all of it is written")
+                .hint(GO_ON)
+                .caused_by(error.to_string());
+        }
+        _ => (OpErrorKind::Corrupt, format!("{name} is damaged")),
+    };
+    let mut causes = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        causes = format!("{causes}: {cause}");
+        source = cause.source();
+    }
+    OpError::new(kind, message)
+        .hint("the card is not bootable now")
+        .caused_by(causes)
+}
+
+fn of_bad_card(path: &Path, origin: Option<(&Origin, &dyn Monitor)>, place: &BadPlace) -> OpError {
+    let message = format!("{} does not keep what is written to it", path.display());
+    let error = OpError::new(OpErrorKind::Medium, message)
+        .hint(place.diagnosis.to_string())
+        .caused_by(CopyError::BadCard(Box::new(place.clone())));
+    let named = origin.and_then(|(origin, monitor)| name_of(origin, place.extent, monitor));
+    match named {
+        Some(named) => error.hint(named),
+        None => error,
+    }
+    .hint("the card was left without a partition table, so that nobody takes it for good")
+}
+
+/// Returns what the bytes belong to, in words, where the origin's content can be read anywhere.
+fn name_of(origin: &Origin, extent: Extent, monitor: &dyn Monitor) -> Option<String> {
+    let content = origin.content()?;
+    let learnt = match &origin.survey {
+        Some(survey) => survey.clone(),
+        None => survey(content, origin.sector_bytes, Scope::UsedOnly, monitor),
+    };
+    let places = locate(content, &learnt, &[extent], monitor);
+    let place = places.first()?;
+    let what = place.path.as_deref().or(place.what.as_deref())?;
+    Some(match place.partition {
+        Some(number) if number > 0 => format!("it belongs to {what} in partition {number}"),
+        _ => format!("it belongs to {what}"),
+    })
+}
