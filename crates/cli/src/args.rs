@@ -25,6 +25,11 @@ pub(crate) enum Command {
     /// Copy a card to an image, and verify it.
     #[command(after_help = BACKUP_EXAMPLES)]
     Backup(BackupArgs),
+    /// Put an image onto one or more cards, and verify them. Erases what is on them.
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(RestoreArgs),
+    /// Copy a card to one or more others, and verify them. Erases what is on those.
+    Clone(CloneArgs),
     /// Check every digest in an image, or compare it with a card.
     Verify(VerifyArgs),
     /// Write the built-in sample card to a file, to try things out without a card.
@@ -40,6 +45,13 @@ const BACKUP_EXAMPLES: &str = "Examples:
   cardkeep backup /dev/sdb pi.img.zst      that card, to that file
   cardkeep backup /dev/sdb --dry-run       what would be read, and how long it takes
   cardkeep backup /dev/sdb - | ssh nas 'cat > pi.img.zst'";
+
+const RESTORE_EXAMPLES: &str = "Examples:
+  cardkeep restore pi.img.zst                         onto the only card there is; asks first
+  cardkeep restore raspios.img.xz /dev/sdb            any image, onto that card
+  cardkeep restore pi.img.zst /dev/sdb --delta        write only what differs
+  cardkeep restore pi.img.zst --to /dev/sdb --to /dev/sdc
+  curl ... | cardkeep restore - /dev/sdb --yes";
 
 #[derive(Clone, Copy, Debug, Default, ClapArgs)]
 pub(crate) struct OutputArgs {
@@ -135,6 +147,81 @@ pub(crate) struct BackupArgs {
     pub(crate) output: OutputArgs,
 }
 
+/// How a card is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VerifyCardArg {
+    /// Read it back, past every cache, and compare it.
+    Card,
+    /// Don't.
+    None,
+}
+
+/// What all commands have in common that write cards.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WriteArgs {
+    /// Don't ask; the card must be named.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Write only if this is the card's serial number (or the whole of an SD card's CID).
+    #[arg(long, value_name = "SERIAL")]
+    pub(crate) expect_serial: Option<String>,
+    /// Show what would be done, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Write every byte, whatever the filesystems say is free.
+    #[arg(long)]
+    pub(crate) everything: bool,
+    /// Read the card first, and write only what differs.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) delta: bool,
+    /// Go on with a restore that was interrupted; what is there already is checked.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// How to verify the card.
+    #[arg(long, value_enum, default_value = "card")]
+    pub(crate) verify: VerifyCardArg,
+    /// Don't test first whether the card is as large as it says.
+    #[arg(long)]
+    pub(crate) no_probe: bool,
+    /// Eject the card in the end.
+    #[arg(long)]
+    pub(crate) eject: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RestoreArgs {
+    /// The image: .img, .img.zst, .img.gz, .img.xz, .img.bz2 or .zip; `-` for standard input.
+    #[arg(value_name = "IMAGE", value_hint = ValueHint::FilePath)]
+    pub(crate) image: PathBuf,
+    /// The card; the only one there is when left out.
+    #[arg(value_name = "CARD", value_hint = ValueHint::AnyPath)]
+    pub(crate) card: Option<PathBuf>,
+    /// One more card; can be given several times.
+    #[arg(long, value_name = "CARD", value_hint = ValueHint::AnyPath)]
+    pub(crate) to: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CloneArgs {
+    /// The card that is read.
+    #[arg(value_name = "FROM", value_hint = ValueHint::AnyPath)]
+    pub(crate) source: PathBuf,
+    /// The card that is written.
+    #[arg(value_name = "TO", value_hint = ValueHint::AnyPath)]
+    pub(crate) card: PathBuf,
+    /// One more card to write; can be given several times.
+    #[arg(long, value_name = "CARD", value_hint = ValueHint::AnyPath)]
+    pub(crate) to: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct VerifyArgs {
     /// The image.
@@ -175,6 +262,8 @@ impl Args {
             Command::List(args) => args.output,
             Command::Info(args) => args.output,
             Command::Backup(args) => args.output,
+            Command::Restore(args) => args.output,
+            Command::Clone(args) => args.output,
             Command::Verify(args) => args.output,
             Command::Sample(_) | Command::Completions(_) | Command::Man(_) => OutputArgs {
                 json: false,

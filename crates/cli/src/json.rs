@@ -2,8 +2,9 @@
 //! trouble and errors as one object a line on standard error.
 
 use cardkeep_block::{AllocationMap, Phase, State, Trouble};
-use cardkeep_copy::Check;
+use cardkeep_copy::{Check, WriteMode};
 use cardkeep_device::{Device, Mount, Verdict};
+use cardkeep_ops::restore::{RestorePlan, RestoreReport, TargetPlan};
 use cardkeep_ops::{
     BackupPlan, BackupReport, InfoReport, Listed, OpError, OpenedKind, Verified, VerifyReport,
 };
@@ -34,6 +35,7 @@ fn print_event(event: &str, mut value: Value) {
 pub(crate) fn print_progress(phase: Phase, done: u64, total: Option<u64>, speed: f64) {
     let phase = match phase {
         Phase::Survey => "survey",
+        Phase::Probe => "probe",
         Phase::Copy => "copy",
         Phase::Verify => "verify",
         _ => "other",
@@ -284,6 +286,88 @@ pub(crate) fn print_backup(
     } else {
         print("backup", value);
     }
+}
+
+fn restore_plan_value(plan: &RestorePlan) -> Value {
+    let identity = plan.origin.identity();
+    let targets: Vec<Value> = plan.targets.iter().map(target_value).collect();
+    json!({
+        "from": plan.origin.path.as_ref().map(|path| path.display().to_string()),
+        "content_bytes": plan.origin.len,
+        "os": identity.os,
+        "hostname": identity.hostname,
+        "mode": match plan.mode {
+            WriteMode::All => "all",
+            WriteMode::Differing => "delta",
+            WriteMode::Resumed => "resume",
+        },
+        "verify": plan.verify,
+        "targets": targets,
+    })
+}
+
+fn target_value(target: &TargetPlan) -> Value {
+    json!({
+        "path": target.path.display().to_string(),
+        "size_bytes": target.len,
+        "device": target.device.as_ref().map(device_value),
+        "erases": target.contents.as_ref().map(survey_value),
+        "used_bytes": target.fit.map.bytes(State::Used),
+        "zero_bytes": target.fit.map.bytes(State::Zero),
+        "changes": target.fit.notes,
+    })
+}
+
+/// Prints what a restore would do.
+pub(crate) fn print_restore_plan(command: &str, plan: &RestorePlan, troubles: &[Trouble]) {
+    print(
+        command,
+        json!({
+            "dry_run": true,
+            "plan": restore_plan_value(plan),
+            "troubles": troubles_value(troubles),
+        }),
+    );
+}
+
+/// Prints what a restore did.
+pub(crate) fn print_restore(
+    command: &str,
+    plan: &RestorePlan,
+    report: &RestoreReport,
+    troubles: &[Trouble],
+) {
+    let targets: Vec<Value> = report
+        .targets
+        .iter()
+        .map(|target| {
+            let path = target.path.display().to_string();
+            match &target.result {
+                Ok(done) => json!({
+                    "path": path,
+                    "ok": true,
+                    "filled_bytes": done.outcome.filled_bytes,
+                    "written_bytes": done.outcome.written_bytes,
+                    "found_bytes": done.outcome.found_bytes,
+                    "mended_frames": done.outcome.mended_frames,
+                    "verified": done.outcome.is_verified,
+                    "ejected": done.is_ejected,
+                    "notes": done.notes,
+                }),
+                Err(error) => json!({ "path": path, "ok": false, "message": error.message }),
+            }
+        })
+        .collect();
+    print(
+        command,
+        json!({
+            "dry_run": false,
+            "plan": restore_plan_value(plan),
+            "targets": targets,
+            "seconds": report.elapsed.as_secs_f64(),
+            "troubles": troubles_value(troubles),
+        }),
+    );
 }
 
 /// Prints what was verified.

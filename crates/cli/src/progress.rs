@@ -28,6 +28,18 @@ struct Meter {
     total: AtomicU64,
 }
 
+impl Meter {
+    /// Returns how far a phase is that goes on alone, and its total where that is known.
+    fn alone(&self) -> (Done, Option<u64>) {
+        let done = Done {
+            copied: Some(self.done.load(Ordering::Relaxed)),
+            verified: None,
+        };
+        let total = self.total.load(Ordering::Relaxed);
+        (done, (total != u64::MAX && total > 0).then_some(total))
+    }
+}
+
 enum Face {
     Line(ProgressBar),
     Json,
@@ -37,6 +49,9 @@ enum Face {
 /// The monitor of a command.
 pub(crate) struct Progress {
     face: Face,
+    /// Reading an image before anything is done with it, and testing a card's size.
+    survey: Meter,
+    probe: Meter,
     copy: Meter,
     verify: Meter,
     pace: Mutex<Pace>,
@@ -98,6 +113,8 @@ impl Progress {
         let now = Instant::now();
         Self {
             face,
+            survey: Meter::default(),
+            probe: Meter::default(),
             copy: Meter::default(),
             verify: Meter::default(),
             pace: Mutex::new(Pace {
@@ -124,6 +141,8 @@ impl Progress {
 
     fn meter(&self, phase: Phase) -> Option<&Meter> {
         match phase {
+            Phase::Survey => Some(&self.survey),
+            Phase::Probe => Some(&self.probe),
             Phase::Copy => Some(&self.copy),
             Phase::Verify => Some(&self.verify),
             _ => None,
@@ -142,9 +161,12 @@ impl Progress {
         if pace.told.elapsed() < tick {
             return;
         }
-        let done = self.done();
+        let (done, total) = match phase {
+            Phase::Survey => self.survey.alone(),
+            Phase::Probe => self.probe.alone(),
+            _ => (self.done(), self.total_bytes()),
+        };
         pace.update(done.leading());
-        let total = self.total_bytes();
         match &self.face {
             Face::Line(bar) => draw(bar, phase, done, total, &pace),
             Face::Json => json::print_progress(phase, done.settled(), total, pace.speed),
@@ -193,6 +215,7 @@ impl Pace {
 fn draw(bar: &ProgressBar, phase: Phase, done: Done, total: Option<u64>, pace: &Pace) {
     let word = match (phase, done.copied) {
         (Phase::Survey, _) => "Looking",
+        (Phase::Probe, _) => "Testing",
         (_, Some(_)) => "Copying",
         _ => "Verifying",
     };

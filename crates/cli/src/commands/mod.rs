@@ -1,9 +1,11 @@
 //! One room for each command: from arguments to what `ops` does to what is shown.
 
 mod backup;
+mod confirm;
 mod generate;
 mod info;
 mod list;
+mod restore;
 mod sample;
 mod verify;
 
@@ -18,6 +20,8 @@ pub(crate) fn run(args: Args) -> Result<Done, OpError> {
         Command::List(args) => list::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Backup(args) => backup::run(args),
+        Command::Restore(args) => restore::restore(args),
+        Command::Clone(args) => restore::clone(args),
         Command::Verify(args) => verify::run(args),
         Command::Sample(args) => sample::run(&args),
         Command::Completions(args) => generate::completions(&args),

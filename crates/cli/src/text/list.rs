@@ -76,3 +76,8 @@ pub(crate) fn headline(device: &Device) -> String {
     }
     parts.join("  ")
 }
+
+/// Returns a device's path and what it is, in a line.
+pub(crate) fn headline_of(device: &Device) -> String {
+    format!("{}  {}", device.path.display(), headline(device))
+}

@@ -4,11 +4,13 @@ mod backup;
 mod bar;
 mod info;
 mod list;
+mod restore;
 mod verify;
 
 pub(crate) use backup::{print_backup, print_plan};
 pub(crate) use info::print_info;
-pub(crate) use list::print_list;
+pub(crate) use list::{headline_of, print_list};
+pub(crate) use restore::{print_restore, print_restore_plan};
 pub(crate) use verify::print_verify;
 
 use cardkeep_survey::Survey;

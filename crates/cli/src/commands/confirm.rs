@@ -1,0 +1,95 @@
+//! Asking before a card is erased: its name or its size has to be typed.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use cardkeep_ops::restore::{RestorePlan, TargetPlan};
+use cardkeep_ops::{OpError, OpErrorKind};
+
+use crate::units::size;
+
+/// Asks for each card of the plan.
+pub(crate) fn confirm(plan: &RestorePlan) -> Result<(), OpError> {
+    if !std::io::stdin().is_terminal() {
+        let named = |error: OpError, target: &TargetPlan| {
+            error.hint(format!(
+                "--yes with the name {} does",
+                target.path.display()
+            ))
+        };
+        let error = OpError::new(OpErrorKind::Refused, "nobody is there to be asked");
+        return Err(plan.targets.iter().fold(error, named));
+    }
+    for target in &plan.targets {
+        ask(target)?;
+    }
+    Ok(())
+}
+
+fn ask(target: &TargetPlan) -> Result<(), OpError> {
+    anstream::eprint!(
+        "All on {} will be lost. Type {} or {} to go on: ",
+        target.path.display(),
+        name(target),
+        size(target.len)
+    );
+    let mut answer = String::new();
+    let read = std::io::stderr()
+        .flush()
+        .and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+    if read.is_ok() && is_meant(&answer, target) {
+        return Ok(());
+    }
+    let message = format!("{} was left as it is", target.path.display());
+    Err(OpError::new(OpErrorKind::Refused, message).hint("what was typed is not its name or size"))
+}
+
+fn name(target: &TargetPlan) -> String {
+    match &target.device {
+        Some(device) => device.name.clone(),
+        None => target.path.display().to_string(),
+    }
+}
+
+/// Tells whether what was typed names the card. A bare "y" names nothing.
+fn is_meant(answer: &str, target: &TargetPlan) -> bool {
+    let plain = |text: &str| -> String {
+        let letters = text.chars().filter(|letter| !letter.is_whitespace());
+        letters.collect::<String>().to_lowercase()
+    };
+    let answer = answer.trim();
+    answer == name(target)
+        || answer == target.path.display().to_string()
+        || plain(answer) == plain(&size(target.len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_meant;
+    use cardkeep_block::{AllocationMap, State};
+    use cardkeep_device::Device;
+    use cardkeep_ops::restore::{Fit, TargetPlan};
+
+    #[test]
+    fn only_the_cards_own_name_or_size_will_do() {
+        let device = Device {
+            name: "sdb".to_owned(),
+            ..Device::default()
+        };
+        let target = TargetPlan {
+            path: "/dev/sdb".into(),
+            device: Some(device),
+            len: 31_914_983_424,
+            sector_bytes: 512,
+            contents: None,
+            fit: Fit::of(AllocationMap::all(0, State::Free)).into(),
+        };
+        for answer in ["sdb\n", "/dev/sdb\n", "31.9 GB\n", "31.9gb"] {
+            assert!(is_meant(answer, &target), "{answer}");
+        }
+        for answer in [
+            "", "\n", "y\n", "yes", "sda", "sdb1", "31.9", "32 GB", "SDB",
+        ] {
+            assert!(!is_meant(answer, &target), "{answer}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! `cardkeep restore` and `clone` for people: the plan before, the report after.
+
+use anstyle::{AnsiColor, Style};
+use cardkeep_block::State;
+use cardkeep_copy::WriteMode;
+use cardkeep_ops::restore::{
+    Origin, OriginKind, RestorePlan, RestoreReport, TargetDone, TargetPlan,
+};
+
+use crate::text::contents;
+use crate::text::list::headline;
+use crate::units::{duration, size};
+
+/// Prints what will be done.
+pub(crate) fn print_restore_plan(plan: &RestorePlan) {
+    anstream::eprintln!("From     {}{}", plan.origin.name(), origin(&plan.origin));
+    for target in &plan.targets {
+        let what = match &target.device {
+            Some(device) => headline(device),
+            None => size(target.len),
+        };
+        anstream::eprintln!("To       {}  {what}", target.path.display());
+        let lost = match &target.contents {
+            Some(survey) => contents(survey),
+            None => "what is on it, which can't be read".to_owned(),
+        };
+        let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+        anstream::eprintln!("{red}Erases{red:#}   {lost}");
+        anstream::eprintln!("Writes   {}", writes(plan, target));
+        for note in &target.fit.notes {
+            anstream::eprintln!("Changes  {note}");
+        }
+    }
+    if !plan.verify {
+        anstream::eprintln!("Note     nothing is read back (--verify none)");
+    }
+}
+
+fn origin(origin: &Origin) -> String {
+    let identity = origin.identity();
+    let mut parts: Vec<String> = Vec::new();
+    parts.extend(identity.os);
+    parts.extend(identity.hostname.map(|host| format!("host {host}")));
+    if let (true, Some(survey)) = (parts.is_empty(), &origin.survey) {
+        parts.push(contents(survey));
+    }
+    if let Some(len) = origin.len {
+        parts.push(size(len));
+    }
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!("  {}", parts.join(", "))
+}
+
+fn writes(plan: &RestorePlan, target: &TargetPlan) -> String {
+    if let OriginKind::Pipe(_) = plan.origin.kind {
+        return "what comes; what is free is learnt on the way".to_owned();
+    }
+    let map = &target.fit.map;
+    let (used, zero) = (map.bytes(State::Used), map.bytes(State::Zero));
+    let rest = target.len.saturating_sub(used + zero);
+    let only = match plan.mode {
+        WriteMode::All => "",
+        WriteMode::Differing => ", where it differs from what is there",
+        WriteMode::Resumed => ", from where it was interrupted",
+    };
+    format!(
+        "{} and {} of zeros{only}; {} are left alone",
+        size(used),
+        size(zero),
+        size(rest)
+    )
+}
+
+/// Prints what was done.
+pub(crate) fn print_restore(plan: &RestorePlan, report: &RestoreReport) {
+    let green = Style::new().bold().fg_color(Some(AnsiColor::Green.into()));
+    let seconds = report.elapsed.as_secs_f64();
+    for (target, planned) in report.targets.iter().zip(&plan.targets) {
+        let Ok(done) = &target.result else { continue };
+        let path = target.path.display();
+        anstream::println!(
+            "{green}Done{green:#}     {path}, {} in {}",
+            size(done.outcome.filled_bytes),
+            duration(seconds)
+        );
+        for (name, text) in lines(planned, done) {
+            anstream::println!("{name:<8} {text}");
+        }
+    }
+}
+
+fn lines(target: &TargetPlan, done: &TargetDone) -> Vec<(&'static str, String)> {
+    let outcome = &done.outcome;
+    let mut lines = vec![("Written", size(outcome.written_bytes))];
+    if outcome.found_bytes > 0 {
+        let found = format!("{} were there already", size(outcome.found_bytes));
+        lines.push(("Found", found));
+    }
+    if outcome.mended_frames > 0 {
+        let count = outcome.mended_frames;
+        let mended = format!("{count} pieces had to be written twice: watch this card");
+        lines.push(("Mended", mended));
+    }
+    lines.push((
+        "Verified",
+        match outcome.is_verified {
+            true => "read from the card itself and compared: all is there".to_owned(),
+            false => "no: --verify none".to_owned(),
+        },
+    ));
+    lines.extend(done.notes.iter().map(|note| ("Note", note.clone())));
+    let is_device = target.device.is_some();
+    if done.is_ejected {
+        lines.push(("Ejected", "it can be taken out".to_owned()));
+    } else if is_device {
+        let next = "`cardkeep info` shows what is on it now; eject it before you take it out";
+        lines.push(("Next", next.to_owned()));
+    }
+    lines
+}
