@@ -5,15 +5,15 @@
 )]
 
 use std::io::Read;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use cardkeep_block::{
-    AllocationMap, BlockErrorKind, Extent, MemoryMedium, Patch, Patches, ReadAt, ReadWriteAt, Run,
-    Silent, State, WriteAt,
+    AllocationMap, BlockError, BlockErrorKind, BufferPool, Extent, MemoryMedium, Operation, Patch,
+    Patches, ReadAt, ReadWriteAt, Run, Silent, State, WriteAt,
 };
 use cardkeep_copy::{
     CopyError, Diagnosis, HEAD_BYTES, IndexedOriginal, Knowledge, Layout, MediumOriginal, Original,
-    Recipient, RestoreOptions, RestoreOutcome, StreamOriginal, WriteMode, restore,
+    Recipient, RestoreOptions, RestoreOutcome, StreamOriginal, Take, Wanted, WriteMode, restore,
 };
 use cardkeep_image::{
     Container, EncodeOptions, FRAME_BYTES, Format, FrameDigest, Manifest, load_index, stream,
@@ -470,6 +470,35 @@ fn a_stream_arrives_and_can_be_read_again_where_it_is_a_file() {
 }
 
 #[test]
+fn a_stream_ends_where_its_only_card_fails_long_before_its_end() {
+    let content = vec![7; 20 * FRAME_BYTES];
+    let len = content.len() as u64;
+    let (map, patches) = (AllocationMap::all(len, State::Used), Patches::default());
+    let open = || -> Result<Box<dyn Read + Send>, CopyError> {
+        Ok(Box::new(std::io::Cursor::new(content.clone())))
+    };
+    let known = Knowledge::Layout(Layout {
+        content_len: len,
+        ..layout(&map, &patches)
+    });
+    let unknown = |len_max| Knowledge::Nothing {
+        len_max,
+        sector_bytes: 512,
+        scope: Scope::Everything,
+    };
+    for (knowledge, card_len) in [(known, len), (unknown(len), len), (unknown(FRAME), FRAME)] {
+        let original = StreamOriginal {
+            open: &open,
+            is_repeatable: false,
+            knowledge,
+        };
+        let card = MemoryMedium::new(card_len);
+        let card = FaultyMedium::new(card).with(Fault::GoneAfterWrites(5));
+        run(&original, &card, WriteMode::All).unwrap_err();
+    }
+}
+
+#[test]
 fn a_stream_of_which_nothing_is_known_arrives_whole_with_its_zeros() {
     let bytes = image(Format::Gzip, 100_000);
     let open = || -> Result<Box<dyn Read + Send>, CopyError> {
@@ -542,4 +571,134 @@ fn an_image_that_is_not_what_it_says_stops_every_card_before_it_is_bootable() {
             if *extent == Extent::between(2 * FRAME, 3 * FRAME)));
     }
     assert!(cards.iter().all(|card| !looks_bootable(card)));
+}
+
+#[test]
+fn an_image_shorter_than_the_head_is_compared_as_well() {
+    let bytes = [3; 70_000];
+    let medium = MemoryMedium::from_bytes(&bytes);
+    let (map, patches) = (AllocationMap::all(70_000, State::Used), Patches::default());
+    let original = MediumOriginal {
+        medium: &medium,
+        layout: Layout {
+            content_len: 70_000,
+            ..layout(&map, &patches)
+        },
+    };
+    for mode in [WriteMode::All, WriteMode::Differing, WriteMode::Resumed] {
+        let card = card();
+        let outcome = run(&original, &card, mode).unwrap();
+        assert_eq!(outcome.filled_bytes, 70_000, "{mode:?}");
+        assert!(card.read_vec(0, 70_000).unwrap() == bytes, "{mode:?}");
+    }
+}
+
+/// An original of which a part dies or never comes.
+struct Broken<'a> {
+    whole: MediumOriginal<'a>,
+    breaks: fn(usize) -> bool,
+}
+
+impl Original for Broken<'_> {
+    fn deliver(
+        &self,
+        wanted: Wanted<'_>,
+        pool: &Arc<BufferPool>,
+        take: Take<'_>,
+    ) -> Result<(), CopyError> {
+        self.whole.deliver(wanted, pool, &mut |frame| {
+            if (self.breaks)(frame.index) {
+                return Ok(true);
+            }
+            take(frame)
+        })
+    }
+
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+
+    fn known_bytes(&self) -> Option<u64> {
+        self.whole.known_bytes()
+    }
+
+    fn frames_under_way(&self) -> usize {
+        self.whole.frames_under_way()
+    }
+}
+
+#[test]
+fn a_card_that_lacks_a_frame_is_never_taken_for_good() {
+    let (medium, map) = original();
+    let patches = Patches::default();
+    for mode in [WriteMode::All, WriteMode::Differing] {
+        let original = Broken {
+            whole: MediumOriginal {
+                medium: &medium,
+                layout: layout(&map, &patches),
+            },
+            breaks: |index| index == 3,
+        };
+        let card = card();
+        let error = run(&original, &card, mode).unwrap_err();
+        assert!(matches!(error, CopyError::Internal(_)), "{error}");
+        assert!(!looks_bootable(&card));
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_thread_that_died() {
+    let (medium, map) = original();
+    let patches = Patches::default();
+    let original = Broken {
+        whole: MediumOriginal {
+            medium: &medium,
+            layout: layout(&map, &patches),
+        },
+        breaks: |index| {
+            assert!(index != 3, "as a broken original would");
+            false
+        },
+    };
+    for mode in [WriteMode::All, WriteMode::Differing] {
+        let error = run(&original, &card(), mode).unwrap_err();
+        let CopyError::Original(error) = error else {
+            panic!("{error}")
+        };
+        assert!(matches!(*error, CopyError::Internal(_)), "{error}");
+    }
+}
+
+/// A card whose first sector can't be read once it holds anything.
+struct Unlucky(MemoryMedium);
+
+impl ReadAt for Unlucky {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+        if offset == 0 && looks_bootable(&self.0) {
+            return Err(BlockError::new(BlockErrorKind::Io, Operation::Read));
+        }
+        self.0.read_at(offset, buffer)
+    }
+}
+
+impl WriteAt for Unlucky {
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), BlockError> {
+        self.0.write_at(offset, data)
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        self.0.flush()
+    }
+}
+
+#[test]
+fn a_head_that_cannot_be_read_back_is_wiped_again() {
+    let card = Unlucky(card());
+    let error = run_medium(&card, WriteMode::All).unwrap_err();
+    assert!(matches!(error, CopyError::Destination(_)), "{error}");
+    assert!(!looks_bootable(&card.0));
 }

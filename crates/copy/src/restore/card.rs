@@ -93,6 +93,9 @@ impl<'a> CardJob<'a> {
         } else {
             self.take_compared(feed, place)?;
         }
+        if total.is_some_and(|total| total != self.outcome.filled_bytes) {
+            return Err(CopyError::Internal("a part of the original never came"));
+        }
         if self.is_wiped {
             self.card.flush().map_err(CopyError::Destination)?;
         }
@@ -149,8 +152,9 @@ impl<'a> CardJob<'a> {
         let pool = pool_for(WINDOW_ALONE, 1, original);
         std::thread::scope(|scope| {
             scope.spawn(|| deliver(original, Wanted::From(from), &pool, &feed));
+            let seat = feed.seat(0);
             let result = take(self, &feed);
-            feed.leave(0);
+            drop(seat);
             result
         })
     }
@@ -228,20 +232,31 @@ impl<'a> CardJob<'a> {
         let Some(head) = &self.head else {
             return Ok(());
         };
+        let extent = head_of(self.card.len());
+        let mut failure = CopyError::BadHead(extent);
         for attempt in 0..2 {
-            head.write(self.card).map_err(CopyError::Destination)?;
-            if !self.options.verify || head.check(self.card)? {
-                self.outcome.mended_frames += attempt;
-                return Ok(());
+            match self.put_head(head) {
+                Ok(true) => {
+                    self.outcome.mended_frames += attempt;
+                    return Ok(());
+                }
+                Ok(false) => {}
+                Err(error) => failure = error,
             }
         }
-        // It must not look bootable.
-        let extent = head_of(self.card.len());
-        self.card
-            .write_zeros(extent)
-            .and_then(|()| self.card.flush())
-            .map_err(CopyError::Destination)?;
-        Err(CopyError::BadHead(extent))
+        // It must not look bootable, whether the head is wrong or nobody knows what it is.
+        let wiped = self.card.write_zeros(extent);
+        let wiped = wiped.and_then(|()| self.card.flush());
+        match (wiped, failure) {
+            (Err(error), CopyError::BadHead(_)) => Err(CopyError::Destination(error)),
+            (_, failure) => Err(failure),
+        }
+    }
+
+    /// Writes the head; answers whether the card holds it.
+    fn put_head(&self, head: &Head) -> Result<bool, CopyError> {
+        head.write(self.card).map_err(CopyError::Destination)?;
+        Ok(!self.options.verify || head.check(self.card)?)
     }
 }
 

@@ -105,7 +105,7 @@ impl CardJob<'_> {
         let head = head_of(self.card.len());
         if frame.index == 0
             && let Some(own) = &self.head
-            && !own.is(&mut found[..head.len() as usize])
+            && !own.is(found)
         {
             self.needs_head = true;
         }

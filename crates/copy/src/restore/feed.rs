@@ -20,6 +20,26 @@ pub(crate) enum Fed {
     LeftBehind(usize),
 }
 
+/// Who fills a feed. When it goes without having said how it ended, it died, and nobody is to wait
+/// for more.
+pub(crate) struct Filling<'a>(&'a Feed);
+
+impl Drop for Filling<'_> {
+    fn drop(&mut self) {
+        let died = CopyError::Internal("the thread that reads the original died");
+        self.0.end(Err(died));
+    }
+}
+
+/// A reader's place at a feed. When it goes, whatever for, nobody is to wait for that reader.
+pub(crate) struct Seat<'a>(&'a Feed, usize);
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
+    }
+}
+
 /// A window of frames.
 pub(crate) struct Feed {
     state: Mutex<State>,
@@ -74,6 +94,16 @@ impl Feed {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes the part of who fills it.
+    pub(crate) const fn filling(&self) -> Filling<'_> {
+        Filling(self)
+    }
+
+    /// Takes the place of the reader at `place`.
+    pub(crate) const fn seat(&self, place: usize) -> Seat<'_> {
+        Seat(self, place)
+    }
+
     /// Adds the next frame, waiting for room; answers whether anybody wants more.
     pub(crate) fn push(&self, frame: Frame) -> bool {
         let mut state = self.lock();
@@ -96,7 +126,7 @@ impl Feed {
         true
     }
 
-    /// Tells that no more frames come, and why.
+    /// Tells that no more frames come, and why. The first word counts.
     pub(crate) fn end(&self, result: Result<(), CopyError>) {
         self.lock().end.get_or_insert(result.map_err(Arc::new));
         self.changed.notify_all();
@@ -174,8 +204,10 @@ impl State {
         let Some(frame) = self.frames.pop_front() else {
             return;
         };
+        let gone = self.gone;
         for reader in &mut self.readers {
-            if *reader == Reader::Taken(self.gone) {
+            // One that waits for this very frame and has not woken up yet is as far behind.
+            if [Reader::Taken(gone), Reader::Waiting(gone)].contains(reader) {
                 *reader = Reader::LeftBehind(frame.index);
             }
         }
@@ -185,7 +217,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fed, Feed};
+    use super::{Fed, Feed, Reader};
     use crate::error::CopyError;
     use crate::restore::frame::Frame;
     use cardkeep_block::Extent;
@@ -247,6 +279,19 @@ mod tests {
             assert_eq!(take(&feed, 0), None);
             assert_eq!(take(&feed, 1), Some(1001));
         });
+    }
+
+    #[test]
+    fn who_waited_and_did_not_wake_up_in_time_misses_no_frame() {
+        let feed = Feed::new(2, 2, true);
+        feed.lock().readers[1] = Reader::Waiting(0);
+        for index in 0..2 {
+            assert!(feed.push(frame(index)));
+            assert_eq!(take(&feed, 0), Some(index));
+        }
+        feed.lock().readers[0] = Reader::Waiting(2);
+        assert!(feed.push(frame(2)));
+        assert_eq!(take(&feed, 1), Some(1000));
     }
 
     #[test]

@@ -49,8 +49,10 @@ impl Head {
         }
     }
 
-    /// Tells whether `found`, read from the card, is what the head is to hold.
+    /// Tells whether `found`, read from the card's beginning on, is what the head is to hold. What
+    /// is free of it is changed.
     pub(crate) fn is(&self, found: &mut [u8]) -> bool {
+        let found = &mut found[..self.content.len()];
         for run in self.runs.iter().filter(|run| run.state == State::Free) {
             let (from, to) = (run.extent.start() as usize, run.extent.end() as usize);
             found[from..to].copy_from_slice(&self.content[from..to]);

@@ -1,6 +1,7 @@
 //! Work done by several threads, its results taken in the order of the work.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 
@@ -28,7 +29,10 @@ where
             let (to_do, done, work) = (to_do.clone(), done.clone(), &work);
             scope.spawn(move || {
                 for (number, item) in to_do {
-                    if done.send((number, work(&mut worker, item))).is_err() {
+                    // Others go on while one dies, and its result would be waited for forever.
+                    let result = catch_unwind(AssertUnwindSafe(|| work(&mut worker, item)))
+                        .unwrap_or(Err(CopyError::Internal("a worker died")));
+                    if done.send((number, result)).is_err() {
                         return;
                     }
                 }
@@ -109,5 +113,15 @@ mod tests {
         assert!(matches!(result, Err(CopyError::Interrupted)));
         assert_eq!(taken, 7);
         in_order(0.., vec![(); 2], work, |item| Ok(item < 3)).unwrap();
+    }
+
+    #[test]
+    fn a_worker_that_dies_is_an_error_and_waited_for_by_nobody() {
+        let work = |_: &mut (), item: u64| {
+            assert!(item != 5, "as a broken decoder would");
+            Ok(item)
+        };
+        let result = in_order(0.., vec![(); 2], work, |_| Ok(true));
+        assert!(matches!(result, Err(CopyError::Internal(_))));
     }
 }

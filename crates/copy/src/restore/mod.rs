@@ -74,14 +74,14 @@ pub fn restore(
     let feed = Feed::new(recipients.len(), WINDOW, original.is_repeatable());
     let pool = pool_for(WINDOW, recipients.len(), original);
     std::thread::scope(|scope| {
-        scope.spawn(|| deliver(original, Wanted::From(0), &pool, &feed));
+        let delivering = scope.spawn(|| deliver(original, Wanted::From(0), &pool, &feed));
         let feed = &feed;
         let jobs = recipients.iter().enumerate().map(|(place, recipient)| {
             let job = CardJob::new(original, recipient, options);
             scope.spawn(move || {
+                let seat = feed.seat(place);
                 let result = job.run(feed, place);
-                // Nobody is to wait for a card that is done or has failed.
-                feed.leave(place);
+                drop(seat);
                 result
             })
         });
@@ -91,14 +91,19 @@ pub fn restore(
                 let died = CopyError::Internal("the thread of a card died");
                 thread.join().unwrap_or(Err(died))
             };
-        threads.into_iter().map(join).collect()
+        let results = threads.into_iter().map(join).collect();
+        // That it died every card was told.
+        delivering.join().unwrap_or(());
+        results
     })
 }
 
 /// Lets the original fill the feed, and tells it how that ended.
 fn deliver(original: &dyn Original, wanted: Wanted<'_>, pool: &Arc<BufferPool>, feed: &Feed) {
+    let filling = feed.filling();
     let result = original.deliver(wanted, pool, &mut |frame| Ok(feed.push(frame)));
     feed.end(result);
+    drop(filling);
 }
 
 /// Returns a pool in which nobody waits for a buffer forever: each place where a frame can wait

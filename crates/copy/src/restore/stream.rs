@@ -68,7 +68,7 @@ impl Original for StreamOriginal<'_> {
             match self.knowledge {
                 Knowledge::Layout(layout) => {
                     let mut cutting = KnownContent { layout, wanted };
-                    cutting.take_all(&decoded, pool, take)
+                    cutting.take_all(decoded, pool, take)
                 }
                 Knowledge::Nothing {
                     len_max,
@@ -82,7 +82,7 @@ impl Original for StreamOriginal<'_> {
                         scope,
                         wanted,
                     };
-                    learning.take_all(&decoded, take)
+                    learning.take_all(decoded, take)
                 }
             }
         })
@@ -104,6 +104,7 @@ impl Original for StreamOriginal<'_> {
     }
 }
 
+/// What the decoding thread sends. Whoever takes it owns it, so that ending early frees that thread.
 type Incoming = Receiver<Result<Decoded, CopyError>>;
 
 /// Content of which it is known what matters.
@@ -115,7 +116,7 @@ struct KnownContent<'a> {
 impl KnownContent<'_> {
     fn take_all(
         &mut self,
-        decoded: &Incoming,
+        decoded: Incoming,
         pool: &Arc<BufferPool>,
         take: Take<'_>,
     ) -> Result<(), CopyError> {
@@ -173,7 +174,7 @@ struct NewContent<'a> {
 }
 
 impl NewContent<'_> {
-    fn take_all(&mut self, decoded: &Incoming, take: Take<'_>) -> Result<(), CopyError> {
+    fn take_all(&mut self, decoded: Incoming, take: Take<'_>) -> Result<(), CopyError> {
         for item in decoded {
             let Decoded {
                 index,
