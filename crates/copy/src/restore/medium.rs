@@ -43,6 +43,10 @@ impl Original for MediumOriginal<'_> {
             let there = Extent::between(0, self.layout.content_len.min(self.medium.len()));
             for request in requests(&runs, frame, |state| state == State::Used, cost) {
                 let request = request.intersection(there);
+                if request.is_empty() {
+                    // It comes from patches, all of it.
+                    continue;
+                }
                 let from = (request.start() - frame.start()) as usize;
                 let part = &mut content[from..from + request.len() as usize];
                 self.medium
