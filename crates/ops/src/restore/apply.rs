@@ -78,7 +78,7 @@ fn open_all(machine: &dyn Machine, plan: &RestorePlan, monitors: &[&dyn Monitor]
             scope.spawn(move || {
                 let sink = open(machine, plan, target)?;
                 if plan.probe && plan.mode == WriteMode::All && sink.is_device() {
-                    probe_card(&sink, target, *monitor)?;
+                    probe_card(&sink, plan, target, *monitor)?;
                 }
                 Ok(sink)
             })
@@ -134,6 +134,7 @@ fn places(target: &TargetPlan, probe: bool) -> AllocationMap {
 
 fn probe_card(
     sink: &DeviceSink,
+    plan: &RestorePlan,
     target: &TargetPlan,
     monitor: &dyn Monitor,
 ) -> Result<(), OpError> {
@@ -145,8 +146,9 @@ fn probe_card(
     let probed = probe(sink, &probe_places(target.len), seed, monitor).map_err(of_probe)?;
     let capacity = probed.capacity;
     if capacity == Capacity::Honest {
-        // The rest is written anyway.
-        let is_left_alone = |place| !is_filled(&target.fit.map, place);
+        // The rest is written anyway. What of a pipe is written shows only when it comes.
+        let is_pipe = matches!(plan.origin.kind, OriginKind::Pipe(_));
+        let is_left_alone = |place| is_pipe || !is_filled(&target.fit.map, place);
         return probed.put_back(sink, is_left_alone).map_err(of_probe);
     }
     let message = format!("{} can't be trusted", target.path.display());
