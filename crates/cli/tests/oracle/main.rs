@@ -6,6 +6,9 @@
 //! `e2fsck`, `fsck.fat`, partclone or the kernel says so. (Decompressing the image alone would
 //! put zeros there and hide it.)
 //!
+//! The tests of restoring let `cardkeep restore` do the same onto a larger card full of stale bytes,
+//! and judge each byte of it: what the original has, zeros, or what lay there before.
+//!
 //! Needs root and loop devices, and says so where these are missing. A small matrix runs always,
 //! all of it with `CARDKEEP_ORACLE=1`.
 
@@ -20,6 +23,8 @@ mod ext_case;
 mod fat;
 mod image;
 mod life;
+mod original;
 mod partclone;
 mod program;
+mod restore_formats;
 mod whole_card;
