@@ -137,6 +137,8 @@ impl Fit {
             .max()
             .unwrap_or(0);
         let map = self.map.replaced(&stale_runs);
+        self.notes.extend(left_out(&map, len));
+        let own_len = map.len();
         let map_len = map.len().min(len).max(reach.min(len));
         self.map = cut_map(&map, map_len).replaced(&own);
         if table.scheme != Scheme::Mbr && !stale.is_empty() {
@@ -144,7 +146,8 @@ impl Fit {
             self.notes.push(note.to_owned());
         }
         self.patches = Patches::new(patches);
-        let beyond = Extent::between(map_len, u64::MAX);
+        // Where the map grows, the last frame does, and has another digest.
+        let beyond = Extent::between(map_len.min(own_len), u64::MAX);
         let changed: Vec<Extent> = [stale, metadata, vec![beyond]].concat();
         self.without_changed(&changed)
     }
@@ -192,6 +195,16 @@ fn cut_map(map: &AllocationMap, len: u64) -> AllocationMap {
     builder.finish(State::Free)
 }
 
+/// Says what lies outside of all partitions and behind the end of a card of `len` bytes.
+fn left_out(map: &AllocationMap, len: u64) -> Option<String> {
+    let behind = map.runs_in(Extent::between(len, u64::MAX));
+    let used = behind.filter(|run| run.state == State::Used);
+    let bytes: u64 = used.map(|run| run.extent.len()).sum();
+    (bytes > 0).then(|| {
+        format!("{bytes} bytes past the card's end, which belong to no filesystem, are left out")
+    })
+}
+
 fn too_small(origin: &Origin, len: u64, needed: u64) -> OpError {
     let by = needed.saturating_sub(len);
     let used = origin.map.bytes(State::Used);
@@ -209,4 +222,53 @@ fn too_small(origin: &Origin, len: u64, needed: u64) -> OpError {
             .hint("or use a card of the original's size");
     }
     error.hint(format!("{used} bytes of it are used: use a larger card"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fit, left_out};
+    use cardkeep_block::{AllocationMap, Extent, MapBuilder, State};
+    use cardkeep_image::{FRAME_BYTES, FrameDigest};
+    use cardkeep_ptable::{DiskId, Fitted, PartitionTable, Scheme};
+
+    const FRAME: u64 = FRAME_BYTES as u64;
+
+    #[test]
+    fn a_last_frame_that_grows_loses_its_digest_wherever_the_table_was() {
+        let digest = Some(FrameDigest::of(b"a frame"));
+        let fit = Fit {
+            digests: vec![digest; 3],
+            ..Fit::of(AllocationMap::all(2 * FRAME + 512, State::Used))
+        };
+        let fitted = Fitted {
+            patches: Vec::new(),
+            stale: vec![Extent::between(512, 1024)],
+            metadata: vec![Extent::between(4 * FRAME - 512, 4 * FRAME)],
+        };
+        let table = PartitionTable {
+            scheme: Scheme::Gpt,
+            disk_id: DiskId::Mbr(0),
+            sector_bytes: 512,
+            partitions: Vec::new(),
+            containers: Vec::new(),
+            metadata: Vec::new(),
+            damages: Vec::new(),
+            usable_start: 0,
+            tail_bytes: 0,
+        };
+        let fit = fit.with_fitted(fitted, &table, 4 * FRAME);
+        assert_eq!(fit.map.len(), 4 * FRAME);
+        assert_eq!(fit.digests, [None, digest, None]);
+    }
+
+    #[test]
+    fn used_bytes_past_the_cards_end_are_told() {
+        let mut builder = MapBuilder::new(5000);
+        builder.push_to(3000, State::Free);
+        builder.push_to(4000, State::Used);
+        let map = builder.finish(State::Zero);
+        assert_eq!(left_out(&map, 4000), None);
+        let told = left_out(&map, 3600).unwrap();
+        assert!(told.starts_with("400 bytes"), "{told}");
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cardkeep_block::{AllocationMap, Monitor, ReadAt, Slice, State};
-use cardkeep_copy::{CopyError, Sequential};
+use cardkeep_copy::{CopyError, Sequential, read_content};
 use cardkeep_device::{Device, Machine, Source};
 use cardkeep_image::{
     FRAME_BYTES, Format, FrameDigest, FrameReader, Index, Manifest, load_index, load_zip_member,
@@ -24,6 +24,8 @@ use crate::restore::prescan::{Prefix, prescan};
 
 /// Longer than any container's magic.
 const HEAD_BYTES: u64 = 64;
+/// What is decoded of a pipe before any card is touched: a sector.
+const FIRST_BYTES: usize = 512;
 /// Larger frames are decoded in passing: a few of them would fill the memory.
 const SEEKABLE_FRAME_BYTES_MAX: u64 = 32 << 20;
 
@@ -42,9 +44,11 @@ pub enum OriginKind {
     },
     /// From its beginning on, as often as wanted.
     Stream {
+        /// The image file: the one that was looked at, whatever has its name by now.
+        file: Arc<Source>,
         /// The container.
         format: Format,
-        /// Its first bytes.
+        /// Its content's first bytes.
         prefix: Prefix,
     },
     /// Once.
@@ -145,8 +149,20 @@ impl Origin {
         }
         let format = Format::detect(&head);
         let whole = std::io::Cursor::new(head).chain(pipe);
-        let content = stream(format, whole)
+        let mut content = stream(format, whole)
             .map_err(|error| OpError::of_image(Path::new("standard input"), error))?;
+        // ORDER: before any card is touched. What holds nothing, or isn't what it begins like,
+        // must not cost what is on the cards.
+        let mut first = [0; FIRST_BYTES];
+        let input = Path::new("standard input");
+        let len = read_content(&mut *content, &mut first)
+            .map_err(|error| OpError::of_copy(input, input, error))?;
+        if len == 0 {
+            let message = "there is nothing in what came from standard input";
+            return Err(OpError::new(OpErrorKind::Usage, message));
+        }
+        let content: Box<dyn Read + Send> =
+            Box::new(std::io::Cursor::new(first).take(len as u64).chain(content));
         Ok(Self {
             path: None,
             kind: OriginKind::Pipe(Mutex::new(Some(content))),
@@ -235,7 +251,8 @@ impl Origin {
         scope: Scope,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
-        let scanned = prescan(path, source, format, scope, monitor)?;
+        let file = Arc::new(source);
+        let scanned = prescan(path, &file, format, scope, monitor)?;
         let sector_bytes = 512;
         Ok(Self {
             path: Some(path.to_path_buf()),
@@ -248,6 +265,7 @@ impl Origin {
             digests: Vec::new(),
             table: table_of(&scanned.prefix, sector_bytes),
             kind: OriginKind::Stream {
+                file,
                 format,
                 prefix: scanned.prefix,
             },
@@ -273,15 +291,9 @@ impl Origin {
 
     /// Opens its content as a stream.
     pub(crate) fn open_stream(&self) -> Result<Box<dyn Read + Send>, CopyError> {
-        match (&self.kind, &self.path) {
-            (OriginKind::Stream { format, .. }, Some(path)) => {
-                let source = Source::open(path).map_err(CopyError::Source)?;
-                Ok(stream(
-                    *format,
-                    cardkeep_copy::Sequential::new(Arc::new(source)),
-                )?)
-            }
-            (OriginKind::Pipe(pipe), _) => pipe
+        match &self.kind {
+            OriginKind::Stream { file, format, .. } => Ok(decoded(file, *format)?.0),
+            OriginKind::Pipe(pipe) => pipe
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .take()
@@ -322,17 +334,18 @@ fn is_seekable(index: &Index) -> bool {
 /// Returns the content of an image as a stream, and the number that tells how much of the file was
 /// read for it, in bytes.
 pub(crate) fn decoded(
-    source: Source,
+    file: &Arc<Source>,
     format: Format,
 ) -> Result<(Box<dyn Read + Send>, Arc<AtomicU64>), cardkeep_image::Error> {
+    let file = Arc::clone(file);
     if format == Format::Zip
-        && let Some(member) = load_zip_member(&source)?
+        && let Some(member) = load_zip_member(&file)?
     {
-        let file = Sequential::new(Arc::new(Slice::new(source, member.compressed)));
+        let file = Sequential::new(Arc::new(Slice::new(file, member.compressed)));
         let position = file.position();
         return Ok((member.stream(file)?, position));
     }
-    let file = Sequential::new(Arc::new(source));
+    let file = Sequential::new(file);
     let position = file.position();
     Ok((stream(format, file)?, position))
 }

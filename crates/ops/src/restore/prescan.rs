@@ -1,6 +1,7 @@
 //! Reading an image from its beginning to its end before any card is touched.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cardkeep_block::{
@@ -56,15 +57,15 @@ pub(crate) struct Scanned {
 /// Reads an image to its end.
 pub(crate) fn prescan(
     path: &Path,
-    source: Source,
+    file: &Arc<Source>,
     format: Format,
     scope: Scope,
     monitor: &dyn Monitor,
 ) -> Result<Scanned, OpError> {
-    monitor.phase(Phase::Survey, Some(source.len()));
+    monitor.phase(Phase::Survey, Some(file.len()));
     let failed = |error| OpError::of_copy(path, path, error);
     let (mut content, position) =
-        decoded(source, format).map_err(|error| OpError::of_image(path, error))?;
+        decoded(file, format).map_err(|error| OpError::of_image(path, error))?;
     let mut told = 0;
     let mut passing = PassingSurvey::new(None, 512);
     let mut prefix = Vec::new();

@@ -20,7 +20,9 @@ pub(crate) enum Task {
 pub(crate) enum Peer {
     /// The used bytes of cardkeep's image; read back and verified.
     Cardkeep,
-    /// As above, writing only what differs.
+    /// As above without reading back, as most others do.
+    CardkeepUnverified,
+    /// The used bytes, writing only what differs from what the card holds.
     CardkeepDelta,
     /// The whole card, as it is.
     Dd,
@@ -44,8 +46,9 @@ pub(crate) enum Peer {
 
 impl Peer {
     /// In the order of the table.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Cardkeep,
+        Self::CardkeepUnverified,
         Self::CardkeepDelta,
         Self::Dd,
         Self::ZstdDd,
@@ -59,8 +62,9 @@ impl Peer {
     ];
 
     /// Whom to measure where nobody is named: to make an image for xz takes as long as all else.
-    pub(crate) const USUAL: [Self; 9] = [
+    pub(crate) const USUAL: [Self; 10] = [
         Self::Cardkeep,
+        Self::CardkeepUnverified,
         Self::CardkeepDelta,
         Self::Dd,
         Self::ZstdDd,
@@ -75,6 +79,7 @@ impl Peer {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Cardkeep => "cardkeep",
+            Self::CardkeepUnverified => "cardkeep-unverified",
             Self::CardkeepDelta => "cardkeep-delta",
             Self::Dd => "dd",
             Self::ZstdDd => "zstd+dd",
@@ -127,6 +132,9 @@ impl Peer {
         let device = target.map(Held::path).unwrap_or_default();
         let call = match self {
             Self::Cardkeep => format!("{program} restore --yes --quiet {image} {device}"),
+            Self::CardkeepUnverified => {
+                format!("{program} restore --yes --quiet --verify none {image} {device}")
+            }
             Self::CardkeepDelta => format!(
                 "{program} restore --yes --quiet --delta {} {device}",
                 shelf.image_changed().display()

@@ -55,9 +55,11 @@ impl Shelf {
     pub(crate) fn provide(&mut self, peer: Peer) -> Result<(), String> {
         match peer {
             Peer::Dd => Ok(()),
-            Peer::Cardkeep | Peer::ZstdDd | Peer::Verify | Peer::Zstd => {
-                self.back_up(&self.card, &self.image())
-            }
+            Peer::Cardkeep
+            | Peer::CardkeepUnverified
+            | Peer::ZstdDd
+            | Peer::Verify
+            | Peer::Zstd => self.back_up(&self.card, &self.image()),
             Peer::Caligula => self.recompress(&self.image_of_one_frame(), "zstd -q -T2 -3"),
             Peer::VerifyXz | Peer::Xz => self.recompress(&self.image_xz(), "xz -1 -T2"),
             Peer::CardkeepDelta => self.change(),
