@@ -103,6 +103,7 @@ fn measure_one(
     shelf.provide(peer)?;
     let task = peer.task();
     if task == Task::Decode {
+        shelf.evict()?;
         let measured = measure::pipeline(&peer.script(shelf, None, options), None)?;
         return Ok(Outcome {
             measured,
@@ -112,6 +113,7 @@ fn measure_one(
     let file = target_file(options);
     let before = (task == Task::Delta).then_some(shelf.card());
     target::fill(&file, shelf.card(), before)?;
+    shelf.evict()?;
     let measured = {
         let mut held = Held::attach(&file, write_mbps * READ_PER_WRITE, write_mbps)?;
         if peer == Peer::Partclone {

@@ -79,6 +79,18 @@ impl Shelf {
         })
     }
 
+    /// Empties the page cache of all images, so that everybody reads them from the disk.
+    ///
+    /// # Errors
+    /// Says which one resists.
+    pub(crate) fn evict(&self) -> Result<(), String> {
+        // GNU dd: `nocache` with a count of zero drops the cache of the whole file.
+        let drop = r#"for file in "$@"; do dd if="$file" iflag=nocache count=0 status=none; done"#;
+        let entries = fs::read_dir(&self.folder).map_err(|e| e.to_string())?;
+        let images = entries.flatten().map(|entry| entry.path());
+        bash(drop, images.chain([self.card.clone()]))
+    }
+
     /// Compresses the same content by `program`, as one stream.
     fn recompress(&self, image: &Path, program: &str) -> Result<(), String> {
         self.back_up(&self.card, &self.image())?;
