@@ -23,7 +23,8 @@ usage: cargo xtask demo
                          [--target DIR] [--program FILE]
        cargo xtask bench scale --card FILE --work DIR [--sizes 8,64,512] [--program FILE]
 
-  demo            build cardkeep, make a sample card, back it up and verify the image
+  demo            build cardkeep, make a sample card, back it up, restore it onto a file that
+                  stands in for a card, and verify both
   tidy            check the house rules; --accept stores the hashes of the modules
                   that docs/format describes, once the text is right again
   bench           measure cardkeep and its peers on a card of each speed in MB/s (0 is full
