@@ -6,14 +6,15 @@
 )]
 
 use std::io::{Cursor, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use cardkeep_block::{BlockError, Silent};
+use cardkeep_block::{BlockError, ReadAt, Silent, WriteAt};
 use cardkeep_copy::WriteMode;
-use cardkeep_device::{Device, Machine, UnmountError};
+use cardkeep_device::{Device, Machine, UnmountError, machine};
 use cardkeep_ops::restore::{RestoreFrom, RestorePlan, RestoreRequest, apply, plan};
 use cardkeep_ops::{OpError, OpErrorKind};
 use cardkeep_survey::Scope;
+use cardkeep_testkit::{Fault, FaultDisk, SectorSize, skip_unless_fuse};
 use tempfile::TempDir;
 
 const LEN: usize = 3 << 20;
@@ -48,10 +49,10 @@ fn card(desk: &TempDir) -> Vec<u8> {
     std::fs::read(desk.path().join("card")).unwrap()
 }
 
-fn try_plan(desk: &TempDir, from: RestoreFrom) -> Result<RestorePlan, OpError> {
-    let request = RestoreRequest {
+fn request(from: RestoreFrom, target: PathBuf) -> RestoreRequest {
+    RestoreRequest {
         from,
-        targets: vec![desk.path().join("card")],
+        targets: vec![target],
         expected_serial: None,
         scope: Scope::UsedOnly,
         mode: WriteMode::All,
@@ -59,8 +60,11 @@ fn try_plan(desk: &TempDir, from: RestoreFrom) -> Result<RestorePlan, OpError> {
         probe: true,
         eject: false,
         cores: 2,
-    };
-    plan(&NoDisks, request, &Silent)
+    }
+}
+
+fn try_plan(desk: &TempDir, from: RestoreFrom) -> Result<RestorePlan, OpError> {
+    plan(&NoDisks, request(from, desk.path().join("card")), &Silent)
 }
 
 fn run(plan: &RestorePlan) {
@@ -178,5 +182,35 @@ fn a_pipe_arrives_from_its_first_byte_on() {
         let plan = try_plan(&desk, RestoreFrom::Pipe(Box::new(Cursor::new(input)))).unwrap();
         run(&plan);
         assert!(card(&desk) == content);
+    }
+}
+
+#[test]
+fn a_card_that_wraps_is_found_out_before_it_is_compared() {
+    if skip_unless_fuse("a_card_that_wraps_is_found_out_before_it_is_compared") {
+        return;
+    }
+    const REAL: usize = 16 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("pi.img");
+    let content = [vec![1; REAL], vec![2; REAL]].concat();
+    std::fs::write(&image, &content).unwrap();
+    for mode in [WriteMode::Differing, WriteMode::Resumed] {
+        let disk = FaultDisk::blank(2 * REAL as u64, SectorSize::Bytes512).unwrap();
+        let lower = &content[..REAL];
+        disk.medium().inner().write_at(0, lower).unwrap();
+        disk.declare(Fault::WrapsAt(REAL as u64));
+        let from = RestoreFrom::Image(image.clone());
+        let wanted = RestoreRequest {
+            mode,
+            ..request(from, disk.path().to_path_buf())
+        };
+        let machine = machine();
+        let plan = plan(&*machine, wanted, &Silent).unwrap();
+        let mut report = apply(&*machine, &plan, &[&Silent]);
+        let error = report.targets.remove(0).result.unwrap_err();
+        assert_eq!(error.kind, OpErrorKind::Medium, "{}", error.message);
+        let found = disk.medium().inner().read_vec(0, REAL).unwrap();
+        assert!(found == lower, "{mode:?}");
     }
 }

@@ -77,7 +77,9 @@ fn open_all(machine: &dyn Machine, plan: &RestorePlan, monitors: &[&dyn Monitor]
         let jobs = plan.targets.iter().zip(monitors).map(|(target, monitor)| {
             scope.spawn(move || {
                 let sink = open(machine, plan, target)?;
-                if plan.probe && plan.mode == WriteMode::All && sink.is_device() {
+                // However much of it is written: where addresses wrap, what is written in one place
+                // spoils what was found to be right in another, and is not read again.
+                if plan.probe && sink.is_device() {
                     probe_card(&sink, plan, target, *monitor)?;
                 }
                 Ok(sink)
@@ -146,10 +148,10 @@ fn probe_card(
     let probed = probe(sink, &probe_places(target.len), seed, monitor).map_err(of_probe)?;
     let capacity = probed.capacity;
     if capacity == Capacity::Honest {
-        // The rest is written anyway. What of a pipe is written shows only when it comes.
+        // What of a pipe is written shows only when it comes.
         let is_pipe = matches!(plan.origin.kind, OriginKind::Pipe(_));
-        let is_left_alone = |place| is_pipe || !is_filled(&target.fit.map, place);
-        return probed.put_back(sink, is_left_alone).map_err(of_probe);
+        let is_needed = |place| is_pipe || is_needed(&target.fit.map, plan.mode, place);
+        return probed.put_back(sink, is_needed).map_err(of_probe);
     }
     let message = format!("{} can't be trusted", target.path.display());
     let error = OpError::new(OpErrorKind::Medium, message).caused_by(capacity.to_string());
@@ -159,8 +161,11 @@ fn probe_card(
     }
 }
 
-fn is_filled(map: &AllocationMap, place: Extent) -> bool {
-    place.end() <= map.len() && map.runs_in(place).all(|run| run.state != State::Free)
+/// Tells whether what a place held counts: it is compared, or not wholly written.
+fn is_needed(map: &AllocationMap, mode: WriteMode, place: Extent) -> bool {
+    let is_filled =
+        place.end() <= map.len() && map.runs_in(place).all(|run| run.state != State::Free);
+    mode != WriteMode::All || !is_filled
 }
 
 /// A card that was written.
@@ -316,5 +321,27 @@ fn finish(
         outcome,
         is_ejected,
         notes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_needed;
+    use cardkeep_block::{AllocationMap, Extent, Run, State};
+    use cardkeep_copy::WriteMode;
+
+    #[test]
+    fn a_probe_puts_back_all_that_is_not_written_anyway() {
+        let free = Run::new(Extent::between(3000, 4000), State::Free);
+        let map = AllocationMap::all(8000, State::Used).replaced(&[free]);
+        for (place, mode, expected) in [
+            (Extent::between(0, 3000), WriteMode::All, false),
+            (Extent::between(0, 3001), WriteMode::All, true),
+            (Extent::between(7999, 8001), WriteMode::All, true),
+            (Extent::between(0, 3000), WriteMode::Differing, true),
+            (Extent::between(0, 3000), WriteMode::Resumed, true),
+        ] {
+            assert_eq!(is_needed(&map, mode, place), expected, "{place:?} {mode:?}");
+        }
     }
 }
