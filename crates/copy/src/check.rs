@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cardkeep_block::{Monitor, Phase, ReadAt};
 use cardkeep_image::{
-    FRAME_BYTES, Format, FrameDigest, ImageDigest, Index, Manifest, load_index, stream, zero_digest,
+    FRAME_BYTES, Format, FrameDigest, ImageDigest, Index, Manifest, load_index, zero_digest,
 };
 
 use crate::error::CopyError;
 use crate::piece::{PieceWindow, ZeroPiece};
-use crate::sequential::{Sequential, read_content};
+use crate::sequential::{decoded, read_content};
 
 /// Takes a frame's index and content.
 pub(crate) type VisitFrame<'a> = &'a mut dyn FnMut(usize, &[u8]) -> Result<(), CopyError>;
@@ -22,7 +22,7 @@ pub(crate) fn check_stream(
     monitor: &dyn Monitor,
     visit: VisitFrame<'_>,
 ) -> Result<u64, CopyError> {
-    let mut stream = stream(format, Sequential::new(Arc::clone(image)))?;
+    let (mut stream, _) = decoded(Arc::clone(image), format)?;
     let mut content = vec![0; FRAME_BYTES];
     let mut total = 0;
     for index in 0.. {

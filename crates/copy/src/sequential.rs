@@ -4,8 +4,8 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cardkeep_block::{BlockError, Operation, ReadAt};
-use cardkeep_image::Error as ImageError;
+use cardkeep_block::{BlockError, Operation, ReadAt, Slice};
+use cardkeep_image::{Error as ImageError, Format, load_zip_member, stream};
 
 use crate::error::CopyError;
 
@@ -13,7 +13,7 @@ use crate::error::CopyError;
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// A medium as a stream.
-pub struct Sequential {
+pub(crate) struct Sequential {
     medium: Arc<dyn ReadAt>,
     /// How far it was read, in bytes: others may look on.
     position: Arc<AtomicU64>,
@@ -23,8 +23,7 @@ pub struct Sequential {
 
 impl Sequential {
     /// Returns the stream of all bytes of `medium`.
-    #[must_use]
-    pub fn new(medium: Arc<dyn ReadAt>) -> Self {
+    pub(crate) fn new(medium: Arc<dyn ReadAt>) -> Self {
         Self {
             medium,
             position: Arc::default(),
@@ -34,8 +33,7 @@ impl Sequential {
     }
 
     /// Returns the number that tells how much of the medium was read so far, in bytes.
-    #[must_use]
-    pub fn position(&self) -> Arc<AtomicU64> {
+    pub(crate) fn position(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.position)
     }
 }
@@ -58,6 +56,28 @@ impl Read for Sequential {
         self.used += size;
         Ok(size)
     }
+}
+
+/// Returns the content of the image in `file` as a stream, and the number that tells how much of
+/// the file was read for it so far, in bytes.
+///
+/// # Errors
+/// As [`cardkeep_image::stream`] and [`cardkeep_image::load_zip_member`].
+pub fn decoded(
+    file: Arc<dyn ReadAt>,
+    format: Format,
+) -> Result<(Box<dyn Read + Send>, Arc<AtomicU64>), ImageError> {
+    // Which member of an archive is the image is told best by its end.
+    if format == Format::Zip
+        && let Some(member) = load_zip_member(&file)?
+    {
+        let stream = Sequential::new(Arc::new(Slice::new(file, member.compressed)));
+        let position = stream.position();
+        return Ok((member.stream(stream)?, position));
+    }
+    let bytes = Sequential::new(file);
+    let position = bytes.position();
+    Ok((stream(format, bytes)?, position))
 }
 
 /// Fills `frame` from a decoded image as far as that goes; returns how far.

@@ -6,9 +6,10 @@ use cardkeep_block::{BlockError, BlockErrorKind, Extent, Monitor, Phase, ReadWri
 
 use crate::diagnosis::Fingerprints;
 use crate::error::CopyError;
-use crate::restore::feed::{Fed, Feed};
+use crate::restore::feed::{Feed, Frames};
 use crate::restore::frame::{Frame, bytes_of};
 use crate::restore::head::{Head, head_of, tail_of};
+use crate::restore::in_order::in_order;
 use crate::restore::ledger::Entry;
 use crate::restore::original::{Original, Wanted};
 use crate::restore::{Recipient, RestoreOptions, WINDOW_ALONE, deliver, pool_for};
@@ -43,6 +44,9 @@ pub struct Outcome {
 /// Zeros between used bytes are written with them up to this size, in bytes, rather than on their
 /// own.
 const ZEROS_JOINED_MAX: u64 = 64 * 1024;
+
+/// Requests under way at once: the card has the next one when it is done with one.
+pub(crate) const AT_ONCE: usize = 2;
 
 /// One card being written.
 pub(crate) struct CardJob<'a> {
@@ -130,14 +134,20 @@ impl<'a> CardJob<'a> {
 
     /// Writes all frames of the feed.
     fn take_all(&mut self, feed: &Feed, place: usize) -> Result<(), CopyError> {
-        loop {
-            match feed.next(place)? {
-                Fed::Frame(frame) => self.write_frame(&frame)?,
-                Fed::End => return Ok(()),
-                Fed::LeftBehind(index) => {
-                    return self.alone(index, |job, feed| job.take_all(feed, 0));
-                }
-            }
+        let card = self.card;
+        let mut frames = Frames::new(feed, place);
+        let write = |(): &mut (), frame: Arc<Frame>| {
+            put(card, &frame)?;
+            Ok(frame)
+        };
+        in_order(&mut frames, vec![(); AT_ONCE], write, |frame| {
+            self.begin_frame(&frame)?;
+            self.outcome.written_bytes += self.enter(&frame, false);
+            Ok(true)
+        })?;
+        match frames.ended()? {
+            Some(index) => self.alone(index, |job, feed| job.take_all(feed, 0)),
+            None => Ok(()),
         }
     }
 
@@ -159,14 +169,7 @@ impl<'a> CardJob<'a> {
         })
     }
 
-    fn write_frame(&mut self, frame: &Arc<Frame>) -> Result<(), CopyError> {
-        self.begin_frame(frame)?;
-        self.put(frame)?;
-        self.outcome.written_bytes += self.enter(frame, false);
-        Ok(())
-    }
-
-    /// What comes before writing or comparing any frame.
+    /// What comes first with any frame.
     pub(crate) fn begin_frame(&mut self, frame: &Frame) -> Result<(), CopyError> {
         if self.monitor.is_cancelled() {
             return Err(CopyError::Interrupted);
@@ -192,35 +195,6 @@ impl<'a> CardJob<'a> {
             self.monitor.advance(Phase::Verify, bytes);
         }
         bytes
-    }
-
-    /// Writes all of a frame that matters, except what belongs to the head.
-    pub(crate) fn put(&self, frame: &Frame) -> Result<(), CopyError> {
-        let head = head_of(self.card.len());
-        for part in parts(&frame.runs, head.end()) {
-            self.put_part(frame, part)?;
-        }
-        Ok(())
-    }
-
-    /// Writes a part of a frame: its bytes, or zeros where it has none. What fails is tried once
-    /// more.
-    pub(crate) fn put_part(&self, frame: &Frame, part: Run) -> Result<(), CopyError> {
-        let put = || match frame.bytes(part.extent) {
-            Some(bytes) if part.state == State::Used => {
-                self.card.write_at(part.extent.start(), bytes)
-            }
-            _ => self.card.write_zeros(part.extent),
-        };
-        put()
-            .or_else(|error| {
-                if is_worth_a_try(&error) {
-                    put()
-                } else {
-                    Err(error)
-                }
-            })
-            .map_err(CopyError::Destination)
     }
 
     /// Writes the head, where there is one to be written, and reads it back.
@@ -258,6 +232,31 @@ impl<'a> CardJob<'a> {
         head.write(self.card).map_err(CopyError::Destination)?;
         Ok(!self.options.verify || head.check(self.card)?)
     }
+}
+
+/// Writes all of a frame that matters, except what belongs to the head.
+pub(crate) fn put(card: &dyn ReadWriteAt, frame: &Frame) -> Result<(), CopyError> {
+    for part in parts(&frame.runs, head_of(card.len()).end()) {
+        put_part(card, frame, part)?;
+    }
+    Ok(())
+}
+
+/// Writes a part of a frame: its bytes, or zeros where it has none. What fails is tried once more.
+pub(crate) fn put_part(card: &dyn ReadWriteAt, frame: &Frame, part: Run) -> Result<(), CopyError> {
+    let put = || match frame.bytes(part.extent) {
+        Some(bytes) if part.state == State::Used => card.write_at(part.extent.start(), bytes),
+        _ => card.write_zeros(part.extent),
+    };
+    put()
+        .or_else(|error| {
+            if is_worth_a_try(&error) {
+                put()
+            } else {
+                Err(error)
+            }
+        })
+        .map_err(CopyError::Destination)
 }
 
 /// Tells whether doing it again may help.

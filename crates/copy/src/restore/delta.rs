@@ -1,23 +1,23 @@
 //! Writing only what differs: reading is several times faster than writing, and wears no card.
 //!
 //! ```text
-//!   feed ──frame──▶ this thread: compare, write what differs
-//!     └──frame──▶ looking thread: reads what the card holds there, one frame ahead
+//!   feed ──frames──▶ looking threads ──frame and what the card holds──▶ this thread: compare,
+//!                    a frame or two ahead                               write what differs
 //! ```
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cardkeep_block::{AlignedBuffer, BlockError, Extent, ReadWriteAt, Run, State};
+use cardkeep_block::{BlockError, BufferPool, Extent, ReadWriteAt, Run, State};
 use cardkeep_image::{FRAME_BYTES, FrameDigest};
-use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::CopyError;
 use crate::limits::READ_THROUGH_BYTES;
-use crate::restore::card::{CardJob, WriteMode};
-use crate::restore::feed::{Fed, Feed};
-use crate::restore::frame::{Frame, bytes_of, requests};
+use crate::restore::card::{AT_ONCE, CardJob, WriteMode, put, put_part};
+use crate::restore::feed::{Feed, Frames};
+use crate::restore::frame::{Frame, Lent, bytes_of, requests};
 use crate::restore::head::head_of;
+use crate::restore::in_order::{in_flight, in_order};
 
 /// Differences are found in steps of this size, in bytes: the block of most filesystems.
 const STEP_BYTES: u64 = 4096;
@@ -31,7 +31,7 @@ const UNWRITTEN_FRAMES: u32 = 8;
 /// A frame, and what the card holds in its place; `None` where nobody looked or it can't be read.
 struct Looked {
     frame: Arc<Frame>,
-    found: Option<AlignedBuffer>,
+    found: Option<Lent>,
 }
 
 impl CardJob<'_> {
@@ -39,61 +39,40 @@ impl CardJob<'_> {
     pub(crate) fn take_compared(&mut self, feed: &Feed, place: usize) -> Result<(), CopyError> {
         let card = self.card;
         let is_looking = AtomicBool::new(true);
-        let (sender, looked) = bounded::<Looked>(0);
-        let (spent, buffers) = bounded::<AlignedBuffer>(2);
-        let left = std::thread::scope(|scope| {
-            let looking = &is_looking;
-            let looker =
-                scope.spawn(move || look(card, (feed, place), looking, (&sender, &buffers)));
-            let compared = self.compare_all(&looked, &spent, &is_looking);
-            drop((looked, spent));
-            // Where this thread gave up, the other one must not wait for frames.
-            if compared.is_err() {
-                feed.leave(place);
+        let pool = Arc::new(BufferPool::new(in_flight(AT_ONCE), FRAME_BYTES));
+        let mut unwritten = 0;
+        let mut frames = Frames::new(feed, place);
+        let look = |(): &mut (), frame| Ok(look(card, frame, &pool, &is_looking));
+        in_order(&mut frames, vec![(); AT_ONCE], look, |looked| {
+            let is_new = self.compare(looked)?;
+            unwritten = if is_new { unwritten + 1 } else { 0 };
+            if self.options.mode == WriteMode::Resumed && unwritten >= UNWRITTEN_FRAMES {
+                is_looking.store(false, Ordering::Relaxed);
             }
-            let looked = looker
-                .join()
-                .unwrap_or(Err(CopyError::Internal("a looking thread died")));
-            compared.and(looked)
+            Ok(true)
         })?;
-        match left {
+        match frames.ended()? {
             Some(index) => self.alone(index, |job, feed| job.take_compared(feed, 0)),
             None => Ok(()),
         }
     }
 
-    fn compare_all(
-        &mut self,
-        looked: &Receiver<Looked>,
-        spent: &Sender<AlignedBuffer>,
-        is_looking: &AtomicBool,
-    ) -> Result<(), CopyError> {
-        let mut unwritten = 0;
-        for Looked { frame, found } in looked {
-            self.begin_frame(&frame)?;
-            let Some(mut found) = found else {
-                self.wipe()?;
-                self.put(&frame)?;
-                self.outcome.written_bytes += self.enter(&frame, false);
-                continue;
-            };
-            let len = frame.extent.len() as usize;
-            let differing = self.write_differing(&frame, &mut found[..len])?;
-            let bytes = self.enter(&frame, differing == 0);
-            self.outcome.written_bytes += differing;
-            self.outcome.found_bytes += bytes - differing.min(bytes);
-            unwritten = if differing * 4 > bytes * 3 {
-                unwritten + 1
-            } else {
-                0
-            };
-            if self.options.mode == WriteMode::Resumed && unwritten >= UNWRITTEN_FRAMES {
-                is_looking.store(false, Ordering::Relaxed);
-            }
-            // The looking thread may be gone already: then nobody needs the buffer.
-            spent.try_send(found).unwrap_or(());
-        }
-        Ok(())
+    /// Writes what differs of a frame; tells whether hardly anything of it was there.
+    fn compare(&mut self, looked: Looked) -> Result<bool, CopyError> {
+        let Looked { frame, found } = looked;
+        self.begin_frame(&frame)?;
+        let Some(mut found) = found else {
+            self.wipe()?;
+            put(self.card, &frame)?;
+            self.outcome.written_bytes += self.enter(&frame, false);
+            return Ok(true);
+        };
+        let len = frame.extent.len() as usize;
+        let differing = self.write_differing(&frame, &mut found[..len])?;
+        let bytes = self.enter(&frame, differing == 0);
+        self.outcome.written_bytes += differing;
+        self.outcome.found_bytes += bytes - differing.min(bytes);
+        Ok(differing * 4 > bytes * 3)
     }
 
     /// Writes what of a frame is not what was `found`; returns how many bytes that were.
@@ -115,40 +94,32 @@ impl CardJob<'_> {
         }
         self.wipe()?;
         for &part in &differing {
-            self.put_part(frame, part)?;
+            put_part(self.card, frame, part)?;
         }
         Ok(bytes_of(&differing, |_| true))
     }
 }
 
-/// Reads what the card holds of each frame. Returns the frame from which on the feed has left it
-/// behind.
+/// Reads what the card holds in a frame's place, unless nobody looks any more.
 fn look(
     card: &dyn ReadWriteAt,
-    (feed, place): (&Feed, usize),
+    frame: Arc<Frame>,
+    pool: &Arc<BufferPool>,
     is_looking: &AtomicBool,
-    (looked, buffers): (&Sender<Looked>, &Receiver<AlignedBuffer>),
-) -> Result<Option<usize>, CopyError> {
-    loop {
-        let frame = match feed.next(place)? {
-            Fed::Frame(frame) => frame,
-            Fed::End => return Ok(None),
-            Fed::LeftBehind(index) => return Ok(Some(index)),
-        };
-        let found = if is_looking.load(Ordering::Relaxed) {
-            let spent = buffers.try_recv();
-            let mut buffer = spent.unwrap_or_else(|_| AlignedBuffer::new(FRAME_BYTES));
-            // What can't be read is written anew: many cards mend a sector that way.
-            read_filled(card, &frame.runs, frame.extent, &mut buffer)
-                .is_ok()
-                .then_some(buffer)
-        } else {
-            None
-        };
-        if looked.send(Looked { frame, found }).is_err() {
-            return Ok(None);
-        }
-    }
+) -> Looked {
+    let is_looking = is_looking.load(Ordering::Relaxed);
+    let buffer = if is_looking {
+        Lent::from_pool(pool)
+    } else {
+        None
+    };
+    let found = buffer.and_then(|mut buffer| {
+        // What can't be read is written anew: many cards mend a sector that way.
+        read_filled(card, &frame.runs, frame.extent, &mut buffer)
+            .is_ok()
+            .then_some(buffer)
+    });
+    Looked { frame, found }
 }
 
 /// Reads of a frame's place on the card what matters there; what is free is zero.

@@ -11,7 +11,7 @@ use crate::error::CopyError;
 use crate::restore::frame::Frame;
 
 /// What a card gets from the feed.
-pub(crate) enum Fed {
+enum Fed {
     /// The next frame.
     Frame(Arc<Frame>),
     /// There are no more.
@@ -37,6 +37,50 @@ pub(crate) struct Seat<'a>(&'a Feed, usize);
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
         self.0.leave(self.1);
+    }
+}
+
+/// What one card gets from the feed, as an iterator; why it ended is asked afterwards.
+pub(crate) struct Frames<'a> {
+    feed: &'a Feed,
+    place: usize,
+    left_behind: Option<usize>,
+    failure: Option<CopyError>,
+}
+
+impl<'a> Frames<'a> {
+    pub(crate) fn new(feed: &'a Feed, place: usize) -> Self {
+        Self {
+            feed,
+            place,
+            left_behind: None,
+            failure: None,
+        }
+    }
+
+    /// Returns the frame from which on the card was left behind, where it was.
+    ///
+    /// # Errors
+    /// [`CopyError::Original`] where the original failed.
+    pub(crate) fn ended(self) -> Result<Option<usize>, CopyError> {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(self.left_behind),
+        }
+    }
+}
+
+impl Iterator for Frames<'_> {
+    type Item = Arc<Frame>;
+
+    fn next(&mut self) -> Option<Arc<Frame>> {
+        match self.feed.next(self.place) {
+            Ok(Fed::Frame(frame)) => return Some(frame),
+            Ok(Fed::End) => {}
+            Ok(Fed::LeftBehind(index)) => self.left_behind = Some(index),
+            Err(error) => self.failure = Some(error),
+        }
+        None
     }
 }
 
@@ -136,7 +180,7 @@ impl Feed {
     ///
     /// # Errors
     /// [`CopyError::Original`] where the original failed.
-    pub(crate) fn next(&self, place: usize) -> Result<Fed, CopyError> {
+    fn next(&self, place: usize) -> Result<Fed, CopyError> {
         let mut state = self.lock();
         loop {
             let taken = match state.readers.get(place) {

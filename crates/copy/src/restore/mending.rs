@@ -5,7 +5,7 @@ use cardkeep_image::{FRAME_BYTES, FrameDigest};
 
 use crate::diagnosis::{Diagnosis, diagnose};
 use crate::error::{BadPlace, CopyError};
-use crate::restore::card::CardJob;
+use crate::restore::card::{CardJob, put};
 use crate::restore::delta::read_filled;
 use crate::restore::frame::Frame;
 use crate::restore::ledger::Entry;
@@ -40,7 +40,7 @@ impl CardJob<'_> {
         {
             return Err(CopyError::BadCard(Box::new(place)));
         }
-        self.put(frame)?;
+        put(self.card, frame)?;
         self.card.flush().map_err(CopyError::Destination)?;
         if let Some(place) = self.bad_place(frame)? {
             return Err(CopyError::BadCard(Box::new(place)));

@@ -7,14 +7,11 @@ use cardkeep_block::{AlignedBuffer, BlockError, Phase, ReadWriteAt, State};
 use cardkeep_image::{FRAME_BYTES, FrameDigest};
 
 use crate::error::CopyError;
-use crate::restore::card::CardJob;
+use crate::restore::card::{AT_ONCE, CardJob};
 use crate::restore::delta::read_filled;
 use crate::restore::frame::bytes_of;
 use crate::restore::head::Head;
 use crate::restore::ledger::Entry;
-
-/// The card is busy with one request while what the other one gave is digested.
-const READERS: usize = 2;
 
 impl CardJob<'_> {
     /// Reads back what was written; what is wrong is written and read once more.
@@ -59,7 +56,7 @@ impl CardJob<'_> {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 0..READERS {
+            for _ in 0..AT_ONCE {
                 scope.spawn(check);
             }
         });

@@ -3,15 +3,13 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cardkeep_block::{AllocationMap, Monitor, ReadAt, Slice, State};
-use cardkeep_copy::{CopyError, Sequential, read_content};
+use cardkeep_block::{AllocationMap, Monitor, ReadAt, State};
+use cardkeep_copy::{CopyError, decoded, read_content};
 use cardkeep_device::{Device, Machine, Source};
 use cardkeep_image::{
-    FRAME_BYTES, Format, FrameDigest, FrameReader, Index, Manifest, load_index, load_zip_member,
-    stream,
+    FRAME_BYTES, Format, FrameDigest, FrameReader, Index, Manifest, load_index, stream,
 };
 use cardkeep_ptable::{Loaded, PartitionTable};
 use cardkeep_survey::{Identity, Scope, Survey, survey};
@@ -292,7 +290,9 @@ impl Origin {
     /// Opens its content as a stream.
     pub(crate) fn open_stream(&self) -> Result<Box<dyn Read + Send>, CopyError> {
         match &self.kind {
-            OriginKind::Stream { file, format, .. } => Ok(decoded(file, *format)?.0),
+            OriginKind::Stream { file, format, .. } => {
+                Ok(decoded(Arc::clone(file) as Arc<dyn ReadAt>, *format)?.0)
+            }
             OriginKind::Pipe(pipe) => pipe
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -329,25 +329,6 @@ impl Origin {
 fn is_seekable(index: &Index) -> bool {
     let mut entries = index.table.entries().iter();
     entries.all(|entry| entry.content.len() <= SEEKABLE_FRAME_BYTES_MAX)
-}
-
-/// Returns the content of an image as a stream, and the number that tells how much of the file was
-/// read for it, in bytes.
-pub(crate) fn decoded(
-    file: &Arc<Source>,
-    format: Format,
-) -> Result<(Box<dyn Read + Send>, Arc<AtomicU64>), cardkeep_image::Error> {
-    let file = Arc::clone(file);
-    if format == Format::Zip
-        && let Some(member) = load_zip_member(&file)?
-    {
-        let file = Sequential::new(Arc::new(Slice::new(file, member.compressed)));
-        let position = file.position();
-        return Ok((member.stream(file)?, position));
-    }
-    let file = Sequential::new(file);
-    let position = file.position();
-    Ok((stream(format, file)?, position))
 }
 
 /// Returns the partition table, where there is one that can be trusted.

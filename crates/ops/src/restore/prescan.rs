@@ -8,13 +8,12 @@ use cardkeep_block::{
     AllocationMap, BlockError, BlockErrorKind, Extent, MapBuilder, Monitor, Operation, Phase,
     ReadAt, State, Trouble,
 };
-use cardkeep_copy::{CopyError, read_content};
+use cardkeep_copy::{CopyError, decoded, read_content};
 use cardkeep_device::Source;
 use cardkeep_image::{FRAME_BYTES, Format};
 use cardkeep_survey::{PassingSurvey, Scope, Survey};
 
 use crate::error::{OpError, OpErrorKind};
-use crate::restore::origin::decoded;
 
 /// What is kept of the beginning: partition tables end long before.
 const PREFIX_BYTES: usize = 2 << 20;
@@ -64,8 +63,8 @@ pub(crate) fn prescan(
 ) -> Result<Scanned, OpError> {
     monitor.phase(Phase::Survey, Some(file.len()));
     let failed = |error| OpError::of_copy(path, path, error);
-    let (mut content, position) =
-        decoded(file, format).map_err(|error| OpError::of_image(path, error))?;
+    let (mut content, position) = decoded(Arc::clone(file) as Arc<dyn ReadAt>, format)
+        .map_err(|error| OpError::of_image(path, error))?;
     let mut told = 0;
     let mut passing = PassingSurvey::new(None, 512);
     let mut prefix = Vec::new();
