@@ -131,7 +131,8 @@ fn check_indexed(
         monitor,
     };
     std::thread::scope(|scope| {
-        for _ in 0..workers.max(1) {
+        // One more than can decode at once: somebody waits for the disk meanwhile.
+        for _ in 0..=workers.max(1) {
             scope.spawn(|| {
                 if let Err(error) = check.run() {
                     fail(error);

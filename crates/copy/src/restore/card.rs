@@ -142,7 +142,7 @@ impl<'a> CardJob<'a> {
         };
         in_order(&mut frames, vec![(); AT_ONCE], write, |frame| {
             self.begin_frame(&frame)?;
-            self.outcome.written_bytes += self.enter(&frame, false);
+            self.outcome.written_bytes += self.enter(&frame);
             Ok(true)
         })?;
         match frames.ended()? {
@@ -180,20 +180,32 @@ impl<'a> CardJob<'a> {
         Ok(())
     }
 
-    /// Enters a frame into the ledger; returns how many of its bytes matter.
-    pub(crate) fn enter(&mut self, frame: &Frame, is_found: bool) -> u64 {
-        let bytes = bytes_of(&frame.runs, |state| state != State::Free);
-        self.ledger.push(Entry::of(frame, is_found));
+    /// Enters a frame that was written into the ledger; returns how many of its bytes matter.
+    pub(crate) fn enter(&mut self, frame: &Frame) -> u64 {
+        self.ledger.push(Entry::of(frame));
+        self.count(frame)
+    }
+
+    /// Takes down a frame of which all but `differing` bytes were found on the card, and those have
+    /// ledger entries of their own; returns how many of its bytes matter.
+    pub(crate) fn enter_found(&mut self, frame: &Frame, differing: u64) -> u64 {
+        let bytes = self.count(frame);
+        if self.options.verify {
+            self.monitor
+                .advance(Phase::Verify, bytes.saturating_sub(differing));
+        }
+        bytes
+    }
+
+    fn count(&mut self, frame: &Frame) -> u64 {
         // The head is not on the card yet.
         let start = frame.extent.start().max(head_of(self.card.len()).end());
         if let Some(content) = frame.bytes(Extent::between(start, frame.extent.end())) {
             self.fingerprints.add(start, content);
         }
+        let bytes = bytes_of(&frame.runs, |state| state != State::Free);
         self.outcome.filled_bytes += bytes;
         self.monitor.advance(Phase::Copy, bytes);
-        if is_found && self.options.verify {
-            self.monitor.advance(Phase::Verify, bytes);
-        }
         bytes
     }
 

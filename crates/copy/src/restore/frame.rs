@@ -109,8 +109,8 @@ pub(crate) fn clear_unused(runs: &[Run], start: u64, content: &mut [u8]) {
     }
 }
 
-/// Returns the requests that read what `wanted` picks of a frame's runs: widened to `alignment`,
-/// a power of two that divides the frame's start, and joined where the gap is no larger than
+/// Returns the requests that read what `wanted` picks of the runs of a frame or a part of one:
+/// widened to `alignment` as far as it reaches, and joined where the gap is no larger than
 /// `read_through_bytes`.
 pub(crate) fn requests(
     runs: &[Run],
@@ -120,7 +120,7 @@ pub(crate) fn requests(
 ) -> Vec<Extent> {
     let mut requests: Vec<Extent> = Vec::new();
     for run in runs.iter().filter(|run| wanted(run.state)) {
-        let start = run.extent.start() / alignment * alignment;
+        let start = (run.extent.start() / alignment * alignment).max(frame.start());
         let end = run
             .extent
             .end()

@@ -1,26 +1,25 @@
-//! What a card must hold, frame by frame, so that it can be read back.
+//! What was written onto a card, so that it can be read back: frames, or parts of them.
 
 use cardkeep_block::{Extent, Run, State};
-use cardkeep_image::FrameDigest;
+use cardkeep_image::{FrameDigest, zero_digest};
 
 use crate::restore::frame::Frame;
 
 const STATE_BITS: u32 = 2;
 
-/// What one frame of a card must hold.
+/// What one frame of a card must hold, or the part of it that was written.
 pub(crate) struct Entry {
+    /// The frame's number.
     pub(crate) index: usize,
     pub(crate) extent: Extent,
     pub(crate) digest: FrameDigest,
-    /// Whether it is known to be there: it was found, not written.
-    pub(crate) is_found: bool,
-    /// The frame's runs, packed: where each begins within the frame, and its state. A frame is far
-    /// shorter than 2^30 bytes.
+    /// Its runs, packed: where each begins within it, and its state. A frame is far shorter than
+    /// 2^30 bytes.
     packed: Box<[u32]>,
 }
 
 impl Entry {
-    pub(crate) fn of(frame: &Frame, is_found: bool) -> Self {
+    pub(crate) fn of(frame: &Frame) -> Self {
         let pack = |run: &Run| {
             let start = (run.extent.start() - frame.extent.start()) as u32;
             start << STATE_BITS | run.state as u32
@@ -29,12 +28,25 @@ impl Entry {
             index: frame.index,
             extent: frame.extent,
             digest: frame.digest,
-            is_found,
             packed: frame.runs.iter().map(pack).collect(),
         }
     }
 
-    /// Returns the frame's runs, which tile it.
+    /// Returns the entry of a part of a frame that was written as a whole.
+    pub(crate) fn of_part(frame: &Frame, part: Run) -> Self {
+        let digest = match frame.bytes(part.extent) {
+            Some(bytes) => FrameDigest::of(bytes),
+            None => zero_digest(part.extent.len()),
+        };
+        Self {
+            index: frame.index,
+            extent: part.extent,
+            digest,
+            packed: Box::new([State::Used as u32]),
+        }
+    }
+
+    /// Returns its runs, which tile it.
     pub(crate) fn runs(&self) -> Vec<Run> {
         let start_of = |word: u32| self.extent.start() + u64::from(word >> STATE_BITS);
         let ends = self.packed.iter().skip(1).map(|&word| start_of(word));
@@ -68,6 +80,6 @@ mod tests {
         ];
         let place = (1, Extent::between(4096, 8000));
         let frame = Frame::new(place, runs.clone(), zero_digest(3904), None);
-        assert_eq!(Entry::of(&frame, false).runs(), runs);
+        assert_eq!(Entry::of(&frame).runs(), runs);
     }
 }

@@ -32,13 +32,12 @@ impl CardJob<'_> {
     /// Returns the frames that are not on the card as they should be, in ascending order. Only the
     /// first time counts as progress.
     fn read_back(&self, is_first: bool) -> Result<Vec<usize>, CopyError> {
-        let written: Vec<&Entry> = self.ledger.iter().filter(|entry| !entry.is_found).collect();
         let next = AtomicUsize::new(0);
         let bad = Mutex::new(Vec::new());
         let check = || {
             let mut content = AlignedBuffer::new(FRAME_BYTES);
             loop {
-                let Some(entry) = written.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                let Some(entry) = self.ledger.get(next.fetch_add(1, Ordering::Relaxed)) else {
                     return;
                 };
                 if self.monitor.is_cancelled() {
@@ -65,6 +64,8 @@ impl CardJob<'_> {
         }
         let mut bad = bad.into_inner().unwrap_or_else(PoisonError::into_inner);
         bad.sort_unstable();
+        // Several parts of one frame may be bad.
+        bad.dedup();
         Ok(bad)
     }
 }
@@ -79,7 +80,7 @@ pub(crate) fn digest_on(
 ) -> Result<FrameDigest, BlockError> {
     let content = &mut content[..entry.extent.len() as usize];
     read_filled(card, &entry.runs(), entry.extent, content)?;
-    if entry.index == 0
+    if entry.extent.start() == 0
         && let Some(head) = head
     {
         head.lay_over(content);
