@@ -199,7 +199,7 @@ impl NewContent<'_> {
             let extent = Extent::between(start, start + whole as u64);
             if extent.end() > self.len_max {
                 let beyond = self.len_max.saturating_sub(start).min(whole as u64) as usize;
-                if !is_zero(&content[beyond..whole]) {
+                if !is_zero(&content[beyond..whole]) || self.is_larger_than_card() {
                     let len_max = self.len_max;
                     return Err(CopyError::TooLong { len_max });
                 }
@@ -215,6 +215,19 @@ impl NewContent<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Tells whether a partition, or a filesystem without one, ends behind the card's end, even
+    /// with nothing but zeros there.
+    fn is_larger_than_card(&self) -> bool {
+        let partitions = self.survey.survey().partitions;
+        partitions.iter().any(|partition| {
+            let end = match (partition.number, partition.content.filesystem()) {
+                (0, summary) => summary.map_or(0, |summary| summary.len),
+                _ => partition.extent.end(),
+            };
+            end > self.len_max
+        })
     }
 
     /// Returns a frame; `None` where nothing of it matters.
