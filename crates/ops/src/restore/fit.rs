@@ -74,15 +74,16 @@ impl Fit {
         let tail = needed_len(table, &[]).saturating_sub(last_end(table));
         let sector = u64::from(origin.sector_bytes.max(1));
         let end = len.saturating_sub(tail) / sector * sector;
+        // The one that ends last: a number that is too small would be believed.
+        let needed = survey.partitions.iter().map(content_end).max().unwrap_or(0);
+        if needed > end {
+            return Err(missing(needed.saturating_add(tail)));
+        }
         let mut resizes = Vec::new();
         let mut notes = Vec::new();
         for partition in &survey.partitions {
             if partition.extent.end() <= end {
                 continue;
-            }
-            let needed = content_end(partition);
-            if needed > end {
-                return Err(missing(needed.saturating_add(tail)));
             }
             let cut = partition.extent.end() - end;
             notes.push(format!(
