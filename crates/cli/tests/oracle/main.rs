@@ -27,4 +27,5 @@ mod original;
 mod partclone;
 mod program;
 mod restore_formats;
+mod restore_sizes;
 mod whole_card;

@@ -1,11 +1,12 @@
 //! What is restored, with all that is known of it, and the judgements passed on what it became.
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use cardkeep_block::Extent;
 use cardkeep_testkit::{Likeness, Tool, Tree, skip_unless_root, skip_unless_tools};
 
-use crate::card::{Card, MIB, STALE_TARGET, Table, format_ext};
+use crate::card::{Card, MIB, STALE_TARGET, Table};
 use crate::fat;
 use crate::image::State;
 use crate::life;
@@ -47,15 +48,27 @@ pub(crate) struct Original {
 impl Original {
     /// Makes a card as a Raspberry Pi has it: FAT32, then an ext4 that was lived in.
     pub(crate) fn pi(table: Table) -> Self {
-        Self::of(Card::new(table, &[40, 48]), table)
+        Self::with_ext(table, "")
     }
 
-    /// Formats the card's two partitions, and lets them age.
-    pub(crate) fn of(card: Card, table: Table) -> Self {
+    /// Makes such a card whose ext4 leaves the last 8 MiB of its partition to nobody.
+    pub(crate) fn with_slack(table: Table) -> Self {
+        Self::with_ext(table, "40M")
+    }
+
+    /// Makes such a card whose ext4 is as large as `mke2fs` takes it.
+    fn with_ext(table: Table, size: &str) -> Self {
+        let card = Card::new(table, &[40, 48]);
         fat::format(&card, 0, &["-F", "32", "-s", "1"]);
         {
             let device = card.partition(1);
-            format_ext(device.path(), &["-t", "ext4", "-O", "^64bit,^huge_file"]);
+            let words = ["-q", "-F", "-E", "nodiscard", "-t", "ext4"];
+            Tool::new("mke2fs")
+                .args(words)
+                .args(["-O", "^64bit,^huge_file"])
+                .arg(device.path())
+                .args(Some(size).filter(|size| !size.is_empty()))
+                .run();
             life::age(device.path(), "noatime", 2, 300);
         }
         Self::known(card, table)
@@ -78,7 +91,10 @@ impl Original {
 
     /// Returns a card of `len` bytes, stale all over, with partitions where the original has them.
     pub(crate) fn target(&self, len: u64) -> Card {
-        Card::stale(len, STALE_TARGET, self.card.partitions().to_vec())
+        let whole = Extent::between(0, len);
+        let partitions = self.card.partitions().iter();
+        let partitions = partitions.map(|extent| extent.intersection(whole));
+        Card::stale(len, STALE_TARGET, partitions.collect())
     }
 
     /// Asserts that `target` holds what the original holds, that nothing else was written to it,
@@ -113,13 +129,17 @@ impl Original {
     /// Catches: writing where nothing was to be written.
     fn judge_rest(&self, found: &[u8], rest: Rest) {
         let (mut left, mut all) = (0_usize, 0_usize);
+        let len = found.len() as u64;
+        // Its end is wiped where nothing of the original belongs there.
+        let wiped = [Extent::between(len - MIB, self.len().max(len))];
         let free = self.runs.iter().filter(|(state, _)| *state == State::Free);
-        for (_, extent) in free {
-            let is = slice(found, *extent);
+        let free = free.flat_map(|(_, extent)| without(*extent, &wiped));
+        for extent in free {
+            let is = slice(found, extent);
             if rest == Rest::LeftAlone {
                 assert!(is_filled(is, STALE_TARGET), "{extent} was written to");
             }
-            for (&is, &original) in is.iter().zip(slice(&self.bytes, *extent)) {
+            for (&is, &original) in is.iter().zip(slice(&self.bytes, extent)) {
                 let may_be = match rest {
                     Rest::LeftAlone => STALE_TARGET,
                     Rest::OrCopied => original,
@@ -159,7 +179,10 @@ impl Original {
     /// Catches: a partition that moved, another identity, and tables that others find fault with.
     pub(crate) fn judge_table(&self, target: &Card) {
         Tool::new("sfdisk").arg("--verify").arg(target.file()).run();
-        assert_eq!(partitions(&self.card), partitions(target));
+        let len = std::fs::metadata(target.file()).unwrap().len();
+        let is_cut = len < self.len();
+        let said = [&self.card, target].map(|card| partitions(card, is_cut));
+        assert_eq!(said[0], said[1]);
         if self.table == Table::Gpt {
             judge_gpt(target);
         }
@@ -179,15 +202,22 @@ impl Original {
     }
 
     /// Returns what is rewritten for a card of `len` bytes, where that is not the original's size:
-    /// both tables of a GPT.
+    /// the partition table. What a smaller card lacks counts as rewritten too.
     fn fitted(&self, len: u64) -> Vec<Extent> {
-        if self.table != Table::Gpt || len == self.len() {
-            return Vec::new();
+        let gpt_bytes = if self.table == Table::Gpt {
+            GPT_BYTES
+        } else {
+            0
+        };
+        let end = self.len();
+        match len.cmp(&end) {
+            Ordering::Equal => Vec::new(),
+            Ordering::Greater if self.table != Table::Gpt => Vec::new(),
+            _ => vec![
+                Extent::between(0, 512 + gpt_bytes),
+                Extent::between(len.min(end) - gpt_bytes, end),
+            ],
         }
-        vec![
-            Extent::between(0, 512 + GPT_BYTES),
-            Extent::between(self.len() - GPT_BYTES, self.len()),
-        ]
     }
 }
 
@@ -197,13 +227,19 @@ pub(crate) fn judge_gpt(card: &Card) {
     assert!(said.contains("No problems found"), "sgdisk:\n{said}");
 }
 
-/// Returns the partition table in words; without the name of the file, and without how many
-/// sectors it has.
-pub(crate) fn partitions(card: &Card) -> String {
+/// Returns the partition table in words; without the name of the file, without how many sectors
+/// it has, and where wanted without the size of the second partition.
+fn partitions(card: &Card, is_cut: bool) -> String {
     let said = Tool::new("sfdisk").arg("--dump").arg(card.file()).run();
     let said = said.replace(&card.file().display().to_string(), "card");
-    let lines = said.lines().filter(|line| !line.starts_with("last-lba"));
-    lines.collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = Vec::new();
+    for line in said.lines().filter(|line| !line.starts_with("last-lba")) {
+        let is_left_out =
+            |word: &&str| is_cut && line.starts_with("card2 ") && word.starts_with("size=");
+        let words = line.split(", ").filter(|word| !is_left_out(word));
+        lines.push(words.collect::<Vec<_>>().join(", "));
+    }
+    lines.join("\n")
 }
 
 /// Restores onto a device or file without asking; the answer is JSON.
@@ -256,6 +292,7 @@ fn without(extent: Extent, holes: &[Extent]) -> Vec<Extent> {
         start = hole.end().min(extent.end());
     }
     parts.push(Extent::between(start, extent.end()));
+    parts.retain(|part| !part.is_empty());
     parts
 }
 
