@@ -8,11 +8,11 @@
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use cardkeep_block::{BlockError, ReadAt, Silent, WriteAt};
+use cardkeep_block::{BlockError, MemoryMedium, ReadAt, Silent, WriteAt};
 use cardkeep_copy::WriteMode;
 use cardkeep_device::{Device, Machine, UnmountError, machine};
 use cardkeep_ops::restore::{RestoreFrom, RestorePlan, RestoreRequest, apply, plan};
-use cardkeep_ops::{OpError, OpErrorKind};
+use cardkeep_ops::{OpError, OpErrorKind, SAMPLE_BYTES, write_sample};
 use cardkeep_survey::Scope;
 use cardkeep_testkit::{Fault, FaultDisk, SectorSize, skip_unless_fuse};
 use tempfile::TempDir;
@@ -182,6 +182,26 @@ fn a_pipe_arrives_from_its_first_byte_on() {
         let plan = try_plan(&desk, RestoreFrom::Pipe(Box::new(Cursor::new(input)))).unwrap();
         run(&plan);
         assert!(card(&desk) == content);
+    }
+}
+
+#[test]
+fn a_raw_pipe_that_ends_within_a_partition_makes_no_good_card() {
+    let sample = MemoryMedium::new(SAMPLE_BYTES);
+    write_sample(&sample).unwrap();
+    let content = sample.to_vec();
+    for (lost, is_good) in [(0, true), (2 << 20, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let card = folder.path().join("card");
+        std::fs::write(&card, vec![OLD; content.len()]).unwrap();
+        let input = content[..content.len() - lost].to_vec();
+        let from = RestoreFrom::Pipe(Box::new(Cursor::new(input)));
+        let plan = plan(&NoDisks, request(from, card.clone()), &Silent).unwrap();
+        let result = apply(&NoDisks, &plan, &[&Silent]).targets.remove(0).result;
+        assert_eq!(result.is_ok(), is_good, "{result:?}");
+        let first_sector = &std::fs::read(&card).unwrap()[..512];
+        let is_wiped = first_sector.iter().all(|&byte| byte == 0);
+        assert_eq!(is_wiped, !is_good);
     }
 }
 

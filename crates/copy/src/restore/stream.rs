@@ -175,6 +175,7 @@ struct NewContent<'a> {
 
 impl NewContent<'_> {
     fn take_all(&mut self, decoded: Incoming, take: Take<'_>) -> Result<(), CopyError> {
+        let mut total = 0;
         for item in decoded {
             let Decoded {
                 index,
@@ -184,6 +185,7 @@ impl NewContent<'_> {
             if len == 0 {
                 break;
             }
+            total += len as u64;
             self.survey.see(&content[..len]);
             if let Some(doubt) = self
                 .survey
@@ -214,7 +216,18 @@ impl NewContent<'_> {
                 return Ok(());
             }
         }
-        Ok(())
+        self.expect_whole(total)
+    }
+
+    /// Refuses content that ended, after `total` bytes, before its last partition does. What comes
+    /// raw out of a pipe has no other sign of its end.
+    fn expect_whole(&self, total: u64) -> Result<(), CopyError> {
+        let learnt = self.survey.survey();
+        let ends = learnt.partitions.iter().map(|part| part.extent.end());
+        match self.wanted.last() {
+            None if ends.max().is_some_and(|end| end > total) => Err(ends_early(total)),
+            _ => Ok(()),
+        }
     }
 
     /// Tells whether a partition, or a filesystem without one, ends behind the card's end, even
