@@ -2,7 +2,7 @@
 
 use cardkeep_block::{AllocationMap, Extent, MemoryMedium, Patches, ReadAt, State, WriteAt};
 use cardkeep_copy::{HEAD_BYTES, Layout, MediumOriginal, WriteMode};
-use cardkeep_testkit::FaultyMedium;
+use cardkeep_testkit::{FaultyMedium, RequestKind};
 
 use crate::card::{FRAME, OLD, card, check, layout, run, run_medium};
 
