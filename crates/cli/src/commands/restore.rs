@@ -94,7 +94,9 @@ fn run(
     })?;
     let progress = Progress::new(output, Some(interrupted));
     let plan = plan(machine, wanted.request, &progress)?;
-    if !output.json && !output.quiet {
+    // Nobody is asked to agree to what was not shown.
+    let is_asked = !is_confirmed && !wanted.is_dry;
+    if is_asked || !output.json && !output.quiet {
         text::print_restore_plan(&plan);
     }
     if wanted.is_dry {

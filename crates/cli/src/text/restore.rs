@@ -66,7 +66,7 @@ fn writes(plan: &RestorePlan, target: &TargetPlan) -> String {
         WriteMode::Resumed => ", from where it was interrupted",
     };
     format!(
-        "{} and {} of zeros{only}; {} are left alone",
+        "{} and {} of zeros{only}; {} are left alone but for the first and last MiB",
         size(used),
         size(zero),
         size(rest)

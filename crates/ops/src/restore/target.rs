@@ -96,8 +96,10 @@ fn check_device(device: &Device, expected_serial: Option<&str>) -> Result<(), Op
     {
         return Ok(());
     }
-    let own = device.serial.as_deref().unwrap_or("none that it tells");
-    let why = format!("its serial number is {own}, not {expected}");
+    let why = match &device.serial {
+        Some(own) => format!("its serial number is {own}, not {expected}"),
+        None => format!("it tells no serial number, so it may not be {expected}"),
+    };
     Err(refused(&device.path, &why))
 }
 
