@@ -85,6 +85,27 @@ impl Loop {
         Self::losetup(file, &["--sector-size", size])
     }
 
+    /// Attaches all of `file` as a device of which the kernel knows one partition. Returns the
+    /// partition's path too.
+    ///
+    /// # Panics
+    /// As [`Loop::attach`], and where the kernel does not take the partition.
+    #[must_use]
+    pub fn with_partition(file: &Path, extent: Extent) -> (Self, PathBuf) {
+        // Told here, not found: not every kernel reads partition tables.
+        let device = Self::losetup(file, &["--partscan"]);
+        let path = PathBuf::from(format!("{}p1", device.path.display()));
+        if !path.exists() {
+            let in_sectors = [extent.start(), extent.len()].map(|bytes| bytes / STAT_SECTOR_BYTES);
+            Tool::new("addpart")
+                .arg(&device.path)
+                .arg("1")
+                .args(in_sectors.map(|count| count.to_string()))
+                .run();
+        }
+        (device, path)
+    }
+
     /// Attaches all of `file` as a device that reads at most `read_mbps` million bytes per second.
     ///
     /// # Errors

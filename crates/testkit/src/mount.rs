@@ -21,7 +21,19 @@ impl Mount {
     /// # Panics
     /// Where no temporary folder can be made.
     pub fn new(device: &Path, options: &str) -> Result<Self, String> {
-        let folder = TempDir::new().unwrap_or_else(|e| panic!("no temporary folder: {e}"));
+        Self::below(&std::env::temp_dir(), device, options)
+    }
+
+    /// As [`Mount::new`], on a folder within `parent`.
+    ///
+    /// # Errors
+    /// Says what mount said.
+    ///
+    /// # Panics
+    /// As [`Mount::new`].
+    pub fn below(parent: &Path, device: &Path, options: &str) -> Result<Self, String> {
+        let folder = TempDir::new_in(parent);
+        let folder = folder.unwrap_or_else(|e| panic!("no temporary folder: {e}"));
         let (code, said) = Tool::new("mount")
             .args(["-o", options])
             .args([device, folder.path()])
