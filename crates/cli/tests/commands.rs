@@ -176,6 +176,32 @@ fn an_image_is_named_after_host_and_day_and_never_replaced_unasked() {
 }
 
 #[test]
+fn an_image_comes_back_onto_a_file_once_somebody_agrees() {
+    let desk = Desk::new();
+    desk.expect(0, &["backup", "--quiet", "card.img", "out.img.zst"]);
+    let stale = vec![0xA5; 140_000_000];
+    fs::write(desk.path("target.img"), &stale).unwrap();
+    let refused = desk.expect(3, &["restore", "out.img.zst", "target.img"]);
+    assert!(stderr(&refused).contains("--yes"), "{}", stderr(&refused));
+    let dry = [
+        "restore",
+        "out.img.zst",
+        "target.img",
+        "--dry-run",
+        "--json",
+    ];
+    let plan = desk.json(0, &dry);
+    assert_eq!(plan["plan"]["hostname"], "sample-pi");
+    assert!(fs::read(desk.path("target.img")).unwrap() == stale);
+    desk.expect(
+        0,
+        &["restore", "--quiet", "--yes", "out.img.zst", "target.img"],
+    );
+    let against = ["verify", "out.img.zst", "--against", "target.img"];
+    desk.expect(0, &against);
+}
+
+#[test]
 fn a_dry_run_shows_the_plan_and_writes_nothing() {
     let desk = Desk::new();
     let plan = desk.json(
