@@ -44,6 +44,8 @@ enum Face {
     Line(ProgressBar),
     Json,
     Silent,
+    /// No progress, and trouble as JSON.
+    SilentJson,
 }
 
 /// The monitor of a command.
@@ -102,7 +104,9 @@ struct Pace {
 impl Progress {
     /// Returns a monitor that talks as `output` says.
     pub(crate) fn new(output: OutputArgs, interrupted: Option<&'static AtomicBool>) -> Self {
-        let face = if output.json && !output.quiet {
+        let face = if output.json && output.quiet {
+            Face::SilentJson
+        } else if output.json {
             Face::Json
         } else if output.quiet || !std::io::stderr().is_terminal() {
             Face::Silent
@@ -170,7 +174,7 @@ impl Progress {
         match &self.face {
             Face::Line(bar) => draw(bar, phase, done, total, &pace),
             Face::Json => json::print_progress(phase, done.settled(), total, pace.speed),
-            Face::Silent => {}
+            Face::SilentJson | Face::Silent => {}
         }
     }
 
@@ -268,7 +272,7 @@ impl Monitor for Progress {
 
     fn trouble(&self, trouble: Trouble) {
         match &self.face {
-            Face::Json => json::print_trouble(&trouble),
+            Face::Json | Face::SilentJson => json::print_trouble(&trouble),
             Face::Line(bar) => bar.suspend(|| anstream::eprintln!("note: {}", trouble.message)),
             Face::Silent => anstream::eprintln!("note: {}", trouble.message),
         }
