@@ -86,6 +86,17 @@ impl<'a> CardJob<'a> {
 
     /// Does all that is to be done with the card.
     pub(crate) fn run(mut self, feed: &Feed, place: usize) -> Result<Outcome, CopyError> {
+        let result = self.fill(feed, place);
+        if result.is_err() && self.is_wiped {
+            // Once more: on a card whose addresses wrap, what was written further on may lie there
+            // by now. That it fails is no news of a card that was given up.
+            let wiped = self.card.write_zeros(head_of(self.card.len()));
+            wiped.and_then(|()| self.card.flush()).unwrap_or(());
+        }
+        result
+    }
+
+    fn fill(&mut self, feed: &Feed, place: usize) -> Result<Outcome, CopyError> {
         let total = self.original.known_bytes();
         self.monitor.phase(Phase::Copy, total);
         if self.options.verify {
