@@ -39,6 +39,8 @@ pub enum Diagnosis {
         /// How many bytes further on: the card's real size or a multiple of it.
         shift: u64,
     },
+    /// It was right until another place was written: addresses wrap.
+    Spoiled,
     /// A few bits are flipped: the reader, the cable, or a worn card.
     BitFlips {
         /// How many.
@@ -65,6 +67,10 @@ impl fmt::Display for Diagnosis {
                 "the card holds here what belongs {} MB further on: it is smaller than it says; \
                  don't use it",
                 shift / 1_000_000
+            ),
+            Self::Spoiled => f.write_str(
+                "it was right until another place was written: the card is smaller than it says; \
+                 don't use it",
             ),
             Self::BitFlips { bits: 1 } => f.write_str(
                 "one bit is flipped: try another reader, cable or port; if it happens again, \

@@ -80,11 +80,21 @@ impl CardJob<'_> {
         }
     }
 
-    /// Says what is wrong with a frame that was right before others were mended.
-    pub(crate) fn explained(&mut self, index: usize) -> CopyError {
+    /// Says what is wrong with a frame after those in `mended` were written once more.
+    pub(crate) fn explained(&mut self, index: usize, mended: &[usize]) -> CopyError {
         let pool = pool_for(WINDOW_ALONE, 1, self.original);
+        let was_right = !mended.contains(&index);
         let explain = |frame: &Frame| match self.bad_place(frame)? {
-            Some(place) => Err(CopyError::BadCard(Box::new(place))),
+            Some(place) => {
+                let diagnosis = match place.diagnosis {
+                    Diagnosis::Other | Diagnosis::Zeros if was_right => Diagnosis::Spoiled,
+                    own => own,
+                };
+                Err(CopyError::BadCard(Box::new(BadPlace {
+                    diagnosis,
+                    ..place
+                })))
+            }
             None => Ok(true),
         };
         let original = self.original;
