@@ -313,6 +313,22 @@ fn keep(
     Ok(pieces)
 }
 
+/// Overwrites the first place, where it holds the card's beginning, with zeros.
+fn hide_table(card: &dyn ReadWriteAt, pieces: &mut [Piece]) -> Result<(), CopyError> {
+    let Some(first) = pieces.first_mut() else {
+        return Ok(());
+    };
+    if first.extent.start() > 0 || first.original.is_none() {
+        return Ok(());
+    }
+    first.is_overwritten = true;
+    // ORDER: before any marker, and on the medium. A card that is torn out while markers lie on it
+    // must not look as if it were still good.
+    let hidden = card.write_zeros(first.extent).and_then(|()| card.flush());
+    // What is only this place's trouble shows again when its marker is written.
+    hidden.or_else(|error| of_place(error).map(drop))
+}
+
 /// Steps 2 and 3: leaves in every piece what its place showed, and returns how the flush went.
 fn overwrite_and_look(
     card: &dyn ReadWriteAt,
@@ -320,6 +336,7 @@ fn overwrite_and_look(
     markers: &Markers,
     monitor: &dyn Monitor,
 ) -> Result<Result<(), BlockError>, CopyError> {
+    hide_table(card, pieces)?;
     let readable = |piece: &&mut Piece| piece.original.is_some();
     // ORDER: from the top down, see the picture above.
     for piece in pieces.iter_mut().rev().filter(readable) {
@@ -854,6 +871,24 @@ mod tests {
     }
 
     #[test]
+    fn a_card_torn_out_meanwhile_is_unchanged_or_does_not_look_good() {
+        let len = 8 * MIB;
+        let count = probe_places(len).len() as u64;
+        for writes in 0..=count + 1 {
+            let card = FaultyMedium::new(MemoryMedium::new(len));
+            card.inner().write_at(0, &vec![7; len as usize]).unwrap();
+            card.declare(Fault::GoneAfterWrites(writes));
+            let places = probe_places(len);
+            let probed = probe(&card, &places, 1, &Silent);
+            assert_eq!(probed.is_err(), writes <= count + 1);
+            let content = card.inner().to_vec();
+            let is_unchanged = content.iter().all(|&byte| byte == 7);
+            assert_eq!(is_unchanged, writes == 0);
+            assert!(is_unchanged || content[..512] != [7; 512]);
+        }
+    }
+
+    #[test]
     fn every_place_is_read_and_written_once_and_read_again_in_aligned_requests() {
         let card = FaultyMedium::new(MemoryMedium::new(64 * MIB)).aligned_to(4096);
         let places = probe_places(card.len());
@@ -861,10 +896,12 @@ mod tests {
         probed.put_back(&card, |_| false).unwrap();
         let requests = card.requests();
         assert!(requests.iter().all(|request| request.is_aligned));
-        assert_eq!(card.writes().len(), places.len());
+        // The first place is hidden before it is marked.
+        let hidden = places[0].len();
+        assert_eq!(card.writes().len(), places.len() + 1);
         let of_flushes = requests.iter().filter(|r| r.extent.is_empty()).count();
-        assert_eq!(requests.len() - of_flushes, places.len() * 3);
-        assert_eq!(card.bytes_served(), card.bytes_written() * 2);
+        assert_eq!(requests.len() - of_flushes, places.len() * 3 + 1);
+        assert_eq!(card.bytes_served(), (card.bytes_written() - hidden) * 2);
     }
 
     #[test]
