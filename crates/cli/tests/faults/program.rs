@@ -1,0 +1,150 @@
+//! The program under test, run as a user runs it, and stopped where it hangs.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// After this long a run hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What the program answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The exit code; -1 where a signal ended it.
+    pub(crate) code: i32,
+    /// What it wrote on stdout.
+    pub(crate) stdout: String,
+    /// What it wrote on stderr.
+    pub(crate) stderr: String,
+}
+
+impl Answer {
+    /// Asserts the exit code, and returns the answer.
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Asserts that stderr says all of `words`, and returns the answer.
+    pub(crate) fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.stderr.contains(word), "no {word:?}:\n{}", self.stderr);
+        }
+        self
+    }
+
+    /// Returns stdout as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("stdout is no JSON ({e}):\n{}", self.stdout))
+    }
+
+    /// Returns the errors among the events on stderr.
+    pub(crate) fn errors(&self) -> Vec<Value> {
+        let lines = self.stderr.lines();
+        let events = lines.map(|line| {
+            serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("no JSON ({e}): {line}"))
+        });
+        events.filter(|event| event["event"] == "error").collect()
+    }
+}
+
+/// A run that was started. It is killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    stdout: File,
+    stderr: File,
+    started: Instant,
+}
+
+impl Running {
+    /// Starts `cardkeep` with these arguments and an empty stdin.
+    pub(crate) fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        let stdout = tempfile::tempfile().unwrap();
+        let stderr = tempfile::tempfile().unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_cardkeep"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(stdout.try_clone().unwrap())
+            .stderr(stderr.try_clone().unwrap())
+            .spawn()
+            .expect("the program starts");
+        Self {
+            child,
+            stdout,
+            stderr,
+            started: Instant::now(),
+        }
+    }
+
+    /// Sends a signal; answers whether the program still ran.
+    pub(crate) fn signal(&mut self, signal: Signal) -> bool {
+        if self.child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+        true
+    }
+
+    /// Tells whether it has ended.
+    pub(crate) fn is_done(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> Answer {
+        let status: ExitStatus = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            let is_late = self.started.elapsed() > PATIENCE;
+            assert!(!is_late, "it hangs:\n{}", text(&mut self.stderr));
+            std::thread::sleep(PAUSE);
+        };
+        Answer {
+            code: status.code().unwrap_or(-1),
+            stdout: text(&mut self.stdout),
+            stderr: text(&mut self.stderr),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails where it has ended, which is as good.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn text(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Runs `cardkeep` to its end.
+pub(crate) fn cardkeep<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Answer {
+    Running::start(arguments).wait()
+}
+
+/// Returns the arguments of a restore that asks nothing.
+pub(crate) fn restore(
+    image: impl AsRef<OsStr>,
+    card: impl AsRef<OsStr>,
+    options: &[&str],
+) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = ["restore", "--quiet", "--yes"].map(OsString::from).into();
+    arguments.push(image.as_ref().to_owned());
+    arguments.push(card.as_ref().to_owned());
+    arguments.extend(options.iter().map(OsString::from));
+    arguments
+}
