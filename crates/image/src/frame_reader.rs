@@ -63,6 +63,12 @@ impl<M: ReadAt> FrameReader<M> {
         &self.index
     }
 
+    /// Gives back the memory of the frames that were kept.
+    pub fn forget(&self) {
+        let mut kept = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.frames = VecDeque::new();
+    }
+
     /// Returns the content of the frame with this 0-based index.
     ///
     /// # Errors
@@ -170,6 +176,9 @@ mod tests {
         let kept = reader.state.lock().unwrap();
         let indexes: Vec<usize> = kept.frames.iter().map(|(index, _)| *index).collect();
         assert_eq!(indexes, [3, 19, 18, 17]);
+        drop(kept);
+        reader.forget();
+        assert!(reader.state.lock().unwrap().frames.is_empty());
     }
 
     #[test]

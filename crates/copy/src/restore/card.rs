@@ -9,7 +9,7 @@ use crate::error::CopyError;
 use crate::restore::feed::{Feed, Frames};
 use crate::restore::frame::{Frame, bytes_of};
 use crate::restore::head::{Head, head_of, tail_of};
-use crate::restore::in_order::in_order;
+use crate::restore::in_order::{in_flight, in_order};
 use crate::restore::ledger::Entry;
 use crate::restore::original::{Original, Wanted};
 use crate::restore::{Recipient, RestoreOptions, WINDOW_ALONE, deliver, pool_for};
@@ -45,8 +45,9 @@ pub struct Outcome {
 /// own.
 const ZEROS_JOINED_MAX: u64 = 64 * 1024;
 
-/// Requests under way at once: the card has the next one when it is done with one.
-pub(crate) const AT_ONCE: usize = 2;
+/// Requests under way at once: the card has the next one when it is done with one. Used extents are
+/// short on an aged card (half a megabyte on the lab's), and a busy machine wakes threads late.
+pub(crate) const AT_ONCE: usize = 3;
 
 /// One card being written.
 pub(crate) struct CardJob<'a> {
@@ -151,11 +152,16 @@ impl<'a> CardJob<'a> {
             put(card, &frame)?;
             Ok(frame)
         };
-        in_order(&mut frames, vec![(); AT_ONCE], write, |frame| {
-            self.begin_frame(&frame)?;
-            self.outcome.written_bytes += self.enter(&frame);
-            Ok(true)
-        })?;
+        in_order(
+            &mut frames,
+            (vec![(); AT_ONCE], in_flight(AT_ONCE)),
+            write,
+            |frame| {
+                self.begin_frame(&frame)?;
+                self.outcome.written_bytes += self.enter(&frame);
+                Ok(true)
+            },
+        )?;
         match frames.ended()? {
             Some(index) => self.alone(index, |job, feed| job.take_all(feed, 0)),
             None => Ok(()),

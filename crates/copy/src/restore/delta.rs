@@ -44,14 +44,19 @@ impl CardJob<'_> {
         let mut unwritten = 0;
         let mut frames = Frames::new(feed, place);
         let look = |(): &mut (), frame| Ok(look(card, frame, &pool, &is_looking));
-        in_order(&mut frames, vec![(); AT_ONCE], look, |looked| {
-            let is_new = self.compare(looked)?;
-            unwritten = if is_new { unwritten + 1 } else { 0 };
-            if self.options.mode == WriteMode::Resumed && unwritten >= UNWRITTEN_FRAMES {
-                is_looking.store(false, Ordering::Relaxed);
-            }
-            Ok(true)
-        })?;
+        in_order(
+            &mut frames,
+            (vec![(); AT_ONCE], in_flight(AT_ONCE)),
+            look,
+            |looked| {
+                let is_new = self.compare(looked)?;
+                unwritten = if is_new { unwritten + 1 } else { 0 };
+                if self.options.mode == WriteMode::Resumed && unwritten >= UNWRITTEN_FRAMES {
+                    is_looking.store(false, Ordering::Relaxed);
+                }
+                Ok(true)
+            },
+        )?;
         match frames.ended()? {
             Some(index) => self.alone(index, |job, feed| job.take_compared(feed, 0)),
             None => Ok(()),

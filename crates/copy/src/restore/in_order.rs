@@ -8,11 +8,11 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 use crate::error::CopyError;
 
 /// Does `work` on each item, with as many threads as there are `workers`, and hands the results
-/// to `take` in the items' order until it answers that it wants no more. No more than
-/// `in_flight(workers)` items are begun and not yet taken.
+/// to `take` in the items' order until it answers that it wants no more. No more than `most` items
+/// are begun and not yet taken.
 pub(crate) fn in_order<I, W, R>(
     mut items: impl Iterator<Item = I>,
-    workers: Vec<W>,
+    (workers, most): (Vec<W>, usize),
     work: impl Fn(&mut W, I) -> Result<R, CopyError> + Sync,
     mut take: impl FnMut(R) -> Result<bool, CopyError>,
 ) -> Result<(), CopyError>
@@ -21,7 +21,7 @@ where
     W: Send,
     R: Send,
 {
-    let most = in_flight(workers.len());
+    let most = most.max(1);
     let (jobs, to_do) = bounded::<(u64, I)>(most);
     let (done, results) = unbounded();
     std::thread::scope(|scope| {
@@ -66,7 +66,7 @@ where
     })
 }
 
-/// Returns how many items are under way at most.
+/// Returns how many items keep so many workers busy while one result is taken.
 pub(crate) const fn in_flight(workers: usize) -> usize {
     workers + 1
 }
@@ -91,7 +91,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(item * 7 % 5));
             Ok(item * 2)
         };
-        in_order(0..50, vec![(); 3], work, |result| {
+        in_order(0..50, (vec![(); 3], 4), work, |result| {
             taken.push(result);
             Ok(true)
         })
@@ -106,13 +106,13 @@ mod tests {
             item => Ok(item),
         };
         let mut taken = 0;
-        let result = in_order(0.., vec![(); 2], work, |_| {
+        let result = in_order(0.., (vec![(); 2], 3), work, |_| {
             taken += 1;
             Ok(true)
         });
         assert!(matches!(result, Err(CopyError::Interrupted)));
         assert_eq!(taken, 7);
-        in_order(0.., vec![(); 2], work, |item| Ok(item < 3)).unwrap();
+        in_order(0.., (vec![(); 2], 3), work, |item| Ok(item < 3)).unwrap();
     }
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
             assert!(item != 5, "as a broken decoder would");
             Ok(item)
         };
-        let result = in_order(0.., vec![(); 2], work, |_| Ok(true));
+        let result = in_order(0.., (vec![(); 2], 3), work, |_| Ok(true));
         assert!(matches!(result, Err(CopyError::Internal(_))));
     }
 }

@@ -14,9 +14,9 @@ use crate::restore::layout::Layout;
 use crate::restore::medium::{filled_frames, known_bytes};
 use crate::restore::original::{Original, Take, Wanted};
 
-/// What decoded frames and their compressed form may take together, in bytes: images made by
-/// others have frames of 24 MiB and more.
-const DECODED_BYTES_MAX: u64 = 72 << 20;
+/// What decoded frames of the image may take together, in bytes: images made by others have frames
+/// of 24 MiB, of which two can be under way.
+const DECODED_BYTES_MAX: u64 = 48 << 20;
 const WORKERS_MAX: usize = 4;
 
 /// A compressed image with an index.
@@ -38,12 +38,13 @@ struct Worker {
 }
 
 impl IndexedOriginal<'_> {
-    fn workers(&self) -> usize {
+    /// Returns how many threads decode, and how many frames of the image are under way at most.
+    fn crew(&self) -> (usize, usize) {
         let entries = self.index.table.entries().iter();
         let largest = entries.map(|entry| entry.content.len()).max().unwrap_or(1);
-        // One more than there are workers is under way.
-        let fitting = (DECODED_BYTES_MAX / largest.max(1)).saturating_sub(1) as usize;
-        self.cores.min(fitting).clamp(1, WORKERS_MAX)
+        let fitting = (DECODED_BYTES_MAX / largest.max(1)).max(1) as usize;
+        let workers = self.cores.clamp(1, WORKERS_MAX).min(fitting);
+        (workers, in_flight(workers).min(fitting))
     }
 
     /// Returns the image's frames that hold used bytes of wanted frames.
@@ -109,7 +110,8 @@ impl Original for IndexedOriginal<'_> {
                 pieces: PieceWindow::new(),
             })
         };
-        let workers = (0..self.workers())
+        let (count, most) = self.crew();
+        let workers = (0..count)
             .map(make)
             .collect::<Result<Vec<_>, CopyError>>()?;
         let mut cutting = Cutting {
@@ -122,7 +124,7 @@ impl Original for IndexedOriginal<'_> {
         };
         in_order(
             self.entries(wanted),
-            workers,
+            (workers, most),
             |worker, entry| self.decode(worker, entry),
             |decoded| cutting.add(&decoded),
         )?;

@@ -55,10 +55,15 @@ impl Original for MediumOriginal<'_> {
             }
             self.layout.finish(index, runs, Some(content)).map(Some)
         };
-        in_order(frames, vec![(); READERS], read, |frame| match frame {
-            Some(frame) => take(frame),
-            None => Ok(false),
-        })
+        in_order(
+            frames,
+            (vec![(); READERS], in_flight(READERS)),
+            read,
+            |frame| match frame {
+                Some(frame) => take(frame),
+                None => Ok(false),
+            },
+        )
     }
 
     fn is_repeatable(&self) -> bool {

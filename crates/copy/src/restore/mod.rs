@@ -30,8 +30,9 @@ use cardkeep_block::{BufferPool, Monitor, ReadWriteAt};
 use cardkeep_image::FRAME_BYTES;
 
 use crate::error::CopyError;
-use crate::restore::card::CardJob;
+use crate::restore::card::{AT_ONCE, CardJob};
 use crate::restore::feed::Feed;
+use crate::restore::in_order::in_flight;
 
 pub use card::{Outcome as RestoreOutcome, WriteMode};
 pub use frame::Frame;
@@ -43,7 +44,7 @@ pub use original::{Original, Take, Wanted};
 pub use stream::{Knowledge, OpenStream, StreamOriginal};
 
 /// Frames that may wait for cards.
-const WINDOW: usize = 6;
+const WINDOW: usize = 4;
 /// Frames that wait for a card that fell behind and reads the original on its own.
 const WINDOW_ALONE: usize = 2;
 
@@ -104,12 +105,14 @@ fn deliver(original: &dyn Original, wanted: Wanted<'_>, pool: &Arc<BufferPool>, 
     let result = original.deliver(wanted, pool, &mut |frame| Ok(feed.push(frame)));
     feed.end(result);
     drop(filling);
+    // Reading back needs the memory of what is not on its way any more.
+    pool.close();
 }
 
 /// Returns a pool in which nobody waits for a buffer forever: each place where a frame can wait
 /// has one.
 fn pool_for(window: usize, cards: usize, original: &dyn Original) -> Arc<BufferPool> {
-    // A card holds the frame that it writes, and two more when it compares before it writes.
-    let count = window + cards * 3 + original.frames_under_way();
+    let of_card = in_flight(AT_ONCE);
+    let count = window + cards * of_card + original.frames_under_way();
     Arc::new(BufferPool::new(count, FRAME_BYTES))
 }

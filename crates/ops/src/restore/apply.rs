@@ -268,12 +268,20 @@ fn with_original<T>(plan: &RestorePlan, fit: &Fit, run: impl FnOnce(&dyn Origina
     let open = || -> Result<Box<dyn Read + Send>, CopyError> { origin.open_stream() };
     match &origin.kind {
         OriginKind::Medium(medium) => run(&MediumOriginal { medium, layout }),
-        OriginKind::Indexed { file, index, .. } => run(&IndexedOriginal {
-            image: file,
+        OriginKind::Indexed {
+            file,
             index,
-            layout,
-            cores: plan.cores,
-        }),
+            content,
+        } => {
+            // What planning had looked at is memory that decoding needs.
+            content.forget();
+            run(&IndexedOriginal {
+                image: file,
+                index,
+                layout,
+                cores: plan.cores,
+            })
+        }
         OriginKind::Stream { .. } => run(&StreamOriginal {
             open: &open,
             is_repeatable: true,

@@ -38,7 +38,7 @@ pub enum OriginKind {
         /// Where its frames lie.
         index: Box<Index>,
         /// Its content.
-        content: Arc<dyn ReadAt>,
+        content: Arc<FrameReader<Arc<Source>>>,
     },
     /// From its beginning on, as often as wanted.
     Stream {
@@ -207,7 +207,7 @@ impl Origin {
         let file = Arc::new(source);
         let reader = FrameReader::new(Arc::clone(&file), index.clone())
             .map_err(|error| OpError::of_image(path, error))?;
-        let content: Arc<dyn ReadAt> = Arc::new(reader);
+        let content = Arc::new(reader);
         let manifest = index.manifest.clone().map(Box::new);
         let sector_bytes = manifest.as_ref().map_or(512, |own| own.sector_bytes);
         // The manifest knows which bytes were copied; without one the filesystems have to tell.
@@ -273,16 +273,18 @@ impl Origin {
     /// Returns a medium on which at least the partition table can be read.
     pub(crate) fn table_medium(&self) -> Option<&dyn ReadAt> {
         match &self.kind {
-            OriginKind::Medium(content) | OriginKind::Indexed { content, .. } => Some(content),
+            OriginKind::Medium(content) => Some(content),
+            OriginKind::Indexed { content, .. } => Some(content),
             OriginKind::Stream { prefix, .. } => Some(prefix),
             OriginKind::Pipe(_) => None,
         }
     }
 
     /// Returns its content, where that can be read anywhere.
-    pub(crate) fn content(&self) -> Option<&Arc<dyn ReadAt>> {
+    pub(crate) fn content(&self) -> Option<&dyn ReadAt> {
         match &self.kind {
-            OriginKind::Medium(content) | OriginKind::Indexed { content, .. } => Some(content),
+            OriginKind::Medium(content) => Some(content),
+            OriginKind::Indexed { content, .. } => Some(content),
             _ => None,
         }
     }

@@ -11,7 +11,7 @@ use crate::error::{OpError, OpErrorKind};
 use crate::restore::origin::Origin;
 
 /// What to do with a card that was left half-written.
-const GO_ON: &str = "the card is not bootable now; the same command with --resume goes on";
+const GO_ON: &str = "the card may not be bootable now; the same command with --resume (in place of --delta) goes on";
 
 /// Returns the error of a permit that was not given.
 pub(crate) fn of_refusal(path: &Path, refusal: Refusal) -> OpError {
@@ -85,7 +85,7 @@ fn of_origin(name: &str, error: &CopyError) -> OpError {
         source = cause.source();
     }
     OpError::new(kind, message)
-        .hint("the card is not bootable now")
+        .hint("the card may not be bootable now")
         .caused_by(causes)
 }
 
