@@ -44,7 +44,7 @@ pub use original::{Original, Take, Wanted};
 pub use stream::{Knowledge, OpenStream, StreamOriginal};
 
 /// Frames that may wait for cards.
-const WINDOW: usize = 4;
+const WINDOW: usize = 3;
 /// Frames that wait for a card that fell behind and reads the original on its own.
 const WINDOW_ALONE: usize = 2;
 
