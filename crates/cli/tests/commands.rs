@@ -421,3 +421,16 @@ fn errors_in_json_have_code_and_hints() {
     );
     assert!(!event["hints"].as_array().unwrap().is_empty());
 }
+
+#[test]
+fn what_is_no_image_is_never_put_onto_a_card() {
+    let desk = Desk::new();
+    let card = fs::read(desk.path("card.img")).unwrap();
+    fs::write(desk.path("page.img.zst"), vec![b'<'; 4096]).unwrap();
+    fs::write(desk.path("cut.img"), &card[..100_001]).unwrap();
+    for name in ["page.img.zst", "cut.img"] {
+        let output = desk.expect(7, &["restore", name, "card.img", "--yes"]);
+        assert!(stderr(&output).contains(name), "{}", stderr(&output));
+        assert!(fs::read(desk.path("card.img")).unwrap() == card, "{name}");
+    }
+}

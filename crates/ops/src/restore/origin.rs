@@ -24,6 +24,8 @@ use crate::restore::prescan::{Prefix, prescan};
 const HEAD_BYTES: u64 = 64;
 /// What is decoded of a pipe before any card is touched: a sector.
 const FIRST_BYTES: usize = 512;
+/// The unit of every medium, in bytes.
+const SECTOR_BYTES: u64 = 512;
 /// Larger frames are decoded in passing: a few of them would fill the memory.
 const SEEKABLE_FRAME_BYTES_MAX: u64 = 32 << 20;
 
@@ -99,7 +101,10 @@ impl Origin {
             .map_err(of_source)?;
         let of_image = |error| OpError::of_image(path, error);
         match Format::detect(&head) {
-            Format::Raw => Self::of_medium(path, Arc::new(source), 512, scope, monitor),
+            Format::Raw => {
+                check_raw(path, source.len())?;
+                Self::of_medium(path, Arc::new(source), 512, scope, monitor)
+            }
             format => match load_index(&source).map_err(of_image)? {
                 Some(index) if is_seekable(&index) => {
                     Self::of_index(path, source, index, scope, monitor)
@@ -325,6 +330,23 @@ impl Origin {
             (None, None) => Identity::default(),
         }
     }
+}
+
+/// Refuses a file that is a raw image only because it is nothing else.
+fn check_raw(path: &Path, len: u64) -> Result<(), OpError> {
+    let shown = path.display();
+    let named = Format::from_name(path).filter(|format| *format != Format::Raw);
+    let why = match named {
+        Some(format) => format!(
+            "{shown} is named like an image in .{}, and holds none",
+            format.extension()
+        ),
+        None if !len.is_multiple_of(SECTOR_BYTES) => {
+            format!("{shown} is no image: its {len} bytes are no multiple of {SECTOR_BYTES}")
+        }
+        None => return Ok(()),
+    };
+    Err(OpError::new(OpErrorKind::Corrupt, why).hint("is it whole? fetch or make it again"))
 }
 
 /// Tells whether any place of an image can be had at the price of one small frame.
