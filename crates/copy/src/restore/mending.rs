@@ -80,14 +80,14 @@ impl CardJob<'_> {
         }
     }
 
-    /// Says what is wrong with a frame after those in `mended` were written once more.
-    pub(crate) fn explained(&mut self, index: usize, mended: &[usize]) -> CopyError {
+    /// Says what is wrong with a frame after others were mended. It was right by then, either from
+    /// the beginning or when it was mended itself.
+    pub(crate) fn explained(&mut self, index: usize) -> CopyError {
         let pool = pool_for(WINDOW_ALONE, 1, self.original);
-        let was_right = !mended.contains(&index);
         let explain = |frame: &Frame| match self.bad_place(frame)? {
             Some(place) => {
                 let diagnosis = match place.diagnosis {
-                    Diagnosis::Other | Diagnosis::Zeros if was_right => Diagnosis::Spoiled,
+                    Diagnosis::Other | Diagnosis::Zeros => Diagnosis::Spoiled,
                     own => own,
                 };
                 Err(CopyError::BadCard(Box::new(BadPlace {

@@ -25,7 +25,7 @@ impl CardJob<'_> {
         // once something had to be mended, only the whole card proves anything.
         match *self.read_back(false)? {
             [] => Ok(()),
-            [first, ..] => Err(self.explained(first, &bad)),
+            [first, ..] => Err(self.explained(first)),
         }
     }
 
