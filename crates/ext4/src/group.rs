@@ -2,8 +2,8 @@
 
 use cardkeep_block::{ReadAt, le_u16, le_u32};
 
-use crate::checksum::{crc16, crc32c};
 use crate::error::Error;
+use crate::seal::Sealer;
 use crate::superblock::{Superblock, feature};
 
 /// `bg_flags`: no inode of the group is in use, its inode table and bitmap are not written.
@@ -58,7 +58,8 @@ impl Group {
             flags: if has_flags { le_u16(bytes, 0x12) } else { 0 },
             block_bitmap_checksum: short(0x18, 0x38),
             inode_bitmap_checksum: short(0x1A, 0x3A),
-            is_trusted: checksum(superblock, number, bytes)
+            is_trusted: Sealer::new(superblock)
+                .descriptor_sum(number as u32, bytes)
                 .is_none_or(|sum| sum == le_u16(bytes, 0x1E)),
         }
     }
@@ -112,7 +113,7 @@ fn is_bitmap_sound(superblock: &Superblock, bitmap: &[u8], bits: u32, stated: u3
         return true;
     }
     let covered = bitmap.get(..(bits / 8) as usize).unwrap_or(bitmap);
-    let sum = crc32c(superblock.checksum_seed, covered);
+    let sum = Sealer::new(superblock).bitmap_sum(covered);
     // A short descriptor has room for the low half.
     let mask = if superblock.descriptor_bytes >= 64 {
         !0
@@ -120,23 +121,6 @@ fn is_bitmap_sound(superblock: &Superblock, bitmap: &[u8], bits: u32, stated: u3
         0xFFFF
     };
     sum & mask == stated & mask
-}
-
-/// Returns what `bg_checksum` should be, or `None` where the filesystem has none.
-fn checksum(superblock: &Superblock, number: u64, bytes: &[u8]) -> Option<u16> {
-    let number = (number as u32).to_le_bytes();
-    let (before, after) = (&bytes[..0x1E], bytes.get(0x20..).unwrap_or_default());
-    if superblock.has_ro_compat(feature::RO_COMPAT_METADATA_CSUM) {
-        let sum = [&number[..], before, &[0, 0], after]
-            .iter()
-            .fold(superblock.checksum_seed, |sum, part| crc32c(sum, part));
-        Some(sum as u16)
-    } else if superblock.has_ro_compat(feature::RO_COMPAT_GDT_CSUM) {
-        let parts = [&superblock.uuid[..], &number[..], before, after];
-        Some(parts.iter().fold(!0, |sum, part| crc16(sum, part)))
-    } else {
-        None
-    }
 }
 
 /// Reads all group descriptors; every block that they name lies within the filesystem.

@@ -2,9 +2,9 @@
 
 use cardkeep_block::{ReadAt, le_u16, le_u32};
 
-use crate::checksum::crc32c;
 use crate::error::Error;
 use crate::group::Group;
+use crate::seal::Sealer;
 use crate::superblock::{Superblock, feature};
 
 /// The number of an inode, from 1.
@@ -94,24 +94,11 @@ impl Inode {
     }
 }
 
-/// Tells whether a whole record has the checksum that it states (or none is stated):
-/// `ext4_inode_csum` in fs/ext4/inode.c. The low half is at 0x7C, the high one at 0x82 where the
-/// record has room for it.
+/// Tells whether a whole record has the checksum that it states (or none is stated).
 pub(crate) fn is_record_sound(superblock: &Superblock, number: InodeNumber, record: &[u8]) -> bool {
-    if !superblock.has_ro_compat(feature::RO_COMPAT_METADATA_CSUM) {
-        return true;
-    }
-    let has_high = record.len() > 128 && le_u16(record, 0x80) >= 4;
-    let mut blank = record.to_vec();
-    blank[0x7C..0x7E].fill(0);
-    if has_high {
-        blank[0x82..0x84].fill(0);
-    }
-    let sum = crc32c(superblock.checksum_seed, &number.to_le_bytes());
-    // i_generation is part of the seed, and of the record once more.
-    let sum = crc32c(crc32c(sum, &record[0x64..0x68]), &blank);
-    let low = le_u16(record, 0x7C) == sum as u16;
-    low && (!has_high || le_u16(record, 0x82) == (sum >> 16) as u16)
+    let mut sealed = record.to_vec();
+    Sealer::new(superblock).inode(number, &mut sealed);
+    sealed == record
 }
 
 /// Returns the byte offset of an inode's record.

@@ -4,12 +4,14 @@ use crate::superblock::{Superblock, feature};
 
 impl Superblock {
     /// Returns the first block of a group.
-    pub(crate) fn group_first_block(&self, group: u64) -> u64 {
+    #[must_use]
+    pub fn group_first_block(&self, group: u64) -> u64 {
         group * u64::from(self.blocks_per_group) + u64::from(self.first_data_block)
     }
 
     /// Returns the number of blocks in a group; the last one may be shorter.
-    pub(crate) fn group_block_count(&self, group: u64) -> u64 {
+    #[must_use]
+    pub fn group_block_count(&self, group: u64) -> u64 {
         let left = self
             .block_count
             .saturating_sub(self.group_first_block(group));
@@ -17,18 +19,21 @@ impl Superblock {
     }
 
     /// Returns how many group descriptors fit a block.
-    pub(crate) fn descriptors_per_block(&self) -> u64 {
+    #[must_use]
+    pub fn descriptors_per_block(&self) -> u64 {
         u64::from(self.block_bytes) / u64::from(self.descriptor_bytes)
     }
 
     /// Returns the number of blocks that one inode table takes.
-    pub(crate) fn inode_table_block_count(&self) -> u64 {
+    #[must_use]
+    pub fn inode_table_block_count(&self) -> u64 {
         let bytes = u64::from(self.inodes_per_group) * u64::from(self.inode_bytes);
         bytes.div_ceil(u64::from(self.block_bytes))
     }
 
     /// Tells whether a group begins with a copy of the superblock.
-    pub(crate) fn has_superblock(&self, group: u64) -> bool {
+    #[must_use]
+    pub fn has_superblock(&self, group: u64) -> bool {
         if group == 0 {
             return true;
         }
@@ -58,7 +63,8 @@ impl Superblock {
 
     /// Returns the block that holds the descriptors of `descriptors_per_block()` groups from
     /// `index * descriptors_per_block()` on.
-    pub(crate) fn descriptor_block(&self, index: u64) -> u64 {
+    #[must_use]
+    pub fn descriptor_block(&self, index: u64) -> u64 {
         let odd = self.odd_block_count();
         if !self.is_meta_bg(index) {
             return u64::from(self.first_data_block) + odd + 1 + index;
@@ -70,7 +76,8 @@ impl Superblock {
 
     /// Returns how many blocks a group begins with that hold copies of the superblock, of group
     /// descriptors, and room for more of those.
-    pub(crate) fn base_block_count(&self, group: u64) -> u64 {
+    #[must_use]
+    pub fn base_block_count(&self, group: u64) -> u64 {
         let superblock = u64::from(self.has_superblock(group));
         let per_block = self.descriptors_per_block();
         let index = group / per_block;

@@ -26,6 +26,7 @@ mod map;
 mod owner;
 mod passing;
 mod replay;
+mod seal;
 mod superblock;
 
 pub use error::{Corrupt, Error, Unsupported};
@@ -34,4 +35,5 @@ pub use inode::InodeNumber;
 pub use owner::{Owner, OwnerKind};
 pub use passing::PassingGroups;
 pub use replay::Replayed;
-pub use superblock::{Superblock, probe};
+pub use seal::{BlockOwner, ChecksumKind, Sealer, journal_superblock};
+pub use superblock::{SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock, feature, probe};

@@ -6,26 +6,41 @@ use crate::checksum::crc32c;
 use crate::error::Error;
 
 /// Where the superblock lies, in bytes, whatever the block size.
-pub(crate) const SUPERBLOCK_OFFSET: u64 = 1024;
-const SUPERBLOCK_BYTES: usize = 1024;
+pub const SUPERBLOCK_OFFSET: u64 = 1024;
+/// How long it is, in bytes.
+pub const SUPERBLOCK_BYTES: usize = 1024;
 const MAGIC: u16 = 0xEF53;
 
 /// Bits of `s_feature_compat`, `s_feature_incompat` and `s_feature_ro_compat`.
-pub(crate) mod feature {
-    pub(crate) const COMPAT_HAS_JOURNAL: u32 = 0x4;
-    pub(crate) const COMPAT_SPARSE_SUPER2: u32 = 0x200;
-    pub(crate) const COMPAT_FAST_COMMIT: u32 = 0x400;
-    pub(crate) const INCOMPAT_RECOVER: u32 = 0x4;
-    pub(crate) const INCOMPAT_JOURNAL_DEV: u32 = 0x8;
-    pub(crate) const INCOMPAT_META_BG: u32 = 0x10;
-    pub(crate) const INCOMPAT_EXTENTS: u32 = 0x40;
-    pub(crate) const INCOMPAT_64BIT: u32 = 0x80;
-    pub(crate) const INCOMPAT_CSUM_SEED: u32 = 0x2000;
-    pub(crate) const RO_COMPAT_SPARSE_SUPER: u32 = 0x1;
-    pub(crate) const RO_COMPAT_HUGE_FILE: u32 = 0x8;
-    pub(crate) const RO_COMPAT_GDT_CSUM: u32 = 0x10;
-    pub(crate) const RO_COMPAT_BIGALLOC: u32 = 0x200;
-    pub(crate) const RO_COMPAT_METADATA_CSUM: u32 = 0x400;
+pub mod feature {
+    /// has_journal
+    pub const COMPAT_HAS_JOURNAL: u32 = 0x4;
+    /// sparse_super2
+    pub const COMPAT_SPARSE_SUPER2: u32 = 0x200;
+    /// fast_commit
+    pub const COMPAT_FAST_COMMIT: u32 = 0x400;
+    /// needs_recovery: a journal waits
+    pub const INCOMPAT_RECOVER: u32 = 0x4;
+    /// journal_dev
+    pub const INCOMPAT_JOURNAL_DEV: u32 = 0x8;
+    /// meta_bg
+    pub const INCOMPAT_META_BG: u32 = 0x10;
+    /// extent
+    pub const INCOMPAT_EXTENTS: u32 = 0x40;
+    /// 64bit
+    pub const INCOMPAT_64BIT: u32 = 0x80;
+    /// metadata_csum_seed
+    pub const INCOMPAT_CSUM_SEED: u32 = 0x2000;
+    /// sparse_super
+    pub const RO_COMPAT_SPARSE_SUPER: u32 = 0x1;
+    /// huge_file
+    pub const RO_COMPAT_HUGE_FILE: u32 = 0x8;
+    /// uninit_bg
+    pub const RO_COMPAT_GDT_CSUM: u32 = 0x10;
+    /// bigalloc
+    pub const RO_COMPAT_BIGALLOC: u32 = 0x200;
+    /// metadata_csum
+    pub const RO_COMPAT_METADATA_CSUM: u32 = 0x400;
 
     /// filetype, recover, meta_bg, extents, 64bit, mmp, flex_bg, ea_inode, csum_seed, largedir,
     /// inline_data, encrypt, casefold. Left out: compression, journal_dev, dirdata.
@@ -66,30 +81,54 @@ const STATE_ERROR: u16 = 2;
 /// The fields of a superblock that passed all checks. Counts are in the unit that the name says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superblock {
-    pub(crate) inode_count: u32,
-    pub(crate) block_count: u64,
-    pub(crate) free_block_count: u64,
-    pub(crate) first_data_block: u32,
-    pub(crate) block_bytes: u32,
-    pub(crate) cluster_blocks: u32,
-    pub(crate) blocks_per_group: u32,
-    pub(crate) clusters_per_group: u32,
-    pub(crate) inodes_per_group: u32,
-    pub(crate) inode_bytes: u16,
-    pub(crate) descriptor_bytes: u16,
-    pub(crate) reserved_gdt_blocks: u16,
-    pub(crate) first_meta_bg: u32,
-    pub(crate) backup_groups: [u32; 2],
-    pub(crate) compat: u32,
-    pub(crate) incompat: u32,
-    pub(crate) ro_compat: u32,
-    pub(crate) state: u16,
-    pub(crate) journal_inode: u32,
-    pub(crate) journal_device: u32,
-    pub(crate) checksum_seed: u32,
-    pub(crate) uuid: [u8; 16],
-    pub(crate) label: String,
-    pub(crate) last_write_seconds: u64,
+    /// `s_inodes_count`.
+    pub inode_count: u32,
+    /// `s_blocks_count`.
+    pub block_count: u64,
+    /// `s_free_blocks_count`, in blocks even where there are clusters.
+    pub free_block_count: u64,
+    /// `s_first_data_block`: 1 for blocks of 1 KiB without clusters, else 0.
+    pub first_data_block: u32,
+    /// The size of a block.
+    pub block_bytes: u32,
+    /// How many blocks make a cluster: 1 without bigalloc.
+    pub cluster_blocks: u32,
+    /// `s_blocks_per_group`.
+    pub blocks_per_group: u32,
+    /// `s_clusters_per_group`: the number of bits in a block bitmap.
+    pub clusters_per_group: u32,
+    /// `s_inodes_per_group`.
+    pub inodes_per_group: u32,
+    /// `s_inode_size`.
+    pub inode_bytes: u16,
+    /// `s_desc_size`: 32 without 64bit.
+    pub descriptor_bytes: u16,
+    /// `s_reserved_gdt_blocks`.
+    pub reserved_gdt_blocks: u16,
+    /// `s_first_meta_bg`: the first descriptor block that lies in its meta block group.
+    pub first_meta_bg: u32,
+    /// `s_backup_bgs`: the groups with copies where there is sparse_super2.
+    pub backup_groups: [u32; 2],
+    /// `s_feature_compat`.
+    pub compat: u32,
+    /// `s_feature_incompat`.
+    pub incompat: u32,
+    /// `s_feature_ro_compat`.
+    pub ro_compat: u32,
+    /// `s_state`.
+    pub state: u16,
+    /// `s_journal_inum`.
+    pub journal_inode: u32,
+    /// `s_journal_dev`.
+    pub journal_device: u32,
+    /// What CRC-32C sums begin with: that of the UUID, or `s_checksum_seed`.
+    pub checksum_seed: u32,
+    /// `s_uuid`.
+    pub uuid: [u8; 16],
+    /// `s_volume_name`.
+    pub label: String,
+    /// `s_wtime`, in seconds since 1970.
+    pub last_write_seconds: u64,
 }
 
 /// Tells whether an ext superblock seems to lie on `medium`.
@@ -102,7 +141,11 @@ pub fn probe(medium: &impl ReadAt) -> bool {
 
 impl Superblock {
     /// Reads and checks the superblock of `medium`.
-    pub(crate) fn load(medium: &impl ReadAt) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for features not known here, [`Error::Corrupt`] with the failed
+    /// check, [`Error::Io`] where the medium fails.
+    pub fn load(medium: &impl ReadAt) -> Result<Self, Error> {
         let bytes = medium.read_vec(SUPERBLOCK_OFFSET, SUPERBLOCK_BYTES)?;
         let superblock = Self::parse(&bytes)?;
         let end = superblock
@@ -120,7 +163,10 @@ impl Superblock {
     }
 
     /// Decodes and checks 1024 bytes.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// As [`Superblock::load`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if le_u16(bytes, 0x38) != MAGIC {
             return Err(Error::corrupt("the superblock has no magic number"));
         }
@@ -229,49 +275,58 @@ impl Superblock {
     }
 
     /// Returns the number of block groups.
-    pub(crate) fn group_count(&self) -> u64 {
+    #[must_use]
+    pub fn group_count(&self) -> u64 {
         (self.block_count - u64::from(self.first_data_block))
             .div_ceil(u64::from(self.blocks_per_group))
     }
 
     /// Tells whether a `s_feature_compat` bit is set.
-    pub(crate) const fn has_compat(&self, bit: u32) -> bool {
+    #[must_use]
+    pub const fn has_compat(&self, bit: u32) -> bool {
         self.compat & bit != 0
     }
 
     /// Tells whether a `s_feature_incompat` bit is set.
-    pub(crate) const fn has_incompat(&self, bit: u32) -> bool {
+    #[must_use]
+    pub const fn has_incompat(&self, bit: u32) -> bool {
         self.incompat & bit != 0
     }
 
     /// Tells whether a `s_feature_ro_compat` bit is set.
-    pub(crate) const fn has_ro_compat(&self, bit: u32) -> bool {
+    #[must_use]
+    pub const fn has_ro_compat(&self, bit: u32) -> bool {
         self.ro_compat & bit != 0
     }
 
     /// Tells whether group descriptors carry checksums: only then their flags mean anything.
-    pub(crate) const fn has_group_checksums(&self) -> bool {
+    #[must_use]
+    pub const fn has_group_checksums(&self) -> bool {
         self.has_ro_compat(feature::RO_COMPAT_GDT_CSUM | feature::RO_COMPAT_METADATA_CSUM)
     }
 
     /// Tells whether a journal waits to be replayed.
-    pub(crate) const fn needs_recovery(&self) -> bool {
+    #[must_use]
+    pub const fn needs_recovery(&self) -> bool {
         self.has_compat(feature::COMPAT_HAS_JOURNAL) && self.has_incompat(feature::INCOMPAT_RECOVER)
     }
 
     /// Tells whether it is marked as in order. Without a journal the mark goes while mounted; with
     /// one, only tools that want to be followed by e2fsck take it away.
-    pub(crate) const fn is_marked_valid(&self) -> bool {
+    #[must_use]
+    pub const fn is_marked_valid(&self) -> bool {
         self.state & STATE_VALID != 0
     }
 
     /// Tells whether the kernel found errors on it since the last check.
-    pub(crate) const fn has_errors(&self) -> bool {
+    #[must_use]
+    pub const fn has_errors(&self) -> bool {
         self.state & STATE_ERROR != 0
     }
 
     /// Returns the number of bytes of the filesystem.
-    pub(crate) fn len(&self) -> u64 {
+    #[must_use]
+    pub fn len(&self) -> u64 {
         self.block_count.saturating_mul(u64::from(self.block_bytes))
     }
 }
