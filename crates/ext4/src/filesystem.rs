@@ -4,6 +4,7 @@ use cardkeep_block::{Extent, ReadAt};
 
 use crate::error::Error;
 use crate::group::{Group, load_groups};
+use crate::inode::{InodeNumber, inode_offset};
 use crate::journal::{Journal, Replay};
 use crate::replay::Replayed;
 use crate::superblock::{Superblock, feature};
@@ -86,6 +87,19 @@ impl<M: ReadAt> Ext4<M> {
     /// Returns the medium that it lies on: of a replayed one, the view with the log applied.
     pub const fn medium(&self) -> &M {
         &self.medium
+    }
+
+    /// Returns its superblock.
+    pub const fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// Returns where an inode's record lies, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where there is no such inode.
+    pub fn inode_offset(&self, number: InodeNumber) -> Result<u64, Error> {
+        inode_offset(&self.superblock, &self.groups, number)
     }
 
     /// Returns what there is to say about it.

@@ -30,22 +30,48 @@ impl<M: ReadAt> Ext4<M> {
     /// [`Error`] where nothing can be proven: the caller then has to treat all as used.
     pub fn allocation_map(&self, monitor: &dyn Monitor) -> Result<AllocationMap, Error> {
         self.check_state()?;
+        match self.sound_journal()? {
+            Some(journal) if self.superblock.needs_recovery() => {
+                self.map_with_log(&journal, monitor)
+            }
+            journal => self.map_at_rest(journal.as_ref(), monitor),
+        }
+    }
+
+    /// Checks that nothing waits to be done before it may be changed: it was unmounted, no errors
+    /// are noted on it, and its journal is empty.
+    ///
+    /// # Errors
+    /// [`Error`] with what waits.
+    pub fn check_at_rest(&self) -> Result<(), Error> {
+        self.check_state()?;
+        self.sound_journal()?;
+        if self.superblock.needs_recovery() {
+            return Err(Error::corrupt("it was not unmounted: its journal waits"));
+        }
+        if let Some(number) = self.groups.iter().position(|group| !group.is_trusted()) {
+            let what = format!("block group {number}: its descriptor's checksum is wrong");
+            return Err(Error::corrupt(what));
+        }
+        Ok(())
+    }
+
+    /// Returns the journal, where there is one; it holds a log where the superblock says so, and
+    /// only there.
+    fn sound_journal(&self) -> Result<Option<Journal>, Error> {
         let superblock = &self.superblock;
         let Some(journal) = self.journal()? else {
             if superblock.has_incompat(feature::INCOMPAT_RECOVER) {
                 return Err(Error::corrupt("it wants a journal replayed but has none"));
             }
-            return self.map_at_rest(None, monitor);
+            return Ok(None);
         };
         journal.check_state()?;
-        if superblock.needs_recovery() {
-            return self.map_with_log(&journal, monitor);
-        }
-        if !journal.is_empty() {
+        if !superblock.needs_recovery() && !journal.is_empty() {
             // The kernel would drop the log, e2fsck replay it: two truths.
             return Err(Error::corrupt("its journal is not empty but not asked for"));
         }
-        self.map_at_rest(Some(&journal), monitor)
+        Ok(Some(journal))
     }
 
     /// Tells whether the superblock vouches for the rest.

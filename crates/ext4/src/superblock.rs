@@ -15,6 +15,8 @@ const MAGIC: u16 = 0xEF53;
 pub mod feature {
     /// has_journal
     pub const COMPAT_HAS_JOURNAL: u32 = 0x4;
+    /// resize_inode
+    pub const COMPAT_RESIZE_INODE: u32 = 0x10;
     /// sparse_super2
     pub const COMPAT_SPARSE_SUPER2: u32 = 0x200;
     /// fast_commit
@@ -29,6 +31,10 @@ pub mod feature {
     pub const INCOMPAT_EXTENTS: u32 = 0x40;
     /// 64bit
     pub const INCOMPAT_64BIT: u32 = 0x80;
+    /// mmp
+    pub const INCOMPAT_MMP: u32 = 0x100;
+    /// flex_bg
+    pub const INCOMPAT_FLEX_BG: u32 = 0x200;
     /// metadata_csum_seed
     pub const INCOMPAT_CSUM_SEED: u32 = 0x2000;
     /// sparse_super
@@ -49,8 +55,8 @@ pub mod feature {
         | INCOMPAT_META_BG
         | INCOMPAT_EXTENTS
         | INCOMPAT_64BIT
-        | 0x100
-        | 0x200
+        | INCOMPAT_MMP
+        | INCOMPAT_FLEX_BG
         | 0x400
         | INCOMPAT_CSUM_SEED
         | 0x4000
@@ -325,8 +331,7 @@ impl Superblock {
     }
 
     /// Returns the number of bytes of the filesystem.
-    #[must_use]
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.block_count.saturating_mul(u64::from(self.block_bytes))
     }
 }

@@ -11,3 +11,4 @@ mod live;
 mod logs;
 mod maps;
 mod names;
+mod seals;
