@@ -1,0 +1,63 @@
+//! A group that is added. Its metadata lies at its beginning:
+//!
+//! ```text
+//!   | superblock, descriptors, reserve | block bitmap | inode bitmap | inode table | free ... |
+//!     in some groups only                1 block        1 block
+//! ```
+
+use cardkeep_block::Extent;
+
+use super::declined::Declined;
+use super::descriptor::{BLOCK_UNINIT, Descriptor, INODE_UNINIT};
+use super::edits::Edits;
+use super::field::{Bit, put_bits};
+use super::target::Target;
+
+/// Adds group `number`; returns its inode table where that has to be zero.
+pub(super) fn add(
+    target: &Target,
+    number: u64,
+    edits: &mut Edits<'_>,
+) -> Result<Option<Extent>, Declined> {
+    let superblock = &target.new;
+    let table_blocks = superblock.inode_table_block_count();
+    let base = superblock.base_block_count(number);
+    let bitmaps = superblock.group_first_block(number).saturating_add(base);
+    let metadata = base.saturating_add(2).saturating_add(table_blocks);
+    let used = metadata.div_ceil(u64::from(superblock.cluster_blocks));
+    let (_, clusters) = target.cluster_counts(number);
+    let free = clusters
+        .checked_sub(used)
+        .ok_or_else(|| Declined::unsupported("groups too small for its metadata"))?;
+    let mut descriptor = Descriptor::new(superblock);
+    descriptor.put_places(bitmaps);
+    descriptor.put_free_cluster_count(free)?;
+    descriptor.put_free_inode_count(superblock.inodes_per_group)?;
+    let is_lazy = superblock.has_group_checksums();
+    // The last group's bitmap says what lies behind the end, so it is always written.
+    let is_last = number + 1 == superblock.group_count();
+    if is_lazy {
+        descriptor.put_unused_inode_count(superblock.inodes_per_group)?;
+        descriptor.put_flags(INODE_UNINIT | if is_last { 0 } else { BLOCK_UNINIT });
+    }
+    if !is_lazy || is_last {
+        let mut bitmap = edits.empty_block();
+        let bits = bitmap.len() as u64 * 8;
+        put_bits(&mut bitmap, 0, used, Bit::Used);
+        put_bits(&mut bitmap, clusters, bits, Bit::Used);
+        target.sealer.block_bitmap(&bitmap, &mut descriptor.bytes);
+        edits.put(bitmaps, bitmap)?;
+    }
+    descriptor.store(target, number, edits)?;
+    if is_lazy {
+        return Ok(None);
+    }
+    let mut bitmap = edits.empty_block();
+    let (inodes, bits) = (superblock.inodes_per_group, bitmap.len() as u64 * 8);
+    put_bits(&mut bitmap, u64::from(inodes), bits, Bit::Used);
+    edits.put(bitmaps + 1, bitmap)?;
+    let bytes = u64::from(superblock.block_bytes);
+    let start = (bitmaps + 2).saturating_mul(bytes);
+    let end = start.saturating_add(table_blocks.saturating_mul(bytes));
+    Ok(Some(Extent::between(start, end)))
+}

@@ -1,0 +1,177 @@
+//! The superblock's new counts, and all copies of superblock and descriptors.
+
+use cardkeep_block::{le_u16, le_u32};
+use cardkeep_ext4::{SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock, feature};
+
+use super::declined::Declined;
+use super::descriptor::Descriptor;
+use super::edits::Edits;
+use super::field::{put_u16, put_u32};
+use super::target::Target;
+
+/// `s_state`: cleanly unmounted. Copies never say so (`ext2fs_flush2`).
+const STATE_VALID: u16 = 1;
+
+/// Changes superblock and copies. Comes last: it counts what the descriptors say.
+pub(super) fn update(target: &Target, edits: &mut Edits<'_>) -> Result<(), Declined> {
+    let bytes = u64::from(target.new.block_bytes);
+    // OK to cast: less than a block of 64 KiB.
+    let within = (SUPERBLOCK_OFFSET % bytes) as usize;
+    let place = SUPERBLOCK_OFFSET / bytes;
+    let mut record = edits.block(place)?[within..within + SUPERBLOCK_BYTES].to_vec();
+    put_counts(target, edits, &mut record)?;
+    put_layout(&target.new, &mut record);
+    put_record(target, edits, place, within, &record)?;
+    let state = le_u16(&record, 0x3A);
+    put_u16(&mut record, 0x3A, state & !STATE_VALID);
+    for group in copy_groups(&target.new) {
+        // s_block_group_nr. OK to cast: copies lie where 16 bits reach, or say what fits.
+        put_u16(&mut record, 0x5A, group as u16);
+        put_record(
+            target,
+            edits,
+            target.new.group_first_block(group),
+            0,
+            &record,
+        )?;
+    }
+    copy_descriptors(target, edits)
+}
+
+fn put_record(
+    target: &Target,
+    edits: &mut Edits<'_>,
+    place: u64,
+    within: usize,
+    record: &[u8],
+) -> Result<(), Declined> {
+    let mut sealed = record.to_vec();
+    target.sealer.superblock(&mut sealed);
+    let block = edits.block_mut(place)?;
+    if let Some(own) = block.get_mut(within..within + sealed.len()) {
+        own.copy_from_slice(&sealed);
+    }
+    Ok(())
+}
+
+/// Returns the groups that hold copies of the superblock.
+pub(super) fn copy_groups(superblock: &Superblock) -> Vec<u64> {
+    (1..superblock.group_count())
+        .filter(|&group| superblock.has_superblock(group))
+        .collect()
+}
+
+/// What all descriptors say together.
+#[derive(Default)]
+struct Counted {
+    free_clusters: u64,
+    free_inodes: u64,
+    /// Clusters that the new groups' metadata takes.
+    added_overhead: u64,
+}
+
+impl Counted {
+    fn of(target: &Target, edits: &Edits<'_>) -> Result<Self, Declined> {
+        let new = &target.new;
+        let mut counted = Self::default();
+        let mut groups = 0..new.group_count();
+        for index in 0..new.group_count().div_ceil(new.descriptors_per_block()) {
+            let block = edits.block(new.descriptor_block(index))?;
+            let records = block.chunks_exact(usize::from(new.descriptor_bytes));
+            for (record, group) in records.zip(&mut groups) {
+                let descriptor = Descriptor::parse(record);
+                let free = u64::from(descriptor.free_cluster_count());
+                counted.free_clusters += free;
+                counted.free_inodes += u64::from(descriptor.free_inode_count());
+                if group >= target.old.group_count() {
+                    let (_, all) = target.cluster_counts(group);
+                    counted.added_overhead += all.saturating_sub(free);
+                }
+            }
+        }
+        Ok(counted)
+    }
+}
+
+/// Free blocks and inodes are counted anew, as the kernel does when it mounts.
+fn put_counts(target: &Target, edits: &Edits<'_>, record: &mut [u8]) -> Result<(), Declined> {
+    let (old, new) = (&target.old, &target.new);
+    let counted = Counted::of(target, edits)?;
+    let free = counted
+        .free_clusters
+        .saturating_mul(u64::from(new.cluster_blocks));
+    let wide = new.has_incompat(feature::INCOMPAT_64BIT);
+    let high = |offset| if wide { le_u32(record, offset) } else { 0 };
+    let reserved = u64::from(le_u32(record, 0x08)) | u64::from(high(0x154)) << 32;
+    let reserved = u128::from(reserved) * u128::from(new.block_count) / u128::from(old.block_count);
+    // Root's part can't be more than all.
+    let reserved = u64::try_from(reserved).unwrap_or(0).min(new.block_count);
+    for (low, high, count) in [
+        (0x04, 0x150, new.block_count),
+        (0x08, 0x154, reserved),
+        (0x0C, 0x158, free),
+    ] {
+        put_u32(record, low, count as u32);
+        if wide {
+            put_u32(record, high, (count >> 32) as u32);
+        }
+    }
+    put_u32(record, 0x00, new.inode_count);
+    put_u32(
+        record,
+        0x10,
+        u32::try_from(counted.free_inodes).unwrap_or(u32::MAX),
+    );
+    // s_overhead_clusters: 0 lets the kernel count for itself.
+    let overhead = u64::from(le_u32(record, 0x248));
+    let sum = u32::try_from(overhead + counted.added_overhead).unwrap_or(0);
+    put_u32(record, 0x248, if overhead == 0 { 0 } else { sum });
+    Ok(())
+}
+
+/// Says where descriptors are.
+fn put_layout(new: &Superblock, record: &mut [u8]) {
+    put_u32(record, 0x5C, new.compat);
+    put_u32(record, 0x60, new.incompat);
+    put_u16(record, 0xCE, new.reserved_gdt_blocks);
+    put_u32(record, 0x104, new.first_meta_bg);
+}
+
+/// Copies descriptor blocks that changed into the old groups, and all of them into new ones.
+fn copy_descriptors(target: &Target, edits: &mut Edits<'_>) -> Result<(), Declined> {
+    let new = &target.new;
+    let per_block = new.descriptors_per_block();
+    let groups = copy_groups(new);
+    for index in 0..new.group_count().div_ceil(per_block) {
+        let place = new.descriptor_block(index);
+        let is_changed = edits.has(place);
+        let block = edits.block(place)?;
+        for (group, copy) in copies(new, index, &groups) {
+            if is_changed || group >= target.old.group_count() {
+                edits.put(copy, block.clone())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the groups that hold a copy of descriptor block `index`, and the copies' places.
+fn copies(new: &Superblock, index: u64, groups: &[u64]) -> Vec<(u64, u64)> {
+    let is_meta =
+        new.has_incompat(feature::INCOMPAT_META_BG) && index >= u64::from(new.first_meta_bg);
+    if !is_meta {
+        let copy = |&group: &u64| (group, new.group_first_block(group) + 1 + index);
+        return groups.iter().map(copy).collect();
+    }
+    // The second and the last group of a meta block group.
+    let per_block = new.descriptors_per_block();
+    let first = index * per_block;
+    [first + 1, first + per_block - 1]
+        .into_iter()
+        .filter(|&group| group < new.group_count())
+        .map(|group| {
+            let skipped = u64::from(new.has_superblock(group));
+            (group, new.group_first_block(group) + skipped)
+        })
+        .collect()
+}
