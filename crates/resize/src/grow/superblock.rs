@@ -157,11 +157,14 @@ fn copy_descriptors(target: &Target, edits: &mut Edits<'_>) -> Result<(), Declin
 
 /// Returns the groups that hold a copy of descriptor block `index`, and the copies' places.
 fn copies(new: &Superblock, index: u64, groups: &[u64]) -> Vec<(u64, u64)> {
-    let is_meta =
-        new.has_incompat(feature::INCOMPAT_META_BG) && index >= u64::from(new.first_meta_bg);
-    if !is_meta {
+    let is_meta = |index: u64| {
+        new.has_incompat(feature::INCOMPAT_META_BG) && index >= u64::from(new.first_meta_bg)
+    };
+    if !is_meta(index) {
+        // Groups whose own descriptors lie in meta block groups keep copies of no others.
+        let has_copy = |group: &&u64| !is_meta(**group / new.descriptors_per_block());
         let copy = |&group: &u64| (group, new.group_first_block(group) + 1 + index);
-        return groups.iter().map(copy).collect();
+        return groups.iter().filter(has_copy).map(copy).collect();
     }
     // The second and the last group of a meta block group.
     let per_block = new.descriptors_per_block();
