@@ -204,6 +204,12 @@ impl Journal {
         self.start == 0
     }
 
+    /// Returns the number that the next transaction gets after `count` ones were replayed. One is
+    /// left out, so that nothing left in the log continues it (`jbd2_journal_recover`).
+    pub(crate) const fn sequence_after(&self, count: u32) -> u32 {
+        self.sequence.wrapping_add(count).wrapping_add(1)
+    }
+
     /// Tells whether the kernel gave up on it.
     pub(crate) fn check_state(&self) -> Result<(), Error> {
         if self.errno != 0 {

@@ -58,7 +58,7 @@ impl<M: ReadAt> Ext4<M> {
 
     /// Returns the journal, where there is one; it holds a log where the superblock says so, and
     /// only there.
-    fn sound_journal(&self) -> Result<Option<Journal>, Error> {
+    pub(crate) fn sound_journal(&self) -> Result<Option<Journal>, Error> {
         let superblock = &self.superblock;
         let Some(journal) = self.journal()? else {
             if superblock.has_incompat(feature::INCOMPAT_RECOVER) {

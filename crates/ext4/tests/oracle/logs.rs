@@ -133,6 +133,34 @@ fn replay_is_what_e2fsck_makes_of_it() {
 }
 
 /// The second transaction brings a bitmap in which more is used, the journal alone knows.
+/// Recovered, nothing waits any more: e2fsck finds nothing to do, and files are where they were.
+#[test]
+fn a_recovered_filesystem_is_at_rest() {
+    if is_skipped("a_recovered_filesystem_is_at_rest") {
+        return;
+    }
+    for kind in KINDS {
+        let log = Log::make(kind);
+        let theirs = log.after_e2fsck();
+        let medium = MemoryMedium::from_bytes(&log.image.bytes());
+        let fs = Ext4::load(&medium).unwrap();
+        assert!(fs.check_at_rest().is_err(), "{kind:?}");
+        let recovered = fs.recovered().unwrap();
+        let at_rest = Ext4::load(&recovered).unwrap();
+        at_rest.check_at_rest().unwrap();
+        let bytes = recovered.read_vec(0, recovered.len() as usize).unwrap();
+        std::fs::write(log.image.path(), &bytes).unwrap();
+        let (code, said) = Tool::new("e2fsck")
+            .arg("-fn")
+            .arg(log.image.path())
+            .outcome();
+        assert_eq!(code, Some(0), "{kind:?}: {said}");
+        assert_same(&log, &bytes, &theirs);
+        let again = at_rest.recovered().unwrap();
+        assert!(bytes == again.read_vec(0, bytes.len()).unwrap(), "{kind:?}");
+    }
+}
+
 #[test]
 fn blocks_that_only_one_side_of_the_log_uses_are_kept() {
     if is_skipped("blocks_that_only_one_side_of_the_log_uses_are_kept") {

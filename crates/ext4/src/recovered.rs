@@ -1,0 +1,79 @@
+//! The view of a filesystem that was not unmounted, as the next mount would leave it: its journal
+//! replayed, empty, and no longer asked for. Whatever wants a filesystem at rest can work on it.
+
+use cardkeep_block::{BlockError, Patch, Patches, ReadAt, le_u32};
+
+use crate::error::Error;
+use crate::filesystem::Ext4;
+use crate::journal::Journal;
+use crate::replay::Replayed;
+use crate::seal::{Sealer, journal_superblock};
+use crate::superblock::{SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, feature};
+
+/// A filesystem's medium, recovered in memory.
+#[derive(Debug)]
+pub struct Recovered<M> {
+    inner: Replayed<M>,
+    patches: Patches,
+}
+
+impl<M: ReadAt> Ext4<M> {
+    /// Returns the medium with the filesystem recovered; as it is where nothing waits.
+    ///
+    /// # Errors
+    /// As [`Ext4::replayed`], and [`Error::Unsupported`] where fast commits may hold changes that
+    /// the log does not name.
+    pub fn recovered(&self) -> Result<Recovered<&M>, Error> {
+        let replayed = self.replayed()?;
+        let journal = self.sound_journal()?;
+        let patches = match journal {
+            Some(journal) if self.superblock.needs_recovery() => replayed.rest(&journal)?,
+            _ => Vec::new(),
+        };
+        Ok(Recovered {
+            inner: replayed.medium,
+            patches: Patches::new(patches),
+        })
+    }
+}
+
+impl<M: ReadAt> Ext4<Replayed<M>> {
+    /// Returns what declares the journal empty.
+    fn rest(&self, journal: &Journal) -> Result<Vec<Patch>, Error> {
+        if journal.has_fast_commits() || self.superblock.has_compat(feature::COMPAT_FAST_COMMIT) {
+            return Err(Error::unsupported("fast commits in an unfinished journal"));
+        }
+        self.check_state()?;
+        let mut record = self.medium.read_vec(SUPERBLOCK_OFFSET, SUPERBLOCK_BYTES)?;
+        let incompat = le_u32(&record, 0x60) & !feature::INCOMPAT_RECOVER;
+        record[0x60..0x64].copy_from_slice(&incompat.to_le_bytes());
+        Sealer::new(&self.superblock).superblock(&mut record);
+
+        let mut head = journal.read(&self.medium, 0)?;
+        let next = journal.sequence_after(self.medium.transaction_count());
+        head[0x18..0x1C].copy_from_slice(&next.to_be_bytes());
+        head[0x1C..0x20].fill(0);
+        journal_superblock(&mut head);
+        let place = journal.physical(0)?.saturating_mul(self.block_bytes());
+        Ok(vec![
+            Patch::new(SUPERBLOCK_OFFSET, record),
+            Patch::new(place, head),
+        ])
+    }
+}
+
+impl<M: ReadAt> ReadAt for Recovered<M> {
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+        self.inner.read_at(offset, buffer)?;
+        self.patches.apply(offset, buffer);
+        Ok(())
+    }
+
+    fn alignment(&self) -> usize {
+        self.inner.alignment()
+    }
+}
