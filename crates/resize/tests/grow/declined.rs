@@ -1,7 +1,8 @@
 //! What is not made larger, and why; and that damage ends in an answer.
 
-use cardkeep_block::{ReadAt, WriteAt};
-use cardkeep_resize::grow::{Declined, plan};
+use cardkeep_block::{MemoryMedium, ReadAt, WriteAt};
+use cardkeep_ext4::Ext4;
+use cardkeep_resize::grow::{Declined, Grown, plan};
 use cardkeep_testkit::Random;
 
 use crate::image::{Image, MIB, is_skipped};
@@ -70,6 +71,22 @@ fn a_strange_reserve_is_declined() {
     assert!(matches!(declined, Declined::Unsupported(_)), "{declined:?}");
 }
 
+/// Patches lie in order and within the new size, and with them it is a filesystem of that size.
+fn assert_sound(medium: &MemoryMedium, grown: &Grown) {
+    let target = MemoryMedium::new(grown.len);
+    let old = medium.read_vec(0, grown.old_len as usize).unwrap();
+    target.write_at(0, &old).unwrap();
+    let mut end = 0;
+    for patch in &grown.patches {
+        assert!(patch.offset >= end);
+        end = patch.extent().end();
+        target.write_at(patch.offset, &patch.bytes).unwrap();
+    }
+    let fs = Ext4::load(&target).unwrap();
+    fs.check_at_rest().unwrap();
+    assert_eq!(fs.info().len, grown.len);
+}
+
 #[test]
 fn damage_ends_in_an_answer() {
     if is_skipped("damage_ends_in_an_answer") {
@@ -92,7 +109,10 @@ fn damage_ends_in_an_answer() {
             }
             let len = 8 * MIB + random.below(1 << 33);
             match plan(&medium, len) {
-                Ok(_) => planned += 1,
+                Ok(grown) => {
+                    planned += 1;
+                    assert_sound(&medium, &grown);
+                }
                 Err(_) => declined += 1,
             }
             medium.write_at(0, &before).unwrap();

@@ -133,6 +133,16 @@ impl Image {
         target
     }
 
+    /// Returns a copy of another medium.
+    pub(crate) fn copy_of(medium: &impl ReadAt) -> Self {
+        let target = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let bytes = medium.read_vec(0, medium.len() as usize).unwrap();
+        fs::write(target.path(), bytes).unwrap();
+        target
+    }
+
     pub(crate) fn is_clean(&self) -> bool {
         self.check().is_ok()
     }

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
+use cardkeep_ext4::Ext4;
+use cardkeep_resize::grow::Declined;
 use cardkeep_testkit::{Churn, Likeness, Loop, Mount, Tree, skip_unless_root};
 
 use crate::image::{Image, MIB, is_skipped};
@@ -78,5 +80,32 @@ fn the_kernel_fills_what_has_grown() {
         "-t ext2 -b 4096",
     ] {
         judge(options);
+    }
+}
+
+/// The journal is replayed in a view; what waited in it is there on the larger card.
+#[test]
+fn a_card_that_was_pulled_grows_once_it_is_recovered() {
+    let test = "a_card_that_was_pulled_grows_once_it_is_recovered";
+    if is_skipped(test) || skip_unless_root(test) {
+        return;
+    }
+    for (seed, options) in (0..).zip(["-t ext4 -b 4096", "-t ext4 -O ^64bit", "-t ext3"]) {
+        let image = Image::make(options, 64 << 10);
+        let (pulled, before) = {
+            let device = Loop::attach(&image.path());
+            let mount = Mount::new(device.path(), "noatime").unwrap();
+            Churn::unix(mount.path(), seed).run_journalled(150).unwrap();
+            let pulled = Image::copy_of(&image.medium());
+            (pulled, Tree::read(mount.path()).unwrap())
+        };
+        let declined = pulled.plan(300 * MIB).unwrap_err();
+        assert!(matches!(declined, Declined::Unfit(_)), "{declined:?}");
+        let medium = pulled.medium();
+        let fs = Ext4::load(&medium).unwrap();
+        let grown = Image::copy_of(&fs.recovered().unwrap()).grown(300 * MIB);
+        grown.assert_clean(options);
+        let differences = before.differences(&tree_of(&grown), Likeness::Inodes);
+        assert!(differences.is_empty(), "{options}: {differences:#?}");
     }
 }
