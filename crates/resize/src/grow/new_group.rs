@@ -52,12 +52,18 @@ pub(super) fn add(
     if is_lazy {
         return Ok(None);
     }
-    let mut bitmap = edits.empty_block();
-    let (inodes, bits) = (superblock.inodes_per_group, bitmap.len() as u64 * 8);
-    put_bits(&mut bitmap, u64::from(inodes), bits, Bit::Used);
-    edits.put(bitmaps + 1, bitmap)?;
+    write_inode_bitmap(target, bitmaps + 1, edits)?;
     let bytes = u64::from(superblock.block_bytes);
     let start = (bitmaps + 2).saturating_mul(bytes);
     let end = start.saturating_add(table_blocks.saturating_mul(bytes));
     Ok(Some(Extent::between(start, end)))
+}
+
+/// Writes the bitmap of no inodes. Bits behind the last one are set.
+fn write_inode_bitmap(target: &Target, place: u64, edits: &mut Edits<'_>) -> Result<(), Declined> {
+    let mut bitmap = edits.empty_block();
+    let bits = bitmap.len() as u64 * 8;
+    let inodes = u64::from(target.new.inodes_per_group);
+    put_bits(&mut bitmap, inodes, bits, Bit::Used);
+    edits.put(place, bitmap)
 }

@@ -13,6 +13,9 @@ const LAST_GROUP_ROOM_BLOCKS: u64 = 50;
 const PAGE_BYTES: u64 = 4096;
 /// As many groups as reading bears, see `Superblock::check_geometry`.
 const GROUPS_MAX: u64 = 1 << 19;
+/// `s_feature_compat` as e2fsprogs 1.47 knows it: dir_prealloc to dir_index, sparse_super2 to
+/// orphan_file. Left out: snapshots, whose groups have another bitmap.
+const COMPAT_KNOWN: u32 = 0x3F | 0x200 | 0x400 | 0x800 | 0x1000;
 /// `s_feature_ro_compat`: readonly, shared_blocks. Not meant to be changed any more.
 const FROZEN: u32 = 0x1000 | 0x4000;
 
@@ -86,6 +89,11 @@ fn check_features(old: &Superblock) -> Result<(), Declined> {
         return Err(Declined::unsupported(
             "blocks that are shared or must not be changed",
         ));
+    }
+    let unknown = old.compat & !COMPAT_KNOWN;
+    if unknown != 0 {
+        let what = format!("an unknown compat feature, {unknown:#x}");
+        return Err(Declined::Unsupported(what));
     }
     let has_resize_inode = old.has_compat(feature::COMPAT_RESIZE_INODE);
     if has_resize_inode && old.has_incompat(feature::INCOMPAT_META_BG) {
@@ -162,4 +170,96 @@ fn with_block_count(old: &Superblock, block_count: u64) -> Result<Superblock, De
     new.first_meta_bg = u32::try_from(before + reserved).unwrap_or(u32::MAX);
     new.reserved_gdt_blocks = 0;
     Ok(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Target;
+    use crate::grow::Declined;
+    use cardkeep_ext4::{Superblock, feature};
+
+    const GROUP_BYTES: u64 = 32768 * 4096;
+
+    /// Blocks of 4 KiB, descriptors of 32 bytes, three groups, no features but those given.
+    fn old(compat: u32, reserved: u16) -> Superblock {
+        let mut bytes = vec![0; 1024];
+        let mut put = |offset: usize, value: u32| {
+            bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+        };
+        put(0x00, 3 * 8192);
+        put(0x04, 3 * 32768);
+        put(0x18, 2);
+        put(0x1C, 2);
+        put(0x20, 32768);
+        put(0x24, 32768);
+        put(0x28, 8192);
+        put(0x38, 0x1_EF53);
+        put(0x4C, 1);
+        put(0x58, 256);
+        put(0x5C, compat);
+        put(0x64, feature::RO_COMPAT_SPARSE_SUPER);
+        put(0xCC, u32::from(reserved) << 16);
+        Superblock::parse(&bytes).unwrap()
+    }
+
+    #[test]
+    fn descriptors_take_the_reserve_first_and_then_meta_block_groups() {
+        let old = old(feature::COMPAT_RESIZE_INODE, 2);
+        let new = |groups: u64| Target::of(&old, groups * GROUP_BYTES).unwrap().new;
+        assert_eq!(new(128).reserved_gdt_blocks, 2);
+        assert_eq!(new(129).reserved_gdt_blocks, 1);
+        let last = new(384);
+        assert_eq!(last.reserved_gdt_blocks, 0);
+        assert!(last.has_compat(feature::COMPAT_RESIZE_INODE));
+        let beyond = new(385);
+        assert_eq!((beyond.first_meta_bg, beyond.reserved_gdt_blocks), (3, 0));
+        assert!(beyond.has_incompat(feature::INCOMPAT_META_BG));
+        assert!(!beyond.has_compat(feature::COMPAT_RESIZE_INODE));
+        // What groups begin with stays where it is.
+        for group in [0, 1, 3] {
+            assert_eq!(beyond.base_block_count(group), old.base_block_count(group));
+            assert_eq!(last.base_block_count(group), old.base_block_count(group));
+        }
+    }
+
+    #[test]
+    fn a_last_group_without_room_is_not_made() {
+        let old = old(0, 0);
+        // Two bitmaps, an inode table of 512 blocks and 50 more; group 3 has copies of two blocks.
+        let least = 2 + 512 + 50;
+        let blocks = |groups: u64, more: u64| {
+            let len = groups * GROUP_BYTES + more * 4096;
+            Target::of(&old, len).unwrap().new.block_count
+        };
+        assert_eq!(blocks(3, least + 1), 3 * 32768);
+        assert_eq!(blocks(3, least + 2), 3 * 32768 + least + 2);
+        assert_eq!(blocks(4, least - 1), 4 * 32768);
+        assert_eq!(blocks(4, least), 4 * 32768 + least);
+    }
+
+    #[test]
+    fn numbers_of_32_bits_bound_the_size() {
+        let declined = Target::of(&old(0, 0), 1 << 44).err();
+        let Some(Declined::TooLarge { len_max }) = declined else {
+            panic!("{declined:?}");
+        };
+        assert_eq!(len_max, u64::from(u32::MAX) * 4096);
+        assert!(Target::of(&old(0, 0), len_max).is_ok());
+        let mut many_inodes = old(0, 0);
+        many_inodes.inodes_per_group = 32768;
+        assert!(Target::of(&many_inodes, len_max).is_err());
+        assert!(Target::of(&many_inodes, 131_071 * GROUP_BYTES).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_known_is_declined() {
+        for (compat, reserved) in [(0x100, 0), (0x40, 0), (0, 3)] {
+            let target = Target::of(&old(compat, reserved), 4 * GROUP_BYTES);
+            assert!(matches!(target.err(), Some(Declined::Unsupported(_))));
+        }
+        assert!(matches!(
+            Target::of(&old(0, 0), GROUP_BYTES).err(),
+            Some(Declined::Smaller { len }) if len == 3 * GROUP_BYTES
+        ));
+    }
 }
