@@ -82,6 +82,8 @@ fn grows(seed: u64) -> bool {
     let len = (kib << 10) + random.below((times * kib) << 10);
     let what = format!("seed {seed}: {options:?}, {kib} KiB to {len}");
     match image.plan(len) {
+        // Nothing to judge: its copies are as stale as they were.
+        Ok(plan) if plan.len == plan.old_len => return false,
         Ok(plan) => assert!(
             plan.len > len * 3 / 4 || len < 300 * MIB,
             "{what}: {}",
