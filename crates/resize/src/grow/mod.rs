@@ -14,7 +14,7 @@
 //! (BLOCK_UNINIT, INODE_UNINIT): whatever lies there is not looked at.
 //!
 //! Nothing that belongs to a file moves, and the journal is not touched. Copies of the superblock
-//! of sparse_super2 stay where they are, as the kernel leaves them.
+//! of sparse_super2 stay in their groups, which `s_backup_bgs` names.
 
 mod declined;
 mod descriptor;
