@@ -208,11 +208,9 @@ impl Sealer {
         if !self.seals_all() {
             return;
         }
-        if has_directory_tail(block) {
-            let tail = block.len() - DIRECTORY_TAIL_BYTES;
-            let sum = crc32c(self.owner_seed(owner), &block[..tail]);
-            put_u32(block, tail + 8, sum);
-        } else if let Some(place) = HtreePlace::find(block) {
+        // A node made from a plain block may still end with what looks like that block's tail: the
+        // kernel writes the sum over its last word only.
+        if let Some(place) = HtreePlace::find(block) {
             let seed = self.owner_seed(owner);
             let parts = [
                 &block[..place.used_end],
@@ -221,6 +219,10 @@ impl Sealer {
             ];
             let sum = parts.iter().fold(seed, |sum, part| crc32c(sum, part));
             put_u32(block, place.tail + 4, sum);
+        } else if has_directory_tail(block) {
+            let tail = block.len() - DIRECTORY_TAIL_BYTES;
+            let sum = crc32c(self.owner_seed(owner), &block[..tail]);
+            put_u32(block, tail + 8, sum);
         }
     }
 
@@ -332,5 +334,38 @@ fn put_u16(bytes: &mut [u8], offset: usize, value: u16) {
 fn put_u32(bytes: &mut [u8], offset: usize, value: u32) {
     if let Some(field) = bytes.get_mut(offset..offset + 4) {
         field.copy_from_slice(&value.to_le_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BlockOwner, Sealer, put_u16, put_u32};
+    use crate::superblock::{Superblock, feature, tests};
+
+    /// The kernel makes the root of a hashed tree from a directory's first block, and leaves the
+    /// tail of the plain block in the root's reserved word.
+    #[test]
+    fn a_root_that_was_a_plain_block_is_sealed_as_a_root() {
+        let mut superblock = Superblock::parse(&tests::bytes()).unwrap();
+        superblock.ro_compat = feature::RO_COMPAT_METADATA_CSUM;
+        let sealer = Sealer::new(&superblock);
+        let owner = BlockOwner {
+            number: 12,
+            generation: 34,
+        };
+        let mut root = vec![0; 4096];
+        put_u16(&mut root, 4, 12);
+        put_u16(&mut root, 16, 4084);
+        root[29] = 8;
+        put_u16(&mut root, 32, 507);
+        put_u16(&mut root, 34, 3);
+        put_u32(&mut root, 4088, 0xDE00_000C);
+        let mut other = root.clone();
+        other[2000] = 1;
+        sealer.directory_block(owner, &mut root);
+        sealer.directory_block(owner, &mut other);
+        // Unused entries are not covered; those of a plain block would be.
+        assert_eq!(root[4088..], other[4088..]);
+        assert_ne!(root[4092..], [0; 4]);
     }
 }
