@@ -2,3 +2,4 @@
 //! itself is never touched.
 
 pub mod grow;
+pub mod shrink;

@@ -1,0 +1,123 @@
+//! Filesystems that contradict themselves: left alone, or at least never made worse.
+
+use cardkeep_block::{MemoryMedium, ReadAt, Silent};
+use cardkeep_ext4::Ext4;
+use cardkeep_resize::shrink::{self, Declined, ShrinkPlan, Wanted};
+use cardkeep_testkit::{Random, Tool};
+
+use crate::image::{Image, assert_clean, is_skipped, restored};
+
+const MARGIN: Wanted = Wanted::Smallest {
+    margin_per_mille: 50,
+};
+
+#[test]
+fn contradictions_are_declined() {
+    if is_skipped("contradictions_are_declined") {
+        return;
+    }
+    // `B` is a block of a file, `F` that file, `G` another one.
+    let cases = [
+        // A block in use that the bitmap calls free, and the other way round.
+        ("freeb B 2", "-t ext3 -b 1024"),
+        ("freeb B 2", "-t ext4 -b 1024"),
+        ("setb 39000 3", "-t ext3 -b 1024"),
+        ("freei F", "-t ext4 -b 1024"),
+        ("ssv state 0", "-t ext4"),
+        ("ssv last_orphan 40", "-t ext4"),
+        ("feature needs_recovery", "-t ext4"),
+        // Two owners.
+        ("sif G block[0] B", "-t ext2 -b 1024"),
+        ("sif <7> blocks 3", "-t ext4"),
+    ];
+    for (words, options) in cases {
+        let options: Vec<&str> = options.split(' ').collect();
+        let image = Image::aged(&options, 40);
+        let debugfs = |words: &str| {
+            let call = Tool::new("debugfs").args(["-w", "-R", words]);
+            call.arg(image.path()).run()
+        };
+        let (file, other) = ("\"/z/file 4\"", "\"/z/file 2\"");
+        let blocks = debugfs(&format!("blocks {file}"));
+        let block = blocks.split_whitespace().next().unwrap();
+        let words = words
+            .replace('B', block)
+            .replace('F', file)
+            .replace('G', other);
+        image.plan(MARGIN).unwrap();
+        debugfs(&words);
+        match image.plan(MARGIN) {
+            Err(Declined::Inconsistent(_) | Declined::Filesystem(_)) => {}
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+}
+
+/// Asserts that planning finds the smaller filesystem as sound as it found the larger one.
+fn assert_sound(whole: &[u8], plan: &ShrinkPlan) {
+    let fs = Ext4::load(MemoryMedium::from_bytes(whole)).unwrap();
+    let again = shrink::plan(&fs, Wanted::Blocks(plan.block_count()), &Silent).unwrap();
+    assert_eq!(again.block_count(), plan.block_count());
+    assert_eq!(again.free_block_count(), plan.free_block_count());
+    assert_eq!(again.moved_block_count(), 0);
+}
+
+/// Random bytes in metadata: no panic, no endless loop; and what e2fsck calls clean stays clean.
+#[test]
+fn random_damage_is_survived() {
+    if is_skipped("random_damage_is_survived") {
+        return;
+    }
+    let cases: [&[&str]; 3] = [
+        &["-t", "ext4", "-b", "1024", "-g", "2048"],
+        &[
+            "-t",
+            "ext4",
+            "-O",
+            "^metadata_csum",
+            "-b",
+            "1024",
+            "-g",
+            "4096",
+        ],
+        &["-t", "ext3", "-b", "1024"],
+    ];
+    for (options, seed) in cases.into_iter().zip(1..) {
+        let image = Image::aged(options, 24);
+        let bytes = std::fs::read(image.path()).unwrap();
+        let mut random = Random::new(seed);
+        let mut declined = 0;
+        for round in 0..60 {
+            let mut damaged = bytes.clone();
+            for _ in 0..=random.below(3) {
+                // The first half MiB holds the first groups' metadata and the root's.
+                let reach = if round % 2 == 0 { 4096 } else { 512 << 10 };
+                let place = (1024 + random.below(reach)) as usize;
+                damaged[place] ^= 1 << random.below(8);
+            }
+            let medium = MemoryMedium::from_bytes(&damaged);
+            let Ok(fs) = Ext4::load(&medium) else {
+                declined += 1;
+                continue;
+            };
+            let Ok(plan) = shrink::plan(&fs, MARGIN, &Silent) else {
+                declined += 1;
+                continue;
+            };
+            let view = plan.view(&medium);
+            let whole = view.read_vec(0, plan.len() as usize).unwrap();
+            assert_sound(&whole, &plan);
+            std::fs::write(image.aside("damaged"), &damaged).unwrap();
+            let (code, _) = Tool::new("e2fsck")
+                .arg("-fn")
+                .arg(image.aside("damaged"))
+                .outcome();
+            if code == Some(0) {
+                let path = image.aside("smaller");
+                std::fs::write(&path, restored(&view, plan.allocation_map())).unwrap();
+                assert_clean(&path, &format!("{options:?} round {round}"));
+            }
+        }
+        assert!(declined > 5, "{options:?}: only {declined} declined");
+    }
+}

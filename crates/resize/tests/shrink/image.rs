@@ -1,0 +1,143 @@
+//! A filesystem in a file, and a smaller one made from it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cardkeep_block::{AllocationMap, ReadAt, Silent, State};
+use cardkeep_ext4::Ext4;
+use cardkeep_resize::shrink::{Declined, ShrinkPlan, Wanted, plan};
+use cardkeep_testkit::{CardFile, Random, Tool, skip_unless_tools};
+use tempfile::TempDir;
+
+const TOOLS: [&str; 4] = ["mke2fs", "debugfs", "dumpe2fs", "e2fsck"];
+
+pub(crate) fn is_skipped(test: &str) -> bool {
+    skip_unless_tools(test, &TOOLS)
+}
+
+pub(crate) struct Image {
+    folder: TempDir,
+}
+
+impl Image {
+    /// Makes an empty filesystem of `mib` MiB.
+    pub(crate) fn blank(options: &[&str], mib: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Tool::new("mke2fs")
+            .args(["-q", "-F", "-E", "nodiscard"])
+            .args(options)
+            .arg(folder.path().join("image"))
+            .arg(format!("{mib}M"))
+            .run();
+        Self { folder }
+    }
+
+    /// Makes a filesystem of `mib` MiB whose files lie behind free space.
+    pub(crate) fn aged(options: &[&str], mib: u32) -> Self {
+        let image = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let tree = image.aside("tree");
+        plant(&tree);
+        Tool::new("mke2fs")
+            .args(["-q", "-F", "-E", "nodiscard"])
+            .args(options)
+            .arg("-d")
+            .arg(&tree)
+            .arg(image.path())
+            .arg(format!("{mib}M"))
+            .run();
+        let mut words: String = (0..200)
+            .map(|number| format!("rm \"/a/deep/entry {number}\"\n"))
+            .collect();
+        words.push_str("rm /a/first\n");
+        let script = image.aside("words");
+        fs::write(&script, words).unwrap();
+        Tool::new("debugfs")
+            .args(["-w", "-f"])
+            .arg(script)
+            .arg(image.path())
+            .run();
+        image
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("image")
+    }
+
+    pub(crate) fn aside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn medium(&self) -> CardFile {
+        CardFile::open(&self.path()).unwrap()
+    }
+
+    pub(crate) fn plan(&self, wanted: Wanted) -> Result<ShrinkPlan, Declined> {
+        plan(&Ext4::load(self.medium()).unwrap(), wanted, &Silent)
+    }
+
+    /// Writes what a backup of the view leaves on a medium that was full of other things.
+    pub(crate) fn restore(&self, plan: &ShrinkPlan) -> PathBuf {
+        let view = plan.view(self.medium());
+        let path = self.aside("smaller");
+        fs::write(&path, restored(&view, plan.allocation_map())).unwrap();
+        path
+    }
+}
+
+pub(crate) fn restored(view: &impl ReadAt, map: &AllocationMap) -> Vec<u8> {
+    assert_eq!(view.len(), map.len());
+    let mut target = vec![0xA5; view.len() as usize];
+    for run in map.runs() {
+        let part = &mut target[run.extent.start() as usize..run.extent.end() as usize];
+        match run.state {
+            State::Used => view.read_at(run.extent.start(), part).unwrap(),
+            State::Zero => part.fill(0),
+            State::Free => {}
+        }
+    }
+    target
+}
+
+/// Asserts that e2fsck finds nothing to say.
+pub(crate) fn assert_clean(path: &Path, what: &str) {
+    let (code, said) = Tool::new("e2fsck").arg("-fn").arg(path).outcome();
+    assert_eq!(code, Some(0), "{what}: {said}");
+}
+
+/// Returns a number that dumpe2fs tells.
+pub(crate) fn dumped(path: &Path, name: &str) -> u64 {
+    let said = Tool::new("dumpe2fs").arg("-h").arg(path).outcome().1;
+    let line = said.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap().trim().parse().unwrap()
+}
+
+/// A large file to be deleted, files of all kinds of sizes, a hole, links, a folder of many.
+fn plant(root: &Path) {
+    let mut random = Random::new(7);
+    fs::create_dir_all(root.join("a/deep")).unwrap();
+    fs::create_dir_all(root.join("z/deeper")).unwrap();
+    let mut file = |name: &str, size: usize| {
+        let mut bytes = vec![0; size];
+        random.fill(&mut bytes);
+        fs::write(root.join(name), bytes).unwrap();
+    };
+    file("a/first", 6_000_000);
+    for number in 0..260 {
+        file(&format!("a/deep/entry {number}"), number * 40);
+    }
+    for (index, size) in [0, 1, 999, 70_000, 900_000, 3_000_000]
+        .into_iter()
+        .enumerate()
+    {
+        file(&format!("z/file {index}"), size);
+    }
+    let holey = fs::File::create(root.join("z/holey")).unwrap();
+    for hole in 0..40 {
+        std::os::unix::fs::FileExt::write_all_at(&holey, b"island", hole * 40_000).unwrap();
+    }
+    fs::hard_link(root.join("z/file 3"), root.join("z/deeper/linked")).unwrap();
+    std::os::unix::fs::symlink("../file 3", root.join("z/deeper/link")).unwrap();
+    std::os::unix::fs::symlink("/x".repeat(70), root.join("z/long link")).unwrap();
+}

@@ -1,0 +1,175 @@
+//! Which sizes a filesystem can have, and that nothing is lost in any of them: without root.
+
+use cardkeep_block::ReadAt;
+use cardkeep_resize::shrink::{Declined, Wanted};
+use cardkeep_testkit::{Likeness, Random, Tool, Tree};
+
+use crate::image::{Image, assert_clean, dumped, is_skipped, restored};
+
+const SMALLEST: Wanted = Wanted::Smallest {
+    margin_per_mille: 0,
+};
+
+/// Returns the files of an image as debugfs copies them.
+fn files(image: &Image, path: &std::path::Path, name: &str) -> Tree {
+    let folder = image.aside(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let words = format!("rdump / {}", folder.display());
+    Tool::new("debugfs").args(["-R", &words]).arg(path).run();
+    Tree::read(&folder).unwrap()
+}
+
+#[test]
+fn nothing_is_lost_in_the_smallest_size() {
+    if is_skipped("nothing_is_lost_in_the_smallest_size") {
+        return;
+    }
+    let cases: [&[&str]; 9] = [
+        &["-t", "ext4"],
+        &["-t", "ext4", "-O", "^64bit,^huge_file", "-g", "2048"],
+        &["-t", "ext4", "-b", "1024", "-O", "orphan_file,mmp"],
+        &["-t", "ext4", "-O", "^flex_bg", "-g", "2048", "-N", "512"],
+        &["-t", "ext4", "-O", "^metadata_csum,uninit_bg", "-b", "2048"],
+        &[
+            "-t",
+            "ext4",
+            "-I",
+            "128",
+            "-b",
+            "1024",
+            "-O",
+            "^resize_inode",
+        ],
+        &[
+            "-t",
+            "ext4",
+            "-O",
+            "sparse_super2,^resize_inode",
+            "-g",
+            "1024",
+        ],
+        &["-t", "ext3", "-b", "1024", "-N", "2048"],
+        &[
+            "-t",
+            "ext2",
+            "-O",
+            "^sparse_super,^resize_inode",
+            "-b",
+            "1024",
+        ],
+    ];
+    for options in cases {
+        let image = Image::aged(options, 48);
+        let what = format!("{options:?}");
+        assert_clean(&image.path(), &what);
+        let used = dumped(&image.path(), "Block count:") - dumped(&image.path(), "Free blocks:");
+        let plan = image.plan(SMALLEST).unwrap();
+        assert!(plan.block_count() <= used + 1, "{what}: {plan:?}");
+        assert!(plan.moved_block_count() > 500, "{what}");
+        let smaller = image.restore(&plan);
+        assert_clean(&smaller, &what);
+        assert_eq!(dumped(&smaller, "Block count:"), plan.block_count());
+        assert_eq!(dumped(&smaller, "Free blocks:"), plan.free_block_count());
+        let (one, two) = (
+            files(&image, &image.path(), "one"),
+            files(&image, &smaller, "two"),
+        );
+        assert!(one.count() > 70, "{}", one.count());
+        assert_eq!(
+            one.differences(&two, Likeness::Contents),
+            Vec::<String>::new(),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn every_size_between_is_possible() {
+    if is_skipped("every_size_between_is_possible") {
+        return;
+    }
+    let cases: [&[&str]; 3] = [
+        &["-t", "ext4", "-b", "1024", "-g", "2048"],
+        &["-t", "ext4", "-b", "1024", "-g", "1024", "-O", "^flex_bg"],
+        &["-t", "ext3", "-b", "1024", "-g", "4096"],
+    ];
+    for (options, seed) in cases.into_iter().zip(1..) {
+        let image = Image::aged(options, 40);
+        let least = image.plan(SMALLEST).unwrap().block_count();
+        let most = dumped(&image.path(), "Block count:");
+        let per_group = dumped(&image.path(), "Blocks per group:");
+        let mut random = Random::new(seed);
+        let mut sizes = vec![most, most - 1, least + 40];
+        sizes.extend((0..8).map(|_| least + 40 + random.below(most - least - 40)));
+        for size in sizes {
+            let plan = image.plan(Wanted::Blocks(size)).unwrap();
+            let count = plan.block_count();
+            // A group of which only a part would be left may go as a whole.
+            assert!(
+                count <= size && count + per_group > size,
+                "{options:?} {size}"
+            );
+            let smaller = image.restore(&plan);
+            assert_clean(&smaller, &format!("{options:?} {size}"));
+        }
+        let declined = image.plan(Wanted::Blocks(least / 2)).unwrap_err();
+        assert!(
+            matches!(declined, Declined::Impossible { .. }),
+            "{declined}"
+        );
+        let declined = image.plan(Wanted::Blocks(most + 1)).unwrap_err();
+        assert!(
+            matches!(declined, Declined::Impossible { .. }),
+            "{declined}"
+        );
+    }
+}
+
+#[test]
+fn any_part_of_the_view_reads_like_the_whole() {
+    if is_skipped("any_part_of_the_view_reads_like_the_whole") {
+        return;
+    }
+    let image = Image::aged(&["-t", "ext4", "-b", "1024", "-g", "2048"], 40);
+    let plan = image.plan(SMALLEST).unwrap();
+    let view = plan.view(image.medium());
+    let whole = view.read_vec(0, plan.len() as usize).unwrap();
+    let mut random = Random::new(11);
+    for _ in 0..400 {
+        let offset = random.below(plan.len());
+        let len = random.below((plan.len() - offset).min(9000) + 1);
+        let part = view.read_vec(offset, len as usize).unwrap();
+        assert!(part == whole[offset as usize..(offset + len) as usize]);
+    }
+    assert!(view.read_vec(plan.len() - 1, 2).is_err());
+    // The map calls nothing free that the whole needs: e2fsck reads the restored one.
+    std::fs::write(image.aside("whole"), &whole).unwrap();
+    assert_clean(&image.aside("whole"), "read as a whole");
+    assert_ne!(restored(&view, plan.allocation_map()), whole);
+}
+
+#[test]
+fn what_is_not_handled_is_declined_by_name() {
+    if is_skipped("what_is_not_handled_is_declined_by_name") {
+        return;
+    }
+    let cases: [(&[&str], &str); 4] = [
+        (&["-O", "bigalloc"], "bigalloc"),
+        (&["-O", "meta_bg,^resize_inode"], "meta_bg"),
+        (&["-E", "test_fs", "-O", "^has_journal"], ""),
+        (&["-O", "quota"], ""),
+    ];
+    for (options, name) in cases {
+        let image = Image::blank(&[&["-t", "ext4"], options].concat(), 40);
+        match image.plan(SMALLEST) {
+            Err(declined) => {
+                assert!(!name.is_empty(), "{options:?}: {declined}");
+                assert!(declined.to_string().contains(name), "{declined}");
+            }
+            Ok(plan) => {
+                assert!(name.is_empty(), "{options:?}");
+                assert_clean(&image.restore(&plan), &format!("{options:?}"));
+            }
+        }
+    }
+}
