@@ -6,7 +6,7 @@ use cardkeep_testkit::{Random, is_big_matrix};
 use crate::image::{Copies, Image, MIB, is_skipped};
 
 const SEEDS: u64 = 25;
-const SEEDS_OF_BIG_MATRIX: u64 = 200;
+const SEEDS_OF_BIG_MATRIX: u64 = 60;
 
 fn pick(random: &mut Random, from: &[&str]) -> String {
     from[random.below(from.len() as u64) as usize].to_owned()
