@@ -147,10 +147,11 @@ impl std::fmt::Debug for ShrinkPlan {
 ///
 /// # Errors
 /// [`Declined::Inconsistent`] for a filesystem that was not unmounted or whose bitmaps disagree
-/// with its inodes in any block; [`Declined::Unsupported`] for bigalloc, meta_bg, shared_blocks,
-/// an external journal, bad blocks, any unknown feature, quotas where a file has to be split, and
-/// inodes that must keep their numbers (encryption, inline data, ea_inode, stable_inodes) but
-/// can't; [`Declined::Impossible`] for a size that does not do.
+/// with its inodes in any block; [`Declined::Unsupported`] for shared_blocks, an external journal,
+/// bad blocks, a last cluster that is cut short, a resize inode beside meta block groups, any
+/// unknown feature, quotas where a file has to be split, and more pieces to move than memory
+/// bears; [`Declined::Impossible`] for a size that does not do, also where inodes must keep their
+/// numbers (encryption, inline data, ea_inode, stable_inodes).
 pub fn plan<M: ReadAt>(
     fs: &Ext4<M>,
     wanted: Wanted,

@@ -19,7 +19,7 @@ use super::bits::Bits;
 use super::declined::Declined;
 use super::descriptors::{BLOCK_UNINIT, Descriptors, INODE_UNINIT};
 use super::file_map::{FileMap, MapReader, Mapping, xattr_block};
-use super::geometry::metadata;
+use super::geometry::{metadata, whole_clusters};
 use super::header::Header;
 use super::resize_inode;
 
@@ -32,12 +32,13 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// Pieces to be moved, and blocks that refer to them: bounds memory to some 50 MB.
 const PIECES_MAX: usize = 1 << 20;
 
-/// A range of blocks that reaches above the cut.
+/// A range of blocks, whole clusters of them, that reaches above the cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) block: u64,
     pub(crate) count: u32,
-    /// The inode whose extent it is, where it should be kept in one piece; else 0.
+    /// The inode whose extent it is (or extents, where they share clusters), where it should be
+    /// kept in one piece; else 0.
     pub(crate) number: u32,
 }
 
@@ -65,7 +66,7 @@ pub(crate) struct Reference {
 /// What was found.
 #[derive(Debug)]
 pub(crate) struct Census {
-    /// Blocks that are not fixed metadata.
+    /// Blocks that are not fixed metadata, whole clusters of them.
     pub(crate) blocks: Bits,
     /// Inodes in use, the reserved ones included.
     pub(crate) inodes: Bits,
@@ -101,6 +102,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         let blocks = || Bits::new(first, superblock.block_count);
         let numbers = || Bits::new(1, u64::from(superblock.inode_count) + 1);
         let mut tally = Tally {
+            superblock,
             cut,
             xattrs: blocks(),
             census: Census {
@@ -125,7 +127,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         Ok(tally.census)
     }
 
-    fn group(&self, group: u32, tally: &mut Tally) -> Result<(), Declined> {
+    fn group(&self, group: u32, tally: &mut Tally<'_>) -> Result<(), Declined> {
         let per_group = self.superblock.inodes_per_group;
         let inode_bytes = usize::from(self.superblock.inode_bytes);
         let block_bytes = u64::from(self.superblock.block_bytes);
@@ -168,7 +170,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         number: u32,
         record: &[u8],
         is_set: bool,
-        tally: &mut Tally,
+        tally: &mut Tally<'_>,
     ) -> Result<(), Declined> {
         let bad = |what: &str| Declined::inconsistent(format!("inode {number}: {what}"));
         let is_linked = le_u16(record, 0x1A) != 0 && le_u16(record, 0) != 0;
@@ -213,7 +215,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         Ok(())
     }
 
-    fn resize_inode(&self, record: &[u8], tally: &mut Tally) -> Result<(), Declined> {
+    fn resize_inode(&self, record: &[u8], tally: &mut Tally<'_>) -> Result<(), Declined> {
         let Some(block) = resize_inode::check(self.medium, self.superblock, record)? else {
             return Ok(());
         };
@@ -231,7 +233,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         number: u32,
         record: &[u8],
         block: u64,
-        tally: &mut Tally,
+        tally: &mut Tally<'_>,
     ) -> Result<(), Declined> {
         tally.claim(block, 1, "attributes")?;
         if block < tally.cut.block {
@@ -256,20 +258,23 @@ impl<M: ReadAt> Enumerator<'_, M> {
     fn compare(&self, census: &Census) -> Result<(), Declined> {
         let superblock = self.superblock;
         let block_bytes = superblock.block_bytes as usize;
+        let cluster = u64::from(superblock.cluster_blocks);
         let mut all = census.blocks.clone();
         for (start, count) in metadata(superblock, self.descriptors) {
-            if !all.insert_range(start, count) {
+            // Of one another they are free: that was checked when the map was made.
+            if census.blocks.count(start, count) != 0 {
                 return Err(Declined::inconsistent(format!(
                     "fixed metadata at block {start} is a file's, too"
                 )));
             }
+            all.insert_range(start, count);
         }
         for group in 0..superblock.group_count() {
             let first = superblock.group_first_block(group);
             let count = superblock.group_block_count(group);
             let bad = || Declined::inconsistent(format!("group {group}'s block bitmap is wrong"));
-            let used = all.count(first, count);
-            if used + u64::from(self.descriptors.free_blocks(group)) != count {
+            let free = u64::from(self.descriptors.free_clusters(group));
+            if all.count(first, count) + free * cluster != count {
                 return Err(bad());
             }
             if self.descriptors.flags(group) & BLOCK_UNINIT != 0 {
@@ -277,8 +282,8 @@ impl<M: ReadAt> Enumerator<'_, M> {
             }
             let place = self.descriptors.block_bitmap(group) * block_bytes as u64;
             let stated = self.medium.read_vec(place, block_bytes)?;
-            let own = all.bitmap(first, count, block_bytes);
-            let bits = count as usize;
+            let own = all.bitmap(first, count, cluster, block_bytes);
+            let bits = (count / cluster) as usize;
             let differs = (0..bits.div_ceil(8)).any(|index| {
                 let valid = if index < bits / 8 {
                     0xFF
@@ -295,16 +300,19 @@ impl<M: ReadAt> Enumerator<'_, M> {
     }
 }
 
-struct Tally {
+struct Tally<'a> {
+    superblock: &'a Superblock,
     cut: Cut,
     /// Attribute blocks, which several inodes may share.
     xattrs: Bits,
     census: Census,
 }
 
-impl Tally {
+impl Tally<'_> {
+    /// Notes that a range has an owner, and with it the rest of its clusters.
     fn claim(&mut self, block: u64, count: u64, who: &str) -> Result<(), Declined> {
-        if self.census.blocks.insert_range(block, count) {
+        let (start, count) = whole_clusters(self.superblock, (block, count));
+        if self.census.blocks.insert_range(start, count) {
             return Ok(());
         }
         Err(Declined::inconsistent(format!(
@@ -312,25 +320,32 @@ impl Tally {
         )))
     }
 
-    /// Notes a range that may have to be moved.
+    /// Notes a range that may have to be moved, and with it the rest of its clusters.
     fn piece(&mut self, block: u64, count: u64, number: u32) -> Result<(), Declined> {
+        let (block, count) = whole_clusters(self.superblock, (block, count));
         if block + count <= self.cut.block {
             return Ok(());
         }
+        // Block maps have ranges of any length, and their blocks can be parted.
+        let step = match number {
+            0 => (1 << 15).max(u64::from(self.superblock.cluster_blocks)),
+            _ => count,
+        };
         let pieces = &mut self.census.pieces;
         let mut start = block;
         while start < block + count {
-            // Block maps have ranges of any length.
-            let step = (block + count - start).min(1 << 15) as u32;
+            let count = u32::try_from(step.min(block + count - start)).map_err(|_| {
+                Declined::unsupported("too long a chain of extents that share clusters")
+            })?;
             if pieces.len() >= PIECES_MAX {
                 return Err(Declined::unsupported("too many pieces above the cut"));
             }
             pieces.push(Piece {
                 block: start,
-                count: step,
+                count,
                 number,
             });
-            start += u64::from(step);
+            start += u64::from(count);
         }
         Ok(())
     }
@@ -349,9 +364,13 @@ impl Tally {
         let who = format!("inode {}", owner.number);
         let is_extents = map.mapping == Mapping::Extents;
         let number = if is_extents { owner.number } else { 0 };
-        for extent in &map.extents {
-            self.claim(extent.physical, extent.count, &who)?;
-            self.piece(extent.physical, extent.count, number)?;
+        let cluster = u64::from(self.superblock.cluster_blocks);
+        let ranges = map.clusters(cluster).ok_or_else(|| {
+            Declined::inconsistent(format!("{who}: its blocks lie askew in their clusters"))
+        })?;
+        for (start, count) in ranges {
+            self.claim(start, count, &who)?;
+            self.piece(start, count, number)?;
         }
         let is_renumbered = is_extents && owner.number >= self.cut.inode;
         for tree in &map.tree {

@@ -6,6 +6,7 @@ use cardkeep_ext4::{SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock, feature};
 
 use super::declined::Declined;
 use super::field::{put_u16, put_u32};
+use super::geometry::descriptor_blocks;
 
 /// compat: orphan_file, stable_inodes.
 const COMPAT_ORPHAN_FILE: u32 = 0x1000;
@@ -109,12 +110,15 @@ impl Header {
     pub(crate) fn check(&self, superblock: &Superblock) -> Result<(), Declined> {
         let unsupported = [
             (
-                superblock.has_ro_compat(feature::RO_COMPAT_BIGALLOC),
-                "clusters of blocks (bigalloc)",
+                !superblock
+                    .block_count
+                    .is_multiple_of(superblock.cluster_blocks.into()),
+                "a last cluster that is cut short (bigalloc)",
             ),
             (
-                superblock.has_incompat(feature::INCOMPAT_META_BG),
-                "descriptors in meta block groups (meta_bg)",
+                superblock.has_compat(feature::COMPAT_RESIZE_INODE)
+                    && superblock.has_incompat(feature::INCOMPAT_META_BG),
+                "both a resize inode and meta block groups",
             ),
             (
                 superblock.has_ro_compat(RO_COMPAT_SHARED_BLOCKS),
@@ -150,6 +154,11 @@ impl Header {
             (
                 u64::from(superblock.inode_count) != inodes,
                 "its groups have not as many inodes as it says",
+            ),
+            (
+                superblock.has_incompat(feature::INCOMPAT_META_BG)
+                    && u64::from(superblock.first_meta_bg) > descriptor_blocks(superblock),
+                "its first meta block group lies behind its end",
             ),
             (superblock.needs_recovery(), "its journal is not replayed"),
             (
@@ -189,6 +198,7 @@ impl Header {
             put_u32(bytes, 0x154, (reserved >> 32) as u32);
         }
         put_u16(bytes, 0xCE, new.reserved_gdt_blocks);
+        put_u32(bytes, 0x104, new.first_meta_bg);
         put_u32(bytes, 0x248, overhead);
         put_u32(bytes, 0x24C, new.backup_groups[0]);
         put_u32(bytes, 0x250, new.backup_groups[1]);

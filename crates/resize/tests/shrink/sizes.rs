@@ -4,8 +4,9 @@ use cardkeep_block::ReadAt;
 use cardkeep_resize::shrink::{Declined, Wanted};
 use cardkeep_testkit::{Likeness, Random, Tool, Tree};
 
-use crate::image::{Image, assert_clean, dumped, is_skipped, restored};
+use crate::image::{Image, MIXED, assert_clean, assert_copies, dumped, is_skipped, restored};
 
+const META: &str = "meta_bg,^resize_inode";
 const SMALLEST: Wanted = Wanted::Smallest {
     margin_per_mille: 0,
 };
@@ -24,7 +25,7 @@ fn nothing_is_lost_in_the_smallest_size() {
     if is_skipped("nothing_is_lost_in_the_smallest_size") {
         return;
     }
-    let cases: [&[&str]; 9] = [
+    let cases: [&[&str]; 14] = [
         &["-t", "ext4"],
         &["-t", "ext4", "-O", "^64bit,^huge_file", "-g", "2048"],
         &["-t", "ext4", "-b", "1024", "-O", "orphan_file,mmp"],
@@ -57,6 +58,22 @@ fn nothing_is_lost_in_the_smallest_size() {
             "-b",
             "1024",
         ],
+        &["-t", "ext4", "-O", META, "-g", "1024"],
+        &MIXED,
+        &["-t", "ext4", "-O", "bigalloc", "-b", "1024", "-g", "512"],
+        &["-t", "ext4", "-O", "bigalloc", "-C", "8192"],
+        &[
+            "-t",
+            "ext4",
+            "-O",
+            "bigalloc,meta_bg,^resize_inode",
+            "-b",
+            "1024",
+            "-C",
+            "4096",
+            "-g",
+            "256",
+        ],
     ];
     for options in cases {
         let image = Image::aged(options, 48);
@@ -68,6 +85,7 @@ fn nothing_is_lost_in_the_smallest_size() {
         assert!(plan.moved_block_count() > 500, "{what}");
         let smaller = image.restore(&plan);
         assert_clean(&smaller, &what);
+        assert_copies(&smaller, &what);
         assert_eq!(dumped(&smaller, "Block count:"), plan.block_count());
         assert_eq!(dumped(&smaller, "Free blocks:"), plan.free_block_count());
         let (one, two) = (
@@ -88,10 +106,13 @@ fn every_size_between_is_possible() {
     if is_skipped("every_size_between_is_possible") {
         return;
     }
-    let cases: [&[&str]; 3] = [
+    let cases: [&[&str]; 6] = [
         &["-t", "ext4", "-b", "1024", "-g", "2048"],
         &["-t", "ext4", "-b", "1024", "-g", "1024", "-O", "^flex_bg"],
         &["-t", "ext3", "-b", "1024", "-g", "4096"],
+        &MIXED,
+        &["-t", "ext4", "-b", "1024", "-g", "256", "-O", META],
+        &["-t", "ext4", "-b", "1024", "-g", "256", "-O", "bigalloc"],
     ];
     for (options, seed) in cases.into_iter().zip(1..) {
         let image = Image::aged(options, 40);
@@ -111,6 +132,7 @@ fn every_size_between_is_possible() {
             );
             let smaller = image.restore(&plan);
             assert_clean(&smaller, &format!("{options:?} {size}"));
+            assert_copies(&smaller, &format!("{options:?} {size}"));
         }
         let declined = image.plan(Wanted::Blocks(least / 2)).unwrap_err();
         assert!(
@@ -154,8 +176,8 @@ fn what_is_not_handled_is_declined_by_name() {
         return;
     }
     let cases: [(&[&str], &str); 4] = [
-        (&["-O", "bigalloc"], "bigalloc"),
-        (&["-O", "meta_bg,^resize_inode"], "meta_bg"),
+        (&["-O", "bigalloc"], ""),
+        (&["-O", META], ""),
         (&["-E", "test_fs", "-O", "^has_journal"], ""),
         (&["-O", "quota"], ""),
     ];
