@@ -13,7 +13,6 @@ use cardkeep_block::ReadAt;
 use cardkeep_ext4::{BlockOwner, Sealer, Superblock, feature};
 
 use super::bits::Bits;
-use super::census::{Census, Referrer};
 use super::declined::Declined;
 use super::descriptors::{BLOCK_UNINIT, Descriptors, INODE_UNINIT};
 use super::file_map::{MapReader, ROOT};
@@ -24,6 +23,7 @@ use super::numbers::{Numbers, directory_blocks, read_record};
 use super::rebuild::{Builder, Failure, Node, Tree};
 use super::relocation::{Gaps, Placement, Relocations, place};
 use super::rewrite::Rewriter;
+use super::tally::{Census, Referrer};
 
 /// How an attempt ended that did not succeed.
 pub(crate) enum Outcome {

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use cardkeep_ext4::{BlockOwner, Sealer, Superblock};
 
 use super::bits::Bits;
-use super::census::Referrer;
 use super::descriptors::Descriptors;
 use super::geometry::{metadata_block_count, metadata_of, resized};
 use super::header::Header;
 use super::numbers::Numbers;
 use super::rebuild::{Node, Tree};
 use super::relocation::Relocations;
+use super::tally::Referrer;
 
 /// What a range of blocks holds whose content is not what was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
