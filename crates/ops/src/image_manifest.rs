@@ -19,6 +19,12 @@ pub(crate) fn manifest_of(plan: &BackupPlan, frames: Vec<Option<FrameDigest>>) -
         hostname: survey.identity.hostname.clone(),
         ..SourceIdentity::default()
     };
+    if let Some(shrunk) = &plan.shrunk {
+        manifest.notes.push(format!(
+            "partition {} was made smaller: its filesystem had {} bytes and has {}",
+            shrunk.number, shrunk.old_fs_bytes, shrunk.fs_bytes
+        ));
+    }
     manifest.partitions = survey
         .partitions
         .iter()
