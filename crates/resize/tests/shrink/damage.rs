@@ -22,6 +22,12 @@ fn contradictions_are_declined() {
         ("freeb B 2", "-t ext3 -b 1024"),
         ("freeb B 2", "-t ext4 -b 1024"),
         ("setb 39000 3", "-t ext3 -b 1024"),
+        ("freeb B 16", "-t ext4 -b 1024 -O bigalloc"),
+        ("setb 39008 16", "-t ext4 -b 1024 -O bigalloc"),
+        (
+            "freeb B 1",
+            "-t ext4 -b 1024 -g 512 -O meta_bg,^resize_inode",
+        ),
         ("freei F", "-t ext4 -b 1024"),
         ("ssv state 0", "-t ext4"),
         ("ssv last_orphan 40", "-t ext4"),
@@ -68,7 +74,8 @@ fn random_damage_is_survived() {
     if is_skipped("random_damage_is_survived") {
         return;
     }
-    let cases: [&[&str]; 3] = [
+    let no_sums = "meta_bg,^resize_inode,^metadata_csum";
+    let cases: [&[&str]; 5] = [
         &["-t", "ext4", "-b", "1024", "-g", "2048"],
         &[
             "-t",
@@ -81,6 +88,8 @@ fn random_damage_is_survived() {
             "4096",
         ],
         &["-t", "ext3", "-b", "1024"],
+        &["-t", "ext4", "-b", "1024", "-g", "512", "-O", no_sums],
+        &["-t", "ext4", "-b", "1024", "-O", "bigalloc,^metadata_csum"],
     ];
     for (options, seed) in cases.into_iter().zip(1..) {
         let image = Image::aged(options, 24);
