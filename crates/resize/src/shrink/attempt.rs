@@ -148,7 +148,7 @@ impl<M: ReadAt> Attempt<'_, M> {
                     Failure::Declined(declined) => Outcome::Declined(declined),
                     Failure::Full => Outcome::Missing(1),
                 })?;
-            if tree.blocks_added != 0 && self.header.has_quota() {
+            if tree.blocks_added != 0 && self.header.has_quota(number) {
                 let what = "quotas, which splitting a file would put out of step";
                 return Err(Outcome::Split(Declined::unsupported(what)));
             }

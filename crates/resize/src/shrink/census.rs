@@ -13,7 +13,7 @@
 //! ```
 
 use cardkeep_block::{Monitor, ReadAt, le_u16, le_u32};
-use cardkeep_ext4::{BlockOwner, Sealer, Superblock};
+use cardkeep_ext4::{BlockOwner, Sealer, Superblock, feature};
 
 use super::declined::Declined;
 use super::descriptors::{BLOCK_UNINIT, Descriptors, INODE_UNINIT};
@@ -104,8 +104,9 @@ impl<M: ReadAt> Enumerator<'_, M> {
         is_set: bool,
         tally: &mut Tally<'_>,
     ) -> Result<(), Declined> {
+        let superblock = self.superblock;
         let bad = |what: &str| Declined::inconsistent(format!("inode {number}: {what}"));
-        let is_linked = le_u16(record, 0x1A) != 0 && le_u16(record, 0) != 0;
+        let is_linked = is_linked(record);
         let is_reserved = number < self.header.first_inode();
         if is_set != is_linked && !is_reserved || is_reserved && !is_set {
             return Err(bad("its bitmap and its links disagree"));
@@ -116,7 +117,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         if number == BAD_BLOCKS_INODE && le_u32(record, 0x1C) != 0 {
             return Err(Declined::unsupported("a list of bad blocks"));
         }
-        if !is_linked && number != RESIZE_INODE {
+        if number != RESIZE_INODE && !has_content(superblock, number, record) {
             return Ok(());
         }
         let mut sealed = record.to_vec();
@@ -136,7 +137,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         }
         let reader = MapReader {
             medium: self.medium,
-            superblock: self.superblock,
+            superblock,
             sealer: self.sealer,
         };
         let map = reader.read(number, record)?;
@@ -229,5 +230,20 @@ impl<M: ReadAt> Enumerator<'_, M> {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells whether a record is that of a file: it has a type and a name.
+fn is_linked(record: &[u8]) -> bool {
+    le_u16(record, 0x1A) != 0 && le_u16(record, 0) != 0
+}
+
+/// Tells whether what the record of the inode `number`, which is in use, names is looked at, and
+/// so has to be brought up to date. Reserved inodes that are no files may hold anything.
+pub(crate) fn has_content(superblock: &Superblock, number: u32, record: &[u8]) -> bool {
+    if number == RESIZE_INODE {
+        superblock.has_compat(feature::COMPAT_RESIZE_INODE)
+    } else {
+        is_linked(record)
     }
 }

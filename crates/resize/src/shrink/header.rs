@@ -22,6 +22,8 @@ const RO_COMPAT_READONLY: u32 = 0x1000;
 const RO_COMPAT_SHARED_BLOCKS: u32 = 0x4000;
 const RO_COMPAT_ORPHAN_PRESENT: u32 = 0x1_0000;
 
+const ROOT_INODE: u32 = 2;
+
 /// Fields that hold inode numbers: `s_journal_inum`, `s_usr_quota_inum`, `s_grp_quota_inum`,
 /// `s_lpf_ino`, `s_prj_quota_inum`, `s_orphan_file_inum`.
 const INODE_FIELDS: [usize; 6] = [0xE0, 0x240, 0x244, 0x268, 0x26C, 0x280];
@@ -98,9 +100,11 @@ impl Header {
         first_that_applies(&cases)
     }
 
-    /// Tells whether what files take is counted for their owners: it must not change then.
-    pub(crate) fn has_quota(&self) -> bool {
-        le_u32(&self.bytes, 0x64) & RO_COMPAT_QUOTA != 0
+    /// Tells whether what the inode `number` takes is counted for its owner: it must not change
+    /// then. What the journal takes is nobody's (`check_blocks` in e2fsck's pass 1).
+    pub(crate) fn has_quota(&self, number: u32) -> bool {
+        let is_counted = number == ROOT_INODE || number >= self.first_inode();
+        is_counted && le_u32(&self.bytes, 0x64) & RO_COMPAT_QUOTA != 0
     }
 
     /// Checks that the filesystem is at rest, and has no feature that is not handled here.

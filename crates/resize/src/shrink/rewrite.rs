@@ -1,10 +1,10 @@
 //! Puts new places and numbers into records and blocks that name old ones.
 
 use cardkeep_block::{le_u16, le_u32};
-use cardkeep_ext4::{BlockOwner, feature};
+use cardkeep_ext4::BlockOwner;
 
 use super::attempt::renumbered;
-use super::census::RESIZE_INODE;
+use super::census::{RESIZE_INODE, has_content};
 use super::field::{put_u16, put_u32};
 use super::file_map::{
     ENTRY_BYTES, EXTENT_MAGIC, Mapping, ROOT, WRITTEN_LEN_MAX, child_of, xattr_block,
@@ -34,6 +34,9 @@ impl Rewriter<'_> {
     /// one where anything had to be changed.
     pub(crate) fn record(&self, number: u32, record: &mut [u8]) -> Result<(), &'static str> {
         let layout = self.layout;
+        if !has_content(&layout.new, number, record) {
+            return Ok(());
+        }
         let new_number = layout.numbers.new_of(number);
         let mut is_changed = new_number != number;
         if let Some(tree) = layout.trees.get(&number) {
@@ -48,7 +51,7 @@ impl Rewriter<'_> {
                 self.block_numbers(root)?
             };
         }
-        if number == RESIZE_INODE && layout.new.has_compat(feature::COMPAT_RESIZE_INODE) {
+        if number == RESIZE_INODE {
             put_u32(record, 0x1C, resize_inode::sectors(&layout.new));
             is_changed = true;
         }

@@ -178,6 +178,36 @@ fn a_journal_larger_than_all_else_moves_and_keeps_its_size() {
     assert!(moved > 1, "{moved}");
 }
 
+/// A journal in many pieces needs a tree, which is no owner's.
+#[test]
+fn quotas_do_not_keep_a_journal_together() {
+    if is_skipped("quotas_do_not_keep_a_journal_together") {
+        return;
+    }
+    let options = "-t ext4 -b 1024 -O quota,^resize_inode -J size=32";
+    let options: Vec<&str> = options.split(' ').collect();
+    let image = Image::planted(&options, 100 << 10, |root| {
+        std::fs::create_dir_all(root).unwrap();
+        for number in 0..500 {
+            std::fs::write(root.join(format!("{number}")), [1; 3000]).unwrap();
+        }
+    });
+    let image = image.unwrap();
+    // Gaps of three blocks in front of the journal.
+    let words: String = (0..250).map(|n| format!("rm /{}\n", n * 2)).collect();
+    std::fs::write(image.aside("words"), words).unwrap();
+    let script = image.aside("words");
+    let debugfs = Tool::new("debugfs").args(["-w", "-f"]).arg(script);
+    debugfs.arg(image.path()).run();
+    image.mend();
+    assert_clean(&image.path(), "as made");
+    let used = dumped(&image.path(), "Block count:") - dumped(&image.path(), "Free blocks:");
+    let plan = image.plan(SMALLEST).unwrap();
+    assert!(plan.split_file_count() > 0, "{plan:?}");
+    assert!(plan.block_count() <= used + 8, "{used}: {plan:?}");
+    assert_clean(&image.restore(&plan), "with quotas");
+}
+
 /// Returns what dumpe2fs says of the journal.
 fn journal(path: &std::path::Path) -> String {
     let said = Tool::new("dumpe2fs").arg("-h").arg(path).run();
