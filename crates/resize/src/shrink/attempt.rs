@@ -101,6 +101,7 @@ impl<M: ReadAt> Attempt<'_, M> {
             blocks,
             moves,
             numbers,
+            orphans: self.census.orphans.clone(),
             trees: trees.trees,
             nodes: trees.nodes,
             regions,

@@ -20,6 +20,7 @@ use super::descriptors::{BLOCK_UNINIT, Descriptors, INODE_UNINIT};
 use super::file_map::{MapReader, xattr_block};
 use super::geometry::metadata;
 use super::header::Header;
+use super::orphans::Orphans;
 use super::resize_inode;
 use super::tally::{Census, Cut, Referrer, Tally};
 
@@ -45,6 +46,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
     pub(crate) fn census(&self, cut: Cut) -> Result<Census, Declined> {
         let superblock = self.superblock;
         let mut tally = Tally::new(superblock, cut);
+        tally.census.orphans = Orphans::load(&self.reader(), self.header, self.descriptors)?;
         if self.header.mmp_block() != 0 {
             tally.claim(self.header.mmp_block(), 1, "the MMP block")?;
             tally.piece(self.header.mmp_block(), 1, 0)?;
@@ -57,6 +59,14 @@ impl<M: ReadAt> Enumerator<'_, M> {
         }
         self.compare(&tally.census)?;
         Ok(tally.census)
+    }
+
+    const fn reader(&self) -> MapReader<'_, M> {
+        MapReader {
+            medium: self.medium,
+            superblock: self.superblock,
+            sealer: self.sealer,
+        }
     }
 
     fn group(&self, group: u32, tally: &mut Tally<'_>) -> Result<(), Declined> {
@@ -106,7 +116,8 @@ impl<M: ReadAt> Enumerator<'_, M> {
     ) -> Result<(), Declined> {
         let superblock = self.superblock;
         let bad = |what: &str| Declined::inconsistent(format!("inode {number}: {what}"));
-        let is_linked = is_linked(record);
+        let orphans = &tally.census.orphans;
+        let is_linked = is_linked(record) || orphans.hold(number);
         let is_reserved = number < self.header.first_inode();
         if is_set != is_linked && !is_reserved || is_reserved && !is_set {
             return Err(bad("its bitmap and its links disagree"));
@@ -117,7 +128,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         if number == BAD_BLOCKS_INODE && le_u32(record, 0x1C) != 0 {
             return Err(Declined::unsupported("a list of bad blocks"));
         }
-        if number != RESIZE_INODE && !has_content(superblock, number, record) {
+        if number != RESIZE_INODE && !has_content(superblock, orphans, number, record) {
             return Ok(());
         }
         let mut sealed = record.to_vec();
@@ -135,15 +146,11 @@ impl<M: ReadAt> Enumerator<'_, M> {
         if attributes != 0 && tally.xattrs.insert(attributes) {
             self.xattr(number, record, attributes, tally)?;
         }
-        let reader = MapReader {
-            medium: self.medium,
-            superblock,
-            sealer: self.sealer,
-        };
-        let map = reader.read(number, record)?;
+        let map = self.reader().read(number, record)?;
         tally.file(BlockOwner::new(number, record), &map)?;
         if self.header.orphan_inode() == Some(number) {
-            tally.orphan_file(BlockOwner::new(number, record), &map)?;
+            let names_inodes = self.header.has_filed_orphans();
+            tally.orphan_file(BlockOwner::new(number, record), &map, names_inodes)?;
         }
         Ok(())
     }
@@ -240,10 +247,15 @@ fn is_linked(record: &[u8]) -> bool {
 
 /// Tells whether what the record of the inode `number`, which is in use, names is looked at, and
 /// so has to be brought up to date. Reserved inodes that are no files may hold anything.
-pub(crate) fn has_content(superblock: &Superblock, number: u32, record: &[u8]) -> bool {
+pub(crate) fn has_content(
+    superblock: &Superblock,
+    orphans: &Orphans,
+    number: u32,
+    record: &[u8],
+) -> bool {
     if number == RESIZE_INODE {
         superblock.has_compat(feature::COMPAT_RESIZE_INODE)
     } else {
-        is_linked(record)
+        is_linked(record) || orphans.hold(number) && le_u16(record, 0) != 0
     }
 }

@@ -10,6 +10,7 @@ use super::file_map::{
     ENTRY_BYTES, EXTENT_MAGIC, Mapping, ROOT, WRITTEN_LEN_MAX, child_of, xattr_block,
 };
 use super::layout::Layout;
+use super::orphans::rename_slots;
 use super::rebuild::put_tree;
 use super::resize_inode;
 use super::tally::Referrer;
@@ -34,7 +35,7 @@ impl Rewriter<'_> {
     /// one where anything had to be changed.
     pub(crate) fn record(&self, number: u32, record: &mut [u8]) -> Result<(), &'static str> {
         let layout = self.layout;
-        if !has_content(&layout.new, number, record) {
+        if !has_content(&layout.new, &layout.orphans, number, record) {
             return Ok(());
         }
         let new_number = layout.numbers.new_of(number);
@@ -51,6 +52,7 @@ impl Rewriter<'_> {
                 self.block_numbers(root)?
             };
         }
+        is_changed |= layout.orphans.rename_next(number, record, &layout.numbers);
         if number == RESIZE_INODE {
             put_u32(record, 0x1C, resize_inode::sectors(&layout.new));
             is_changed = true;
@@ -143,7 +145,10 @@ impl Rewriter<'_> {
                 sealer.directory_block(owner, block);
             }
             Referrer::Xattr => sealer.xattr_block(place, block),
-            Referrer::Orphans => sealer.orphan_block(owner, place, block),
+            Referrer::Orphans => {
+                rename_slots(block, &self.layout.numbers);
+                sealer.orphan_block(owner, place, block);
+            }
         }
         Ok(())
     }
