@@ -169,6 +169,21 @@ fn a_card_pulled_while_mounted_is_recovered_and_made_smaller() {
     }
 }
 
+/// Deletes a file in each of the spread folders, and returns them open.
+fn delete_while_open(root: &Path) -> Vec<fs::File> {
+    let delete = |number: u8| {
+        let folder = root.join(format!("spread {number}"));
+        let path = folder.join("deleted");
+        fs::write(&path, vec![number; 40_000]).unwrap();
+        let file = fs::File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        fs::remove_file(path).unwrap();
+        fs::File::open(folder).unwrap().sync_all().unwrap();
+        file
+    };
+    (0..40).map(delete).collect()
+}
+
 /// Files that were deleted while they were open wait to be cleaned up when the power goes; they wait
 /// in the smaller filesystem, too, under their new numbers, and the kernel cleans them up.
 #[test]
@@ -207,18 +222,7 @@ fn deleted_files_that_were_open_are_cleaned_up_in_the_smaller_one() {
         {
             let device = Loop::attach(&image.path());
             let mount = Mount::new(device.path(), "noatime").unwrap();
-            let open: Vec<fs::File> = (0..40)
-                .map(|number| {
-                    let folder = mount.path().join(format!("spread {number}"));
-                    let path = folder.join("deleted");
-                    fs::write(&path, vec![number as u8; 40_000]).unwrap();
-                    let file = fs::File::open(&path).unwrap();
-                    file.sync_all().unwrap();
-                    fs::remove_file(path).unwrap();
-                    fs::File::open(folder).unwrap().sync_all().unwrap();
-                    file
-                })
-                .collect();
+            let open = delete_while_open(mount.path());
             fs::copy(image.path(), &pulled).unwrap();
             assert_eq!(open.len(), 40);
         }
