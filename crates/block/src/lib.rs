@@ -13,6 +13,7 @@ mod medium;
 mod memory;
 mod monitor;
 mod patch;
+mod rescue_map;
 mod slice;
 
 pub use buffer::{AlignedBuffer, BUFFER_ALIGNMENT, BufferPool};
@@ -25,4 +26,5 @@ pub use medium::{ReadAt, ReadWriteAt, WriteAt};
 pub use memory::MemoryMedium;
 pub use monitor::{Monitor, Phase, Silent, Trouble};
 pub use patch::{Patch, Patches};
+pub use rescue_map::{RescueMap, RescueRun, RescueStatus};
 pub use slice::Slice;
