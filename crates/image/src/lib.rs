@@ -59,3 +59,6 @@ pub use zip_directory::{ZipMember, load_zip_member};
 /// A reader takes any frame size, so that a change breaks no format. It does change the bytes of
 /// new images, and the memory that one frame under way takes.
 pub const FRAME_BYTES: usize = 4 << 20;
+
+/// The most extents that a manifest may call lost.
+pub const LOST_MAX: usize = manifest::LOST_MAX;
