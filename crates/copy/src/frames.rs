@@ -16,6 +16,12 @@ impl<'a> FrameList<'a> {
         Self { map }
     }
 
+    /// Returns the map of the medium.
+    #[must_use]
+    pub const fn map(&self) -> &'a AllocationMap {
+        self.map
+    }
+
     /// Returns the number of frames.
     #[must_use]
     pub const fn count(&self) -> usize {

@@ -4,19 +4,24 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cardkeep_block::{Monitor, ReadAt, State, Trouble, size_text};
-use cardkeep_copy::{CopyError, Job, Limits, ManifestOf, Outcome, Output, Verify, copy};
-use cardkeep_device::{Machine, Overwrite, PartialFile};
+use cardkeep_block::{Extent, Monitor, ReadAt, State, Trouble, size_text};
+use cardkeep_copy::{
+    CopyError, FileShelf, FrameList, Health, Job, Limits, ManifestOf, Outcome, Output, Rescue,
+    RescueReport, RetryPolicy, Verify, copy, copy_rescuing,
+};
+use cardkeep_device::{Machine, Overwrite};
 use cardkeep_image::{EncodeOptions, Format};
 use cardkeep_resize::medium::{Declined, Length, Smaller, smaller};
-use cardkeep_survey::{Scope, Survey, survey};
+use cardkeep_survey::{Place, Scope, Survey, survey};
 
 use crate::error::{OpError, OpErrorKind, chain};
 use crate::image_manifest::manifest_of;
 use crate::image_name::free_name;
+use crate::lost::lost_places;
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::{check_destination, check_holder, check_mounts, check_name};
 use crate::speed::measure;
+use crate::unfinished::Unfinished;
 
 /// Where the image goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +50,15 @@ pub enum Estimate {
     Measured,
     /// It is found out soon enough.
     None,
+}
+
+/// Whether to go on with what an earlier run left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// It starts anew.
+    No,
+    /// What an earlier run read of the card, or ddrescue, is not read again.
+    Yes,
 }
 
 /// That the image gets shorter than the card, by the last filesystem's free blocks.
@@ -84,6 +98,10 @@ pub struct BackupRequest {
     pub unmount: Unmount,
     /// How short the image gets; `None` for the card's own length.
     pub shrink: Option<Shrink>,
+    /// How hard a card is tried that fails, and what becomes of what it does not give.
+    pub policy: RetryPolicy,
+    /// Whether to go on with what an earlier run left.
+    pub resume: Resume,
     /// Whether the image is read back.
     pub verify: Verify,
     /// Whether to measure the card's speed first, which costs a second or two of reading.
@@ -135,6 +153,10 @@ pub struct BackupReport {
     pub outcome: Outcome,
     /// How it was verified.
     pub verified: Verified,
+    /// What could not be read, by name; empty for a card that did not fail.
+    pub lost: Vec<Place>,
+    /// How well the card reads; `None` for a stream, whose card must not fail.
+    pub health: Option<Health>,
     /// How long it took, from the first byte copied to the last one verified.
     pub elapsed: Duration,
 }
@@ -154,7 +176,7 @@ impl BackupPlan {
     }
 
     /// Returns the medium that is copied.
-    fn content(&self) -> &dyn ReadAt {
+    pub(crate) fn content(&self) -> &dyn ReadAt {
         match &self.shrunk {
             Some(shrunk) => &shrunk.view,
             None => &self.opened.content,
@@ -211,7 +233,7 @@ pub fn plan(
         Target::Stream => None,
     };
     if let Some(image) = &image {
-        check_name(image, request.overwrite)?;
+        check_name(image, overwrite_of(&request, image))?;
         check_holder(machine, device.as_ref(), image)?;
     }
     planned((opened, survey), image, request, monitor)
@@ -336,18 +358,29 @@ pub fn apply(
         limits: plan.limits,
     };
     let manifest = |frames| manifest_of(plan, frames);
-    let (outcome, verified) = match &plan.image {
-        Some(image) => to_file(plan, &job, image, &manifest, monitor)?,
-        None => {
-            let outcome = copy(&job, Output::Stream(stream), &manifest, monitor)
-                .map_err(|error| told(plan, Path::new("the output"), error))?;
-            (outcome, Verified::Impossible)
-        }
+    let Some(image) = &plan.image else {
+        let outcome = copy(&job, Output::Stream(stream), &manifest, monitor)
+            .map_err(|error| told(plan, Path::new("the output"), error))?;
+        return Ok(BackupReport {
+            image: None,
+            outcome,
+            verified: Verified::Impossible,
+            lost: Vec::new(),
+            health: None,
+            elapsed: started.elapsed(),
+        });
     };
+    let (outcome, rescued) = to_file(plan, &job, image, &manifest, monitor)?;
     Ok(BackupReport {
-        image: plan.image.clone(),
+        image: Some(image.clone()),
+        verified: if outcome.is_verified {
+            Verified::ReadBack
+        } else {
+            Verified::Skipped
+        },
         outcome,
-        verified,
+        lost: lost_places(plan, &rescued.lost, monitor),
+        health: Some(rescued.health),
         elapsed: started.elapsed(),
     })
 }
@@ -358,28 +391,76 @@ fn to_file(
     image: &Path,
     manifest: ManifestOf<'_>,
     monitor: &dyn Monitor,
-) -> Result<(Outcome, Verified), OpError> {
-    let overwrite = plan.request.overwrite;
+) -> Result<(Outcome, RescueReport), OpError> {
     let of_file = |error| OpError::of_partial_file(image, error);
-    if overwrite == Overwrite::Replace {
-        PartialFile::discard_leftover(image).map_err(of_file)?;
-    }
-    let file = PartialFile::create(image, overwrite).map_err(of_file)?;
-    let outcome = match copy(job, Output::Stored(&file), manifest, monitor) {
+    let overwrite = overwrite_of(&plan.request, image);
+    let file = Unfinished::open(&plan.request, image, job.format, overwrite)?;
+    let shelf = file.shelf(&plan.request.tool, job.format);
+    let rescue = file
+        .rescue(&shelf, job, &plan.request)
+        .map_err(|error| told(plan, image, error))?;
+    check_same(plan, job, &rescue, image)?;
+    let (result, rescued) =
+        copy_rescuing(job, rescue, Output::Stored(file.file()), manifest, monitor);
+    let outcome = match result {
         Ok(outcome) => outcome,
         Err(error) => {
-            // The first error is the one to tell; a leftover has a name that says what it is.
-            drop(file.abandon());
+            drop(shelf);
+            // The first error is the one to tell.
+            drop(file.keep());
             return Err(told(plan, image, error));
         }
     };
-    file.finish().map_err(of_file)?;
-    let verified = if outcome.is_verified {
-        Verified::ReadBack
+    if rescued.lost.is_empty() {
+        shelf
+            .discard()
+            .map_err(|error| OpError::of_leftover(image, error))?;
     } else {
-        Verified::Skipped
+        drop(shelf);
+    }
+    file.finish().map_err(of_file)?;
+    Ok((outcome, rescued))
+}
+
+/// Any use of a filesystem changes its first bytes.
+const TELLING_BYTES: u64 = 64 * 1024;
+
+/// Refuses to go on with another card, or with one that was used meanwhile.
+fn check_same(
+    plan: &BackupPlan,
+    job: &Job<'_>,
+    rescue: &Rescue<'_>,
+    image: &Path,
+) -> Result<(), OpError> {
+    let starts = plan.contents().partitions.iter().map(|p| p.extent.start());
+    let telling: Vec<Extent> = std::iter::once(0)
+        .chain(starts)
+        .map(|start| Extent::between(start, start + TELLING_BYTES))
+        .collect();
+    let changed = rescue
+        .find_change(job.source, &FrameList::new(job.map), &telling)
+        .map_err(|error| told(plan, image, error))?;
+    let Some(changed) = changed else {
+        return Ok(());
     };
-    Ok((outcome, verified))
+    let message = format!(
+        "{} is not what it was when the backup was interrupted",
+        plan.opened.path.display()
+    );
+    Err(OpError::new(OpErrorKind::Refused, message)
+        .hint("was it used since, or is it another card?")
+        .hint("--force in place of --resume starts anew")
+        .caused_by(format!("it differs at {changed}")))
+}
+
+/// An image that has a rescue map is not finished: going on with it replaces it.
+fn overwrite_of(request: &BackupRequest, image: &Path) -> Overwrite {
+    let is_unfinished = request.resume == Resume::Yes && FileShelf::map_path(image).exists();
+    if is_unfinished {
+        Overwrite::Replace
+    } else {
+        request.overwrite
+    }
 }
 
 /// Returns the error of a copy with what the plan knows of its place.
@@ -389,6 +470,10 @@ fn told(plan: &BackupPlan, output: &Path, error: CopyError) -> OpError {
         _ => None,
     };
     let error = OpError::of_copy(&plan.opened.path, output, error);
+    if plan.image.is_some() && can_go_on(error.kind) {
+        return error
+            .hint("the same command with --resume goes on from there; --force starts anew");
+    }
     if error.kind == OpErrorKind::Interrupted {
         return error.hint("no image was written; the same command starts again");
     }
@@ -401,6 +486,14 @@ fn told(plan: &BackupPlan, output: &Path, error: CopyError) -> OpError {
         )),
         _ => error,
     }
+}
+
+/// Tells whether what was read until an error is worth keeping.
+const fn can_go_on(kind: OpErrorKind) -> bool {
+    matches!(
+        kind,
+        OpErrorKind::Interrupted | OpErrorKind::Environment | OpErrorKind::Medium
+    )
 }
 
 fn options(level: Option<i32>) -> EncodeOptions {

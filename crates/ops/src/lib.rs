@@ -13,17 +13,19 @@ mod image_manifest;
 mod image_name;
 mod info;
 mod list;
+mod lost;
 mod opened;
 mod precheck;
 pub mod restore;
 mod sample;
 mod shrink;
 mod speed;
+mod unfinished;
 mod unpacked;
 mod verify;
 
 pub use backup::{
-    BackupPlan, BackupReport, BackupRequest, Estimate, Otherwise, Shrink, Target, Unmount,
+    BackupPlan, BackupReport, BackupRequest, Estimate, Otherwise, Resume, Shrink, Target, Unmount,
     Verified, apply, plan,
 };
 pub use card::{Candidate, Choice, cards, choose};

@@ -13,6 +13,7 @@ mod health;
 mod phases;
 mod policy;
 mod reach;
+mod same_source;
 mod shelf;
 mod view;
 
