@@ -15,6 +15,7 @@ mod policy;
 mod reach;
 mod shelf;
 mod view;
+mod wanted;
 
 use cardkeep_block::{AllocationMap, Extent, Monitor, RescueMap, RescueStatus};
 use cardkeep_image::Format;
