@@ -131,6 +131,16 @@ struct Crew<'a> {
 }
 
 impl<'a> Crew<'a> {
+    /// Returns the container with what is in the output already; a raw image has none.
+    fn container(&self, job: &Job<'_>) -> Result<Option<Container>, CopyError> {
+        if job.format == Format::Raw {
+            return Ok(None);
+        }
+        let mut container = Container::new(job.format, &job.options)?;
+        self.prefix.enter_into(&mut container)?;
+        Ok(Some(container))
+    }
+
     /// Starts all threads, writes, and waits for all to end.
     fn work(
         self,
@@ -140,13 +150,7 @@ impl<'a> Crew<'a> {
     ) -> Result<WriterDone, CopyError> {
         let (reading, failure) = (self.reading, self.failure);
         let (frames, pool) = (reading.frames, reading.pool);
-        let mut container = match job.format {
-            Format::Raw => None,
-            format => Some(Container::new(format, &job.options)?),
-        };
-        if let Some(container) = &mut container {
-            self.prefix.enter_into(container)?;
-        }
+        let container = self.container(job)?;
         let (spent_sender, spent) = unbounded::<Vec<u8>>();
         let workers = workers(job, container.as_ref(), reading, &spent)?;
         let (permit_sender, permits) = bounded(job.limits.frames_in_flight());

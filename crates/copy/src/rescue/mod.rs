@@ -16,6 +16,7 @@ mod reach;
 mod same_source;
 mod shelf;
 mod view;
+mod wanted;
 
 use cardkeep_block::{AllocationMap, Extent, Monitor, RescueMap, RescueStatus};
 use cardkeep_image::Format;

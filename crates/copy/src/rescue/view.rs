@@ -25,6 +25,7 @@ use crate::rescue::health::Health;
 use crate::rescue::policy::{Holes, RetryPolicy};
 use crate::rescue::reach::{Reach, Work, may_be_rescued};
 use crate::rescue::shelf::Shelf;
+use crate::rescue::wanted::{add_served, left_bytes, lost_of, without_idle};
 
 /// What does not change while a source is read.
 #[derive(Clone, Copy)]
@@ -169,7 +170,7 @@ impl<'a> Rescuing<'a> {
                 let part = part_of(buffer, extent, run.extent);
                 match store {
                     Some(store) if run.status == RescueStatus::Finished => {
-                        self.from_store(store, run.extent, part)
+                        self.read_store(store, run.extent, part)
                     }
                     _ => self.setup.source.read_at(run.extent.start(), part),
                 }
@@ -259,7 +260,7 @@ impl<'a> Rescuing<'a> {
         let elsewhere = add_served(&mut map, served);
         self.setup
             .monitor
-            .phase(Phase::Rescue, Some(self.left_bytes(&map)));
+            .phase(Phase::Rescue, Some(left_bytes(self.setup.wanted, &map)));
         let mut reach = Reach {
             source: self.setup.source,
             wanted: self.setup.wanted,
@@ -296,7 +297,7 @@ impl<'a> Rescuing<'a> {
     }
 
     /// Reads what the store holds. That it fails is not the source's fault, and ends the copy.
-    fn from_store(
+    fn read_store(
         &self,
         store: &dyn ReadAt,
         extent: Extent,
@@ -317,14 +318,6 @@ impl<'a> Rescuing<'a> {
         Ok(store)
     }
 
-    fn left_bytes(&self, map: &RescueMap) -> u64 {
-        let left = map.unfinished_in(Extent::between(0, map.len()));
-        left.flat_map(|run| self.setup.wanted.runs_in(run.extent))
-            .filter(|run| run.state == State::Used)
-            .map(|run| run.extent.len())
-            .sum()
-    }
-
     /// Reads from the store. What could not be read is zeros, whatever was in the buffer.
     fn read_stored(
         &self,
@@ -336,7 +329,7 @@ impl<'a> Rescuing<'a> {
         for run in runs {
             let part = part_of(buffer, extent, run.extent);
             match run.status {
-                RescueStatus::Finished => self.from_store(store, run.extent, part)?,
+                RescueStatus::Finished => self.read_store(store, run.extent, part)?,
                 // Handed on before, and asked for again.
                 RescueStatus::NonTried => self.setup.source.read_at(run.extent.start(), part)?,
                 _ => part.fill(0),
@@ -424,61 +417,4 @@ fn part_of(buffer: &mut [u8], whole: Extent, part: Extent) -> &mut [u8] {
     // OK to cast: offsets within a buffer in memory.
     let from = (part.start() - whole.start()) as usize;
     &mut buffer[from..from + part.len() as usize]
-}
-
-/// Finishes in `map` what was handed on, and returns which of it the store lacks.
-fn add_served(map: &mut RescueMap, served: &RescueMap) -> Vec<Extent> {
-    let mut elsewhere = Vec::new();
-    for handed in served.extents(RescueStatus::Finished) {
-        elsewhere.extend(map.unfinished_in(handed).map(|run| run.extent));
-    }
-    for &extent in &elsewhere {
-        map.set(extent, RescueStatus::Finished);
-    }
-    elsewhere
-}
-
-/// Shorter gaps are finished in passing: so many can't fill the map.
-const IDLE_PARTS: u64 = 1 << 16;
-/// A gap that is no longer than this is not worth a run of its own.
-const IDLE_BYTES_MIN: u64 = 1 << 20;
-
-/// Returns the map in which long stretches that nobody wants are finished: ddrescue, which knows
-/// no filesystem, then leaves them alone too.
-pub(crate) fn without_idle(mut map: RescueMap, wanted: &AllocationMap) -> RescueMap {
-    let idle_bytes_min = (map.len() / IDLE_PARTS).max(IDLE_BYTES_MIN);
-    let idle = wanted.runs().filter(|run| run.state != State::Used);
-    for run in idle.filter(|run| run.extent.len() >= idle_bytes_min) {
-        map.set(run.extent, RescueStatus::Finished);
-    }
-    map
-}
-
-/// Returns the used extents that are not finished, joined where there are too many for a manifest.
-fn lost_of(wanted: &AllocationMap, map: &RescueMap) -> Vec<Extent> {
-    let unfinished = map.unfinished_in(Extent::between(0, map.len()));
-    let lost = unfinished
-        .flat_map(|run| wanted.runs_in(run.extent))
-        .filter(|run| run.state == State::Used)
-        .map(|run| run.extent);
-    let mut lost = joined(lost, 0);
-    let mut gap_bytes = 512;
-    while lost.len() > cardkeep_image::LOST_MAX {
-        lost = joined(lost.into_iter(), gap_bytes);
-        gap_bytes *= 2;
-    }
-    lost
-}
-
-fn joined(extents: impl Iterator<Item = Extent>, gap_bytes: u64) -> Vec<Extent> {
-    let mut all: Vec<Extent> = Vec::new();
-    for extent in extents {
-        match all.last_mut() {
-            Some(last) if extent.start() - last.end() <= gap_bytes => {
-                *last = Extent::between(last.start(), extent.end());
-            }
-            _ => all.push(extent),
-        }
-    }
-    all
 }

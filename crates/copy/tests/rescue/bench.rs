@@ -135,8 +135,9 @@ impl Destination for Memory {
         Ok(Box::new(self.clone()))
     }
     fn set_len(&self, len: u64) -> Result<(), BlockError> {
-        self.len.store(len, Ordering::Relaxed);
-        Ok(())
+        let old = self.len.swap(len, Ordering::Relaxed);
+        // What was cut off a file does not come back when it grows.
+        self.medium.inner().write_zeros(Extent::between(len, old))
     }
 }
 
