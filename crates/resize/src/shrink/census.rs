@@ -132,6 +132,10 @@ impl<M: ReadAt> Enumerator<'_, M> {
             return self.resize_inode(record, tally);
         }
         let attributes = xattr_block(record);
+        let first = u64::from(superblock.first_data_block);
+        if attributes != 0 && !(first..superblock.block_count).contains(&attributes) {
+            return Err(bad("its attributes lie outside the filesystem"));
+        }
         if attributes != 0 && tally.xattrs.insert(attributes) {
             self.xattr(number, record, attributes, tally)?;
         }

@@ -178,13 +178,8 @@ fn a_journal_larger_than_all_else_moves_and_keeps_its_size() {
     assert!(moved > 1, "{moved}");
 }
 
-/// A journal in many pieces needs a tree, which is no owner's.
-#[test]
-fn quotas_do_not_keep_a_journal_together() {
-    if is_skipped("quotas_do_not_keep_a_journal_together") {
-        return;
-    }
-    let options = "-t ext4 -b 1024 -O quota,^resize_inode -J size=32";
+/// Returns a filesystem with many small gaps, and a journal behind them that has to go there.
+fn with_small_gaps(options: &str) -> Image {
     let options: Vec<&str> = options.split(' ').collect();
     let image = Image::planted(&options, 100 << 10, |root| {
         std::fs::create_dir_all(root).unwrap();
@@ -193,19 +188,49 @@ fn quotas_do_not_keep_a_journal_together() {
         }
     });
     let image = image.unwrap();
-    // Gaps of three blocks in front of the journal.
     let words: String = (0..250).map(|n| format!("rm /{}\n", n * 2)).collect();
     std::fs::write(image.aside("words"), words).unwrap();
     let script = image.aside("words");
     let debugfs = Tool::new("debugfs").args(["-w", "-f"]).arg(script);
     debugfs.arg(image.path()).run();
     image.mend();
-    assert_clean(&image.path(), "as made");
+    assert_clean(&image.path(), options.join(" ").as_str());
+    image
+}
+
+/// A journal in many pieces needs a tree, which is no owner's.
+#[test]
+fn quotas_do_not_keep_a_journal_together() {
+    if is_skipped("quotas_do_not_keep_a_journal_together") {
+        return;
+    }
+    let image = with_small_gaps("-t ext4 -b 1024 -O quota,^resize_inode -J size=32");
     let used = dumped(&image.path(), "Block count:") - dumped(&image.path(), "Free blocks:");
     let plan = image.plan(SMALLEST).unwrap();
     assert!(plan.split_file_count() > 0, "{plan:?}");
     assert!(plan.block_count() <= used + 8, "{used}: {plan:?}");
     assert_clean(&image.restore(&plan), "with quotas");
+}
+
+/// Each block of a new tree takes a cluster, and the file pays for all of it.
+#[test]
+fn a_tree_that_grows_takes_clusters() {
+    if is_skipped("a_tree_that_grows_takes_clusters") {
+        return;
+    }
+    for options in [
+        "-t ext4 -O bigalloc -b 1024 -C 4096 -J size=32",
+        "-t ext4 -O bigalloc -b 2048 -C 4096 -J size=32",
+    ] {
+        let image = with_small_gaps(options);
+        let plan = image.plan(SMALLEST).unwrap();
+        assert!(plan.split_file_count() > 0, "{plan:?}");
+        let smaller = image.restore(&plan);
+        assert_clean(&smaller, options);
+        let journal = Tool::new("debugfs").args(["-R", "stat <8>"]);
+        let said = journal.arg(&smaller).run();
+        assert!(said.contains("(ETB0)"), "{options}: {said}");
+    }
 }
 
 /// Returns what dumpe2fs says of the journal.
