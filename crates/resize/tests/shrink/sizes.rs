@@ -1,5 +1,7 @@
 //! Which sizes a filesystem can have, and that nothing is lost in any of them: without root.
 
+use std::os::unix::fs::FileExt;
+
 use cardkeep_block::ReadAt;
 use cardkeep_resize::shrink::{Declined, ShrinkPlan, Wanted};
 use cardkeep_testkit::{Likeness, Random, Tool, Tree};
@@ -225,6 +227,48 @@ fn a_tree_that_grows_takes_clusters() {
     let journal = Tool::new("debugfs").args(["-R", "stat <8>"]);
     let said = journal.arg(&smaller).run();
     assert!(said.contains("(ETB0)"), "{plan:?}: {said}");
+}
+
+/// A tree that was sparse is dense afterwards; e2fsck counts what it has left.
+#[test]
+fn a_tree_that_gets_smaller_gives_its_clusters_back() {
+    if is_skipped("a_tree_that_gets_smaller_gives_its_clusters_back") {
+        return;
+    }
+    let options = "-t ext4 -O bigalloc,^has_journal -b 1024 -C 4096";
+    let options: Vec<&str> = options.split(' ').collect();
+    let image = Image::planted(&options, 60 << 10, |root| {
+        std::fs::create_dir_all(root).unwrap();
+        std::fs::write(root.join("ballast"), vec![1; 2 << 20]).unwrap();
+        let file = std::fs::File::create(root.join("sparse")).unwrap();
+        for island in 0..600 {
+            file.write_all_at(&[7; 1024], island * 16_384).unwrap();
+        }
+        file.write_all_at(&vec![8; 8 << 20], 600 * 16_384).unwrap();
+    });
+    let image = image.unwrap();
+    let mut words = "rm ballast\n".to_owned();
+    for first in (0..600).step_by(60) {
+        words += &format!(
+            "punch sparse {} {}\n",
+            first * 16 + 8,
+            first * 16 + 59 * 16 + 8
+        );
+    }
+    std::fs::write(image.aside("words"), words).unwrap();
+    let script = image.aside("words");
+    let debugfs = Tool::new("debugfs").args(["-w", "-f"]).arg(script);
+    debugfs.arg(image.path()).run();
+    assert_clean(&image.path(), "as made");
+    let tree_blocks = |path: &std::path::Path| {
+        let said = Tool::new("debugfs").args(["-R", "stat sparse"]).arg(path);
+        said.run().matches("(ETB").count()
+    };
+    assert!(tree_blocks(&image.path()) > 5);
+    let plan = image.plan(SMALLEST).unwrap();
+    let smaller = image.restore(&plan);
+    assert_clean(&smaller, &format!("{plan:?}"));
+    assert!(tree_blocks(&smaller) < 3, "{plan:?}");
 }
 
 /// Returns what dumpe2fs says of the journal.
