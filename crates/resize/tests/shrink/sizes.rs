@@ -6,7 +6,9 @@ use cardkeep_block::ReadAt;
 use cardkeep_resize::shrink::{Declined, ShrinkPlan, Wanted};
 use cardkeep_testkit::{Likeness, Random, Tool, Tree};
 
-use crate::image::{Image, MIXED, assert_clean, assert_copies, dumped, is_skipped, restored};
+use crate::image::{
+    Image, MIXED, assert_clean, assert_copies, dumped, is_skipped, other_overhead, restored,
+};
 
 const META: &str = "meta_bg,^resize_inode";
 const SMALLEST: Wanted = Wanted::Smallest {
@@ -58,6 +60,8 @@ fn nothing_is_lost_in_the_smallest_size() {
         let smaller = image.restore(&plan);
         assert_clean(&smaller, what);
         copies += assert_copies(&smaller, what);
+        let overhead = other_overhead(&smaller);
+        assert_eq!(overhead, other_overhead(&image.path()), "{what}");
         assert_eq!(dumped(&smaller, "Block count:"), plan.block_count());
         assert_eq!(dumped(&smaller, "Free blocks:"), plan.free_block_count());
         let (one, two) = (
