@@ -104,7 +104,6 @@ impl<M: ReadAt> Enumerator<'_, M> {
         is_set: bool,
         tally: &mut Tally<'_>,
     ) -> Result<(), Declined> {
-        let superblock = self.superblock;
         let bad = |what: &str| Declined::inconsistent(format!("inode {number}: {what}"));
         let is_linked = is_linked(record);
         let is_reserved = number < self.header.first_inode();
@@ -117,7 +116,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         if number == BAD_BLOCKS_INODE && le_u32(record, 0x1C) != 0 {
             return Err(Declined::unsupported("a list of bad blocks"));
         }
-        if number != RESIZE_INODE && !has_content(superblock, number, record) {
+        if number != RESIZE_INODE && !has_content(self.superblock, number, record) {
             return Ok(());
         }
         let mut sealed = record.to_vec();
@@ -131,17 +130,14 @@ impl<M: ReadAt> Enumerator<'_, M> {
         if number == RESIZE_INODE {
             return self.resize_inode(record, tally);
         }
-        let attributes = xattr_block(record);
-        let first = u64::from(superblock.first_data_block);
-        if attributes != 0 && !(first..superblock.block_count).contains(&attributes) {
-            return Err(bad("its attributes lie outside the filesystem"));
-        }
-        if attributes != 0 && tally.xattrs.insert(attributes) {
-            self.xattr(number, record, attributes, tally)?;
-        }
+        self.xattr(number, record, tally)?;
+        self.file(number, record, tally)
+    }
+
+    fn file(&self, number: u32, record: &[u8], tally: &mut Tally<'_>) -> Result<(), Declined> {
         let reader = MapReader {
             medium: self.medium,
-            superblock,
+            superblock: self.superblock,
             sealer: self.sealer,
         };
         let map = reader.read(number, record)?;
@@ -165,13 +161,20 @@ impl<M: ReadAt> Enumerator<'_, M> {
         )
     }
 
-    fn xattr(
-        &self,
-        number: u32,
-        record: &[u8],
-        block: u64,
-        tally: &mut Tally<'_>,
-    ) -> Result<(), Declined> {
+    /// Looks at the attributes that don't fit the record. Several inodes may share them.
+    fn xattr(&self, number: u32, record: &[u8], tally: &mut Tally<'_>) -> Result<(), Declined> {
+        let bad = |what: &str| Declined::inconsistent(format!("inode {number}: {what}"));
+        let block = xattr_block(record);
+        let first = u64::from(self.superblock.first_data_block);
+        if block == 0 {
+            return Ok(());
+        }
+        if !(first..self.superblock.block_count).contains(&block) {
+            return Err(bad("its attributes lie outside the filesystem"));
+        }
+        if !tally.xattrs.insert(block) {
+            return Ok(());
+        }
         tally.claim(block, 1, "attributes")?;
         if block < tally.cut.block {
             return Ok(());
@@ -183,9 +186,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         let mut sealed = bytes.clone();
         self.sealer.xattr_block(block, &mut sealed);
         if sealed != bytes {
-            return Err(Declined::inconsistent(format!(
-                "inode {number}: its attributes' checksum is wrong"
-            )));
+            return Err(bad("its attributes' checksum is wrong"));
         }
         tally.piece(block, 1, 0)?;
         tally.reference(block, Referrer::Xattr, BlockOwner::new(number, record))
