@@ -289,6 +289,7 @@ pub(crate) fn print_backup(
         "seconds": report.elapsed.as_secs_f64(),
         "verified": verified,
         "image_digest": outcome.image_digest.to_string(),
+        "lost_bytes": report.lost_bytes,
         "lost": report.lost.iter().map(place_value).collect::<Vec<_>>(),
         "health": report.health.as_ref().map(health_value),
         "troubles": troubles_value(troubles),

@@ -243,6 +243,8 @@ impl<'a> Verifier<'a> {
             reader
                 .read_at(extent.start(), content)
                 .map_err(CopyError::Destination)?;
+            // What ddrescue began holds what was free, too.
+            self.frames.clear_unused(index, content);
             true
         } else {
             let bytes = self.pieces.load(reader, piece, settled)?;

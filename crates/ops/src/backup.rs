@@ -10,7 +10,7 @@ use cardkeep_copy::{
     RescueReport, RetryPolicy, Verify, copy, copy_rescuing,
 };
 use cardkeep_device::{Machine, Overwrite};
-use cardkeep_image::{EncodeOptions, Format};
+use cardkeep_image::{EncodeOptions, Format, FrameDigest};
 use cardkeep_resize::medium::{Declined, Length, Smaller, smaller};
 use cardkeep_survey::{Place, Scope, Survey, survey};
 
@@ -153,8 +153,11 @@ pub struct BackupReport {
     pub outcome: Outcome,
     /// How it was verified.
     pub verified: Verified,
-    /// What could not be read, by name; empty for a card that did not fail.
+    /// What could not be read, by name; empty for a card that did not fail. A file with two names is
+    /// there twice.
     pub lost: Vec<Place>,
+    /// How many bytes that are.
+    pub lost_bytes: u64,
     /// How well the card reads; `None` for a stream, whose card must not fail.
     pub health: Option<Health>,
     /// How long it took, from the first byte copied to the last one verified.
@@ -366,6 +369,7 @@ pub fn apply(
             outcome,
             verified: Verified::Impossible,
             lost: Vec::new(),
+            lost_bytes: 0,
             health: None,
             elapsed: started.elapsed(),
         });
@@ -380,6 +384,7 @@ pub fn apply(
         },
         outcome,
         lost: lost_places(plan, &rescued.lost, monitor),
+        lost_bytes: rescued.lost.iter().map(|extent| extent.len()).sum(),
         health: Some(rescued.health),
         elapsed: started.elapsed(),
     })
@@ -395,7 +400,12 @@ fn to_file(
     let of_file = |error| OpError::of_partial_file(image, error);
     let overwrite = overwrite_of(&plan.request, image);
     let file = Unfinished::open(&plan.request, image, job.format, overwrite)?;
-    let shelf = file.shelf(&plan.request.tool, job.format);
+    let card = fingerprint(job.source, &telling(plan));
+    let maker = maker(&plan.request.tool, card.as_deref());
+    let shelf = file.shelf(&maker, job.format);
+    if plan.request.resume == Resume::Yes {
+        check_maker(plan, &shelf, &maker, image)?;
+    }
     let rescue = file
         .rescue(&shelf, job, &plan.request)
         .map_err(|error| told(plan, image, error))?;
@@ -432,25 +442,72 @@ fn check_same(
     rescue: &Rescue<'_>,
     image: &Path,
 ) -> Result<(), OpError> {
-    let starts = plan.contents().partitions.iter().map(|p| p.extent.start());
-    let telling: Vec<Extent> = std::iter::once(0)
-        .chain(starts)
-        .map(|start| Extent::between(start, start + TELLING_BYTES))
-        .collect();
     let changed = rescue
-        .find_change(job.source, &FrameList::new(job.map), &telling)
+        .find_change(job.source, &FrameList::new(job.map), &telling(plan))
         .map_err(|error| told(plan, image, error))?;
-    let Some(changed) = changed else {
-        return Ok(());
-    };
+    match changed {
+        Some(changed) => Err(changed_meanwhile(plan).caused_by(format!("it differs at {changed}"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to go on with a mapfile that was made of another card, or of what this one was before.
+fn check_maker(
+    plan: &BackupPlan,
+    shelf: &FileShelf<'_>,
+    maker: &str,
+    image: &Path,
+) -> Result<(), OpError> {
+    let found = shelf
+        .maker()
+        .map_err(|error| told(plan, image, CopyError::Destination(error)))?;
+    let card_of = |maker: &str| maker.split_once(OF_CARD).map(|(_, card)| card.to_owned());
+    match (found.as_deref().and_then(card_of), card_of(maker)) {
+        (Some(then), Some(now)) if then.trim() != now => Err(changed_meanwhile(plan)),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the places that any use of the card changes.
+fn telling(plan: &BackupPlan) -> Vec<Extent> {
+    let starts = plan.contents().partitions.iter().map(|p| p.extent.start());
+    let places = std::iter::once(0).chain(starts);
+    places
+        .map(|start| Extent::between(start, start + TELLING_BYTES))
+        .collect()
+}
+
+/// What stands before the mark of the card in a mapfile's first line.
+const OF_CARD: &str = ", of card ";
+/// So much of a digest tells cards apart.
+const MARK_CHARS: usize = 16;
+
+fn maker(tool: &str, card: Option<&str>) -> String {
+    match card {
+        Some(card) => format!("{tool}{OF_CARD}{card}"),
+        None => tool.to_owned(),
+    }
+}
+
+/// Returns a mark of the card as it is; `None` where it can't be read there.
+fn fingerprint(source: &dyn ReadAt, telling: &[Extent]) -> Option<String> {
+    let mut bytes = Vec::new();
+    for place in telling {
+        let place = place.intersection(Extent::between(0, source.len()));
+        bytes.extend(source.read_vec(place.start(), place.len() as usize).ok()?);
+    }
+    let digest = FrameDigest::of(&bytes).to_string();
+    Some(digest.chars().take(MARK_CHARS).collect())
+}
+
+fn changed_meanwhile(plan: &BackupPlan) -> OpError {
     let message = format!(
         "{} is not what it was when the backup was interrupted",
         plan.opened.path.display()
     );
-    Err(OpError::new(OpErrorKind::Refused, message)
+    OpError::new(OpErrorKind::Refused, message)
         .hint("was it used since, or is it another card?")
         .hint("--force in place of --resume starts anew")
-        .caused_by(format!("it differs at {changed}")))
 }
 
 /// An image that has a rescue map is not finished: going on with it replaces it.

@@ -8,6 +8,7 @@
 
 use std::path::Path;
 
+use cardkeep_block::{Extent, ReadAt, State, WriteAt};
 use cardkeep_copy::{CopyError, FileShelf, FrameList, Job, Prefix, Rescue, untried};
 use cardkeep_device::{Overwrite, PartialFile, PartialFileError};
 use cardkeep_image::Format;
@@ -18,8 +19,17 @@ use crate::error::{OpError, OpErrorKind};
 /// The image while it is made.
 pub(crate) struct Unfinished {
     file: PartialFile,
-    /// Whether an earlier run left something of it.
-    is_left: bool,
+    left: Left,
+}
+
+/// What there was of an image before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// What an interrupted run has made of it.
+    Begun,
+    /// A raw image with a mapfile, of ddrescue's perhaps, which knows no filesystem.
+    Store,
 }
 
 impl Unfinished {
@@ -33,15 +43,14 @@ impl Unfinished {
         let of_file = |error| OpError::of_partial_file(image, error);
         let partial = PartialFile::partial_path(image);
         if request.resume == Resume::Yes {
+            let mut left = Left::Begun;
             if format == Format::Raw && !partial.exists() && overwrite == Overwrite::Replace {
                 take_back(image, &partial)?;
+                left = Left::Store;
             }
             if partial.exists() {
                 let file = PartialFile::reopen(image, overwrite).map_err(of_file)?;
-                return Ok(Self {
-                    file,
-                    is_left: true,
-                });
+                return Ok(Self { file, left });
             }
         } else if overwrite == Overwrite::Replace {
             PartialFile::discard_leftover(image).map_err(of_file)?;
@@ -50,10 +59,8 @@ impl Unfinished {
                 .map_err(|error| OpError::of_leftover(image, error))?;
         }
         let file = PartialFile::create(image, overwrite).map_err(of_file)?;
-        Ok(Self {
-            file,
-            is_left: false,
-        })
+        let left = Left::Nothing;
+        Ok(Self { file, left })
     }
 
     pub(crate) const fn file(&self) -> &PartialFile {
@@ -79,8 +86,11 @@ impl Unfinished {
         let mut prefix = Prefix::default();
         if request.resume == Resume::Yes {
             map = shelf.load(job.map.len())?;
-            if job.format == Format::Zstd && self.is_left {
+            if job.format == Format::Zstd && self.left == Left::Begun {
                 prefix = Prefix::load(&self.file, &FrameList::new(job.map))?;
+            }
+            if self.left == Left::Store {
+                self.clear_zeros(job)?;
             }
         }
         Ok(Rescue {
@@ -89,6 +99,18 @@ impl Unfinished {
             map,
             prefix,
         })
+    }
+
+    /// Zeros what has to be zero in an image: a journal's old log, which others have copied.
+    fn clear_zeros(&self, job: &Job<'_>) -> Result<(), CopyError> {
+        for extent in job.map.extents(State::Zero) {
+            let end = extent.end().min(self.file.len());
+            let place = Extent::between(extent.start().min(end), end);
+            self.file
+                .write_zeros(place)
+                .map_err(CopyError::Destination)?;
+        }
+        Ok(())
     }
 
     /// Gives the image its name.

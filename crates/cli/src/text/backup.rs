@@ -143,11 +143,10 @@ fn lines(plan: &BackupPlan, report: &BackupReport) -> Vec<(&'static str, String)
         lines.extend(health_lines(health));
     }
     if !report.lost.is_empty() {
-        let bytes: u64 = report.lost.iter().map(|place| place.extent.len()).sum();
         let text = format!(
             "{} could not be read, and are zeros in the image; try again with --resume, perhaps in \
              another reader",
-            size(bytes)
+            size(report.lost_bytes)
         );
         lines.push(("Lost", text));
     }

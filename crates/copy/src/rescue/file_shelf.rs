@@ -15,6 +15,9 @@ use crate::rescue::shelf::Shelf;
 /// A map of as many runs as there can be takes some 20 MB as text.
 const MAPFILE_BYTES_MAX: u64 = 64 << 20;
 
+/// What stands before the maker's name in a mapfile's first line.
+const MADE_BY: &str = "Created by ";
+
 /// The shelf of an image in a file.
 pub struct FileShelf<'a> {
     image: PathBuf,
@@ -79,6 +82,19 @@ impl<'a> FileShelf<'a> {
             Store::Beside(_) => self.own().map_err(CopyError::Destination)?.len() >= len,
         };
         Ok(if is_there { mapfile.map } else { untried })
+    }
+
+    /// Returns who made the mapfile, as it says; `None` where there is none, or another program's.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn maker(&self) -> Result<Option<String>, BlockError> {
+        let Some(text) = self.mapfile.load(MAPFILE_BYTES_MAX)? else {
+            return Ok(None);
+        };
+        let line = text.split(|&byte| byte == b'\n').next().unwrap_or(&[]);
+        let line = String::from_utf8_lossy(line);
+        Ok(line.split_once(MADE_BY).map(|(_, maker)| maker.to_owned()))
     }
 
     /// Removes store and mapfile: the image holds all that they did.

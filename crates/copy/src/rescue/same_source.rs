@@ -13,7 +13,7 @@ use crate::frames::FrameList;
 use crate::rescue::Rescue;
 
 /// Places that are looked at beside those that were named.
-const SPREAD: u64 = 8;
+const SPREAD: u64 = 4;
 /// How much is compared of a place.
 const PLACE_BYTES: u64 = 64 * 1024;
 

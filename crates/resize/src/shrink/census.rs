@@ -114,7 +114,6 @@ impl<M: ReadAt> Enumerator<'_, M> {
         is_set: bool,
         tally: &mut Tally<'_>,
     ) -> Result<(), Declined> {
-        let superblock = self.superblock;
         let bad = |what: &str| Declined::inconsistent(format!("inode {number}: {what}"));
         let orphans = &tally.census.orphans;
         let is_linked = is_linked(record) || orphans.hold(number);
@@ -128,7 +127,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         if number == BAD_BLOCKS_INODE && le_u32(record, 0x1C) != 0 {
             return Err(Declined::unsupported("a list of bad blocks"));
         }
-        if number != RESIZE_INODE && !has_content(superblock, orphans, number, record) {
+        if number != RESIZE_INODE && !has_content(self.superblock, orphans, number, record) {
             return Ok(());
         }
         let mut sealed = record.to_vec();
@@ -142,10 +141,11 @@ impl<M: ReadAt> Enumerator<'_, M> {
         if number == RESIZE_INODE {
             return self.resize_inode(record, tally);
         }
-        let attributes = xattr_block(record);
-        if attributes != 0 && tally.xattrs.insert(attributes) {
-            self.xattr(number, record, attributes, tally)?;
-        }
+        self.xattr(number, record, tally)?;
+        self.file(number, record, tally)
+    }
+
+    fn file(&self, number: u32, record: &[u8], tally: &mut Tally<'_>) -> Result<(), Declined> {
         let map = self.reader().read(number, record)?;
         tally.file(BlockOwner::new(number, record), &map)?;
         if self.header.orphan_inode() == Some(number) {
@@ -168,13 +168,20 @@ impl<M: ReadAt> Enumerator<'_, M> {
         )
     }
 
-    fn xattr(
-        &self,
-        number: u32,
-        record: &[u8],
-        block: u64,
-        tally: &mut Tally<'_>,
-    ) -> Result<(), Declined> {
+    /// Looks at the attributes that don't fit the record. Several inodes may share them.
+    fn xattr(&self, number: u32, record: &[u8], tally: &mut Tally<'_>) -> Result<(), Declined> {
+        let bad = |what: &str| Declined::inconsistent(format!("inode {number}: {what}"));
+        let block = xattr_block(record);
+        let first = u64::from(self.superblock.first_data_block);
+        if block == 0 {
+            return Ok(());
+        }
+        if !(first..self.superblock.block_count).contains(&block) {
+            return Err(bad("its attributes lie outside the filesystem"));
+        }
+        if !tally.xattrs.insert(block) {
+            return Ok(());
+        }
         tally.claim(block, 1, "attributes")?;
         if block < tally.cut.block {
             return Ok(());
@@ -186,9 +193,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         let mut sealed = bytes.clone();
         self.sealer.xattr_block(block, &mut sealed);
         if sealed != bytes {
-            return Err(Declined::inconsistent(format!(
-                "inode {number}: its attributes' checksum is wrong"
-            )));
+            return Err(bad("its attributes' checksum is wrong"));
         }
         tally.piece(block, 1, 0)?;
         tally.reference(block, Referrer::Xattr, BlockOwner::new(number, record))

@@ -29,6 +29,8 @@ fn contradictions_are_declined() {
             "-t ext4 -b 1024 -g 512 -O meta_bg,^resize_inode",
         ),
         ("freei F", "-t ext4 -b 1024"),
+        ("sif F file_acl 77000000", "-t ext4 -b 1024"),
+        ("sif F file_acl 77000000", "-t ext2 -b 1024"),
         ("ssv state 0", "-t ext4"),
         ("ssv last_orphan 40", "-t ext4"),
         ("feature needs_recovery", "-t ext4"),
