@@ -1,6 +1,6 @@
 //! What an interrupted backup left of a zstd image: whole frames, to go on behind.
 
-use cardkeep_block::{ReadAt, RescueMap};
+use cardkeep_block::{AllocationMap, ReadAt, RescueMap, RescueRun, RescueStatus, State};
 use cardkeep_image::{Container, FRAME_BYTES, FrameDecoder, FrameDigest, FrameEntry, scan_frames};
 
 use crate::error::CopyError;
@@ -55,14 +55,25 @@ impl Prefix {
         Ok(prefix)
     }
 
-    /// Leaves out what comes from the first frame on that holds a byte which could not be read:
-    /// it was made with zeros there, and may be made better now.
+    /// Leaves out what comes from the first frame on of which the store holds anything, or failed
+    /// to get it: such frames are made of the store, and may have been made when it held less.
     #[must_use]
-    pub(crate) fn before_failures(mut self, map: &RescueMap) -> Self {
-        let failed = map.runs().find(|run| run.status.is_failed());
-        let Some(failed) = failed else { return self };
+    pub(crate) fn before_rescued(mut self, map: &RescueMap, wanted: &AllocationMap) -> Self {
+        let is_wanted = |run: &RescueRun| {
+            let mut runs = wanted.runs_in(run.extent);
+            runs.any(|run| run.state == State::Used)
+        };
+        let mut runs = map
+            .runs()
+            .filter(|run| run.status != RescueStatus::NonTried);
+        let Some(rescued) = runs.find(is_wanted) else {
+            return self;
+        };
+        let mut parts = wanted.runs_in(rescued.extent);
+        let first = parts.find(|run| run.state == State::Used);
+        let first = first.map_or(rescued.extent, |run| run.extent);
         // OK to cast: the index of a frame.
-        let count = (failed.extent.start() / FRAME_BYTES as u64) as usize;
+        let count = (first.start() / FRAME_BYTES as u64) as usize;
         if count < self.digests.len() {
             self.digests.truncate(count);
             self.pieces.truncate(count);

@@ -83,7 +83,7 @@ pub fn copy_rescuing(
         monitor,
         read_through_bytes: job.limits.read_through_bytes,
     };
-    let prefix = rescue.prefix.before_failures(&rescue.map);
+    let prefix = rescue.prefix.before_rescued(&rescue.map, job.map);
     let view = cut(&output, job.format, &prefix)
         .and_then(|()| Rescuing::new(setup, rescue.map, prefix.content_end()));
     let view = match view {

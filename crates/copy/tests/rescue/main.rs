@@ -7,5 +7,6 @@
 
 mod bad_sectors;
 mod bench;
+mod files;
 mod interrupted;
 mod order;
