@@ -37,6 +37,7 @@ pub(crate) fn print_progress(phase: Phase, done: u64, total: Option<u64>, speed:
         Phase::Survey => "survey",
         Phase::Probe => "probe",
         Phase::Copy => "copy",
+        Phase::Rescue => "rescue",
         Phase::Verify => "verify",
         _ => "other",
     };
@@ -229,6 +230,11 @@ pub(crate) fn print_info(report: &InfoReport, troubles: &[Trouble]) {
             "contents": survey_value(&report.survey),
             "map": map_value(map),
             "image_digest": manifest.map(|manifest| manifest.image_digest().to_string()),
+            "lost": manifest.map(|manifest| {
+                let lost = manifest.lost.iter();
+                lost.map(|extent| [extent.start(), extent.len()]).collect::<Vec<_>>()
+            }),
+            "notes": manifest.map(|manifest| manifest.notes.clone()),
             "bytes_per_second": report.speed,
             "troubles": troubles_value(troubles),
         }),

@@ -17,7 +17,7 @@ use cardkeep_survey::{Place, Scope, Survey, survey};
 use crate::error::{OpError, OpErrorKind, chain};
 use crate::image_manifest::manifest_of;
 use crate::image_name::free_name;
-use crate::lost::lost_places;
+use crate::lost::{Lost, tell_lost};
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::{check_destination, check_holder, check_mounts, check_name};
 use crate::speed::measure;
@@ -179,7 +179,7 @@ impl BackupPlan {
     }
 
     /// Returns the medium that is copied.
-    pub(crate) fn content(&self) -> &dyn ReadAt {
+    fn content(&self) -> &dyn ReadAt {
         match &self.shrunk {
             Some(shrunk) => &shrunk.view,
             None => &self.opened.content,
@@ -383,7 +383,12 @@ pub fn apply(
             Verified::Skipped
         },
         outcome,
-        lost: lost_places(plan, &rescued.lost, monitor),
+        lost: tell_lost(
+            (plan.content(), plan.contents()),
+            &rescued.lost,
+            Lost::Now,
+            monitor,
+        ),
         lost_bytes: rescued.lost.iter().map(|extent| extent.len()).sum(),
         health: Some(rescued.health),
         elapsed: started.elapsed(),
