@@ -124,6 +124,17 @@ impl From<FormatArg> for Format {
 pub(crate) enum VerifyArg {
     /// Read it back from its disk, decode it, and compare it with what the card gave.
     Image,
+    /// That, and then read the card a second time: what reads differently is unstable.
+    Card,
+    /// Don't.
+    None,
+}
+
+/// How an image that is made of another one is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VerifyImageArg {
+    /// Read it back from its disk, decode it, and compare it with what the old one holds.
+    Image,
     /// Don't.
     None,
 }
@@ -321,7 +332,7 @@ pub(crate) struct ShrinkArgs {
     pub(crate) level: Option<i32>,
     /// How to verify the new image.
     #[arg(long, value_enum, default_value = "image")]
-    pub(crate) verify: VerifyArg,
+    pub(crate) verify: VerifyImageArg,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -296,6 +296,7 @@ pub(crate) fn print_backup(
         "verified": verified,
         "image_digest": outcome.image_digest.to_string(),
         "lost_bytes": report.lost_bytes,
+        "unstable": report.unstable.iter().map(place_value).collect::<Vec<_>>(),
         "lost": report.lost.iter().map(place_value).collect::<Vec<_>>(),
         "health": report.health.as_ref().map(health_value),
         "troubles": troubles_value(troubles),

@@ -20,6 +20,7 @@ use crate::image_name::free_name;
 use crate::lost::{Lost, tell_lost};
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::{check_destination, check_holder, check_mounts, check_name};
+use crate::second_reading::read_again;
 use crate::speed::measure;
 use crate::unfinished::Unfinished;
 
@@ -58,6 +59,15 @@ pub enum Resume {
     /// It starts anew.
     No,
     /// What an earlier run read of the card, or ddrescue, is not read again.
+    Yes,
+}
+
+/// Whether the card is read a second time, to see whether it says the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecondReading {
+    /// Once is enough.
+    No,
+    /// All that was copied is read again.
     Yes,
 }
 
@@ -104,6 +114,8 @@ pub struct BackupRequest {
     pub resume: Resume,
     /// Whether the image is read back.
     pub verify: Verify,
+    /// Whether the card is read twice.
+    pub second_reading: SecondReading,
     /// Whether to measure the card's speed first, which costs a second or two of reading.
     pub estimate: Estimate,
     /// Today, as `2026-11-22`.
@@ -158,6 +170,8 @@ pub struct BackupReport {
     pub lost: Vec<Place>,
     /// How many bytes that are.
     pub lost_bytes: u64,
+    /// What read differently a second time.
+    pub unstable: Vec<Place>,
     /// How well the card reads; `None` for a stream, whose card must not fail.
     pub health: Option<Health>,
     /// How long it took, from the first byte copied to the last one verified.
@@ -179,7 +193,7 @@ impl BackupPlan {
     }
 
     /// Returns the medium that is copied.
-    fn content(&self) -> &dyn ReadAt {
+    pub(crate) fn content(&self) -> &dyn ReadAt {
         match &self.shrunk {
             Some(shrunk) => &shrunk.view,
             None => &self.opened.content,
@@ -370,11 +384,16 @@ pub fn apply(
             verified: Verified::Impossible,
             lost: Vec::new(),
             lost_bytes: 0,
+            unstable: Vec::new(),
             health: None,
             elapsed: started.elapsed(),
         });
     };
     let (outcome, rescued) = to_file(plan, &job, image, &manifest, monitor)?;
+    let unstable = match plan.request.second_reading {
+        SecondReading::Yes => read_again(plan, image, (&outcome, &rescued.lost), monitor)?,
+        SecondReading::No => Vec::new(),
+    };
     Ok(BackupReport {
         image: Some(image.clone()),
         verified: if outcome.is_verified {
@@ -390,6 +409,7 @@ pub fn apply(
             monitor,
         ),
         lost_bytes: rescued.lost.iter().map(|extent| extent.len()).sum(),
+        unstable,
         health: Some(rescued.health),
         elapsed: started.elapsed(),
     })

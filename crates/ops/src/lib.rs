@@ -18,6 +18,7 @@ mod opened;
 mod precheck;
 pub mod restore;
 mod sample;
+mod second_reading;
 mod shrink;
 mod speed;
 mod unfinished;
@@ -25,8 +26,8 @@ mod unpacked;
 mod verify;
 
 pub use backup::{
-    BackupPlan, BackupReport, BackupRequest, Estimate, Otherwise, Resume, Shrink, Target, Unmount,
-    Verified, apply, plan,
+    BackupPlan, BackupReport, BackupRequest, Estimate, Otherwise, Resume, SecondReading, Shrink,
+    Target, Unmount, Verified, apply, plan,
 };
 pub use card::{Candidate, Choice, cards, choose};
 pub use cardkeep_resize::medium::{Length, Smaller};

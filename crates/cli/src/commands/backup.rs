@@ -8,7 +8,7 @@ use cardkeep_copy::{Holes, RetryPolicy, Verify};
 use cardkeep_device::{Machine, Overwrite, install_interrupt_handler, machine};
 use cardkeep_ops::{
     BackupPlan, BackupRequest, Candidate, Choice, Estimate, OpError, OpErrorKind, Otherwise,
-    Resume, Shrink, Target, Unmount, apply, choose, plan,
+    Resume, SecondReading, Shrink, Target, Unmount, apply, choose, plan,
 };
 use cardkeep_survey::Scope;
 
@@ -137,8 +137,12 @@ fn request(machine: &dyn Machine, args: BackupArgs) -> Result<BackupRequest, OpE
         policy,
         resume: if args.resume { Resume::Yes } else { Resume::No },
         verify: match args.verify {
-            VerifyArg::Image => Verify::ReadBack,
+            VerifyArg::Image | VerifyArg::Card => Verify::ReadBack,
             VerifyArg::None => Verify::Never,
+        },
+        second_reading: match args.verify {
+            VerifyArg::Card => SecondReading::Yes,
+            VerifyArg::Image | VerifyArg::None => SecondReading::No,
         },
         estimate: if args.dry_run {
             Estimate::Measured

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use cardkeep_copy::{Holes, RetryPolicy, Verify};
 use cardkeep_device::{Overwrite, install_interrupt_handler, machine};
 use cardkeep_ops::{
-    BackupRequest, Estimate, OpError, OpErrorKind, Otherwise, Resume, Shrink, Target, Unmount,
-    plan_shrink,
+    BackupRequest, Estimate, OpError, OpErrorKind, Otherwise, Resume, SecondReading, Shrink,
+    Target, Unmount, plan_shrink,
 };
 use cardkeep_survey::Scope;
 
-use crate::args::{ShrinkArgs, VerifyArg, length};
+use crate::args::{ShrinkArgs, VerifyImageArg, length};
 use crate::commands;
 use crate::commands::backup::Shown;
 use crate::exit::Done;
@@ -56,9 +56,10 @@ fn request(args: ShrinkArgs) -> BackupRequest {
         },
         resume: Resume::No,
         verify: match args.verify {
-            VerifyArg::Image => Verify::ReadBack,
-            VerifyArg::None => Verify::Never,
+            VerifyImageArg::Image => Verify::ReadBack,
+            VerifyImageArg::None => Verify::Never,
         },
+        second_reading: SecondReading::No,
         estimate: Estimate::None,
         date: commands::today(),
         tool: commands::TOOL.to_owned(),

@@ -201,3 +201,35 @@ fn the_report_shows_where_a_card_is_slow_and_what_it_lost() {
     card.back_up(&card.path("other.img.zst"), &[&option])
         .expect(2);
 }
+
+/// A sector that reads differently each time is no read error, and no card to trust.
+#[test]
+fn sectors_that_read_differently_a_second_time_are_told() {
+    let test = "sectors_that_read_differently_a_second_time_are_told";
+    let Some(card) = Failing::new(test) else {
+        return;
+    };
+    let image = card.path("card.img.zst");
+    let answer = card.back_up(&image, &["--verify", "card"]).expect(0).json();
+    assert_eq!(answer["unstable"], serde_json::json!([]));
+    let place = card.used_place(3, 512);
+    // So that the second reading takes a while.
+    card.disk.declare(Fault::Slow {
+        extent: Extent::between(0, 1 << 40),
+        delay: Duration::from_millis(30),
+    });
+    let mut running = card.start(&card.path("other.img.zst"), &["--verify", "card"]);
+    // The rot begins once the image is there.
+    while !card.path("other.img.zst").exists() {
+        assert!(!running.is_done(), "it ended early");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    card.disk.declare(Fault::BitFlip {
+        offset: place.start() + 7,
+        mask: 4,
+    });
+    let answer = running.wait();
+    let answer = answer.expect(9).says(&["unstable"]);
+    let unstable = crate::failing::places(&answer.json()["unstable"]);
+    assert_eq!(unstable, [place]);
+}
