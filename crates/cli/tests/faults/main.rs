@@ -19,6 +19,7 @@ mod failing;
 mod fake;
 mod image_source;
 mod killed;
+mod matrix;
 mod original;
 mod program;
 mod refused;
