@@ -211,6 +211,9 @@ pub(crate) struct BackupArgs {
     /// raw IMAGE): nothing is read twice.
     #[arg(long, conflicts_with = "force")]
     pub(crate) resume: bool,
+    /// How long to wait for a card that vanishes while it is read; not with --shrink.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    pub(crate) wait_for_card: u32,
     /// How often sectors that can't be read are tried again, once all else was read.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub(crate) retries: u32,

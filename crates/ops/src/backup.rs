@@ -2,24 +2,27 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cardkeep_block::{Extent, Monitor, ReadAt, State, Trouble, size_text};
+use cardkeep_block::{Monitor, ReadAt, State, Trouble, size_text};
 use cardkeep_copy::{
     CopyError, FileShelf, FrameList, Health, Job, Limits, ManifestOf, Outcome, Output, Rescue,
     RescueReport, RetryPolicy, Verify, copy, copy_rescuing,
 };
 use cardkeep_device::{Machine, Overwrite};
-use cardkeep_image::{EncodeOptions, Format, FrameDigest};
+use cardkeep_image::{EncodeOptions, Format};
 use cardkeep_resize::medium::{Declined, Length, Smaller, smaller};
 use cardkeep_survey::{Place, Scope, Survey, survey};
 
 use crate::error::{OpError, OpErrorKind, chain};
+use crate::fingerprint::{fingerprint, telling_places};
 use crate::image_manifest::manifest_of;
 use crate::image_name::free_name;
 use crate::lost::{Lost, tell_lost};
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::{check_destination, check_holder, check_mounts, check_name};
+use crate::returning::Returning;
 use crate::second_reading::read_again;
 use crate::speed::measure;
 use crate::unfinished::Unfinished;
@@ -112,6 +115,8 @@ pub struct BackupRequest {
     pub policy: RetryPolicy,
     /// Whether to go on with what an earlier run left.
     pub resume: Resume,
+    /// How long a card is waited for that vanishes.
+    pub patience: Duration,
     /// Whether the image is read back.
     pub verify: Verify,
     /// Whether the card is read twice.
@@ -361,13 +366,24 @@ fn format_of(request: &BackupRequest) -> Result<Format, OpError> {
 /// # Errors
 /// [`OpError`]. No file has the image's name then; what was written of it is removed.
 pub fn apply(
+    machine: &dyn Machine,
     plan: &BackupPlan,
     stream: &mut (dyn Write + Send),
     monitor: &dyn Monitor,
 ) -> Result<BackupReport, OpError> {
     let started = Instant::now();
+    let returning = plan.opened.device().map(|device| {
+        let wait = (telling_places(&plan.survey), plan.request.patience);
+        let content = Arc::clone(&plan.opened.content);
+        Returning::new((machine, device), content, wait, monitor)
+    });
+    let source = match &returning {
+        // What was planned to be smaller is bound to the card as it was opened.
+        Some(returning) if plan.shrunk.is_none() => returning,
+        _ => plan.content(),
+    };
     let job = Job {
-        source: plan.content(),
+        source,
         map: &plan.contents().map,
         format: plan.format,
         options: options(plan.request.level),
@@ -425,7 +441,7 @@ fn to_file(
     let of_file = |error| OpError::of_partial_file(image, error);
     let overwrite = overwrite_of(&plan.request, image);
     let file = Unfinished::open(&plan.request, image, job.format, overwrite)?;
-    let card = fingerprint(job.source, &telling(plan));
+    let card = fingerprint(job.source, &telling_places(plan.contents()));
     let maker = maker(&plan.request.tool, card.as_deref());
     let shelf = file.shelf(&maker, job.format);
     if plan.request.resume == Resume::Yes {
@@ -457,9 +473,6 @@ fn to_file(
     Ok((outcome, rescued))
 }
 
-/// Any use of a filesystem changes its first bytes.
-const TELLING_BYTES: u64 = 64 * 1024;
-
 /// Refuses to go on with another card, or with one that was used meanwhile.
 fn check_same(
     plan: &BackupPlan,
@@ -468,7 +481,11 @@ fn check_same(
     image: &Path,
 ) -> Result<(), OpError> {
     let changed = rescue
-        .find_change(job.source, &FrameList::new(job.map), &telling(plan))
+        .find_change(
+            job.source,
+            &FrameList::new(job.map),
+            &telling_places(plan.contents()),
+        )
         .map_err(|error| told(plan, image, error))?;
     match changed {
         Some(changed) => Err(changed_meanwhile(plan).caused_by(format!("it differs at {changed}"))),
@@ -493,36 +510,13 @@ fn check_maker(
     }
 }
 
-/// Returns the places that any use of the card changes.
-fn telling(plan: &BackupPlan) -> Vec<Extent> {
-    let starts = plan.contents().partitions.iter().map(|p| p.extent.start());
-    let places = std::iter::once(0).chain(starts);
-    places
-        .map(|start| Extent::between(start, start + TELLING_BYTES))
-        .collect()
-}
-
 /// What stands before the mark of the card in a mapfile's first line.
 const OF_CARD: &str = ", of card ";
-/// So much of a digest tells cards apart.
-const MARK_CHARS: usize = 16;
-
 fn maker(tool: &str, card: Option<&str>) -> String {
     match card {
         Some(card) => format!("{tool}{OF_CARD}{card}"),
         None => tool.to_owned(),
     }
-}
-
-/// Returns a mark of the card as it is; `None` where it can't be read there.
-fn fingerprint(source: &dyn ReadAt, telling: &[Extent]) -> Option<String> {
-    let mut bytes = Vec::new();
-    for place in telling {
-        let place = place.intersection(Extent::between(0, source.len()));
-        bytes.extend(source.read_vec(place.start(), place.len() as usize).ok()?);
-    }
-    let digest = FrameDigest::of(&bytes).to_string();
-    Some(digest.chars().take(MARK_CHARS).collect())
 }
 
 fn changed_meanwhile(plan: &BackupPlan) -> OpError {

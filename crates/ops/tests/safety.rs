@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use cardkeep_block::{BlockError, MemoryMedium, ReadAt, Silent};
 use cardkeep_copy::{RetryPolicy, Verify};
@@ -94,6 +95,7 @@ fn try_plan(machine: &Machinery, unmount: Unmount) -> Result<(), OpError> {
         shrink: None,
         policy: RetryPolicy::default(),
         resume: Resume::No,
+        patience: Duration::ZERO,
         verify: Verify::ReadBack,
         second_reading: SecondReading::No,
         estimate: Estimate::None,

@@ -38,7 +38,7 @@ pub(crate) fn run(args: BackupArgs) -> Result<Done, OpError> {
     let request = request(&*machine, args)?;
     shown.check(&request)?;
     let plan = plan(&*machine, request, &progress)?;
-    shown.carry_out(&plan, progress)
+    shown.carry_out(&*machine, &plan, progress)
 }
 
 /// How the making of an image is shown: a backup, or a smaller image.
@@ -65,7 +65,12 @@ impl Shown {
     }
 
     /// Shows the plan, does what it says, and shows what came of it.
-    pub(crate) fn carry_out(self, plan: &BackupPlan, progress: Progress) -> Result<Done, OpError> {
+    pub(crate) fn carry_out(
+        self,
+        machine: &dyn Machine,
+        plan: &BackupPlan,
+        progress: Progress,
+    ) -> Result<Done, OpError> {
         let output = self.output;
         // What is shown must not mix with an image on standard output.
         if !output.json && !output.quiet {
@@ -79,7 +84,7 @@ impl Shown {
             return Ok(commands::done(&troubles));
         }
         let mut stdout = std::io::stdout();
-        let report = apply(plan, &mut stdout, &progress);
+        let report = apply(machine, plan, &mut stdout, &progress);
         let troubles = progress.finish();
         let report = report?;
         if let Some(path) = &self.report {
@@ -135,6 +140,7 @@ fn request(machine: &dyn Machine, args: BackupArgs) -> Result<BackupRequest, OpE
             },
         }),
         policy,
+        patience: Duration::from_secs(args.wait_for_card.into()),
         resume: if args.resume { Resume::Yes } else { Resume::No },
         verify: match args.verify {
             VerifyArg::Image | VerifyArg::Card => Verify::ReadBack,

@@ -1,6 +1,7 @@
 //! `cardkeep shrink`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cardkeep_copy::{Holes, RetryPolicy, Verify};
 use cardkeep_device::{Overwrite, install_interrupt_handler, machine};
@@ -29,8 +30,9 @@ pub(crate) fn run(args: ShrinkArgs) -> Result<Done, OpError> {
     let progress = Progress::new(args.output, Some(interrupted));
     let request = request(args);
     shown.check(&request)?;
-    let plan = plan_shrink(&*machine(), request, &progress)?;
-    shown.carry_out(&plan, progress)
+    let machine = machine();
+    let plan = plan_shrink(&*machine, request, &progress)?;
+    shown.carry_out(&*machine, &plan, progress)
 }
 
 fn request(args: ShrinkArgs) -> BackupRequest {
@@ -55,6 +57,7 @@ fn request(args: ShrinkArgs) -> BackupRequest {
             ..RetryPolicy::default()
         },
         resume: Resume::No,
+        patience: Duration::ZERO,
         verify: match args.verify {
             VerifyImageArg::Image => Verify::ReadBack,
             VerifyImageArg::None => Verify::Never,

@@ -63,6 +63,9 @@ impl Failing {
     pub(crate) fn words(&self, image: &Path, options: &[&str]) -> Vec<PathBuf> {
         let mut words: Vec<PathBuf> = vec!["backup".into(), self.disk.path().into(), image.into()];
         words.extend(["--json", "--quiet"].map(PathBuf::from));
+        if !options.iter().any(|option| option.starts_with("--wait")) {
+            words.push("--wait-for-card=0".into());
+        }
         words.extend(options.iter().map(PathBuf::from));
         words
     }

@@ -113,6 +113,29 @@ fn a_card_that_was_torn_out_goes_on_where_it_was() {
     }
 }
 
+/// Catches: giving up on a reader that was reset, and taking another card for the one that vanished.
+#[test]
+fn a_card_that_comes_back_is_read_on() {
+    let test = "a_card_that_comes_back_is_read_on";
+    for name in ["card.img", "card.img.zst", "card.img.gz"] {
+        let Some(card) = Failing::new(test) else {
+            return;
+        };
+        let used: u64 = card.used.iter().map(|extent| extent.len()).sum();
+        let served = card.disk.medium().bytes_served();
+        card.disk.declare(Fault::GoneAfter(served + used / 2));
+        let image = card.path(name);
+        let mut running = card.start(&image, &["--wait-for-card=60"]);
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(!running.is_done(), "it did not wait");
+        card.disk.heal();
+        let answer = running.wait().expect(9);
+        assert!(answer.stderr.contains("is back"), "{answer:?}");
+        assert_eq!(card.judge(&image, &answer), []);
+        card.assert_nothing_left(&image);
+    }
+}
+
 /// Catches: two cards, or two states of one, mixed in one image.
 #[test]
 fn a_card_that_was_used_meanwhile_is_not_gone_on_with() {
