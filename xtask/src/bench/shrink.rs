@@ -42,7 +42,10 @@ struct Outcome {
 /// # Errors
 /// Says what can't be set up. A peer that fails is a line of the table.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    let peers = options.chosen(&Peer::ALL, Peer::name)?;
+    let peers = match &options.peers {
+        Some(_) => options.chosen(&Peer::ALL, Peer::name)?,
+        None => Peer::USUAL.to_vec(),
+    };
     let mut rows = Vec::new();
     for &speed_mbps in options.speeds_or(&[45]) {
         for &peer in &peers {
