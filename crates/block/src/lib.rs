@@ -13,6 +13,8 @@ mod medium;
 mod memory;
 mod monitor;
 mod patch;
+mod patched;
+mod size;
 mod slice;
 
 pub use buffer::{AlignedBuffer, BUFFER_ALIGNMENT, BufferPool};
@@ -25,4 +27,6 @@ pub use medium::{ReadAt, ReadWriteAt, WriteAt};
 pub use memory::MemoryMedium;
 pub use monitor::{Monitor, Phase, Silent, Trouble};
 pub use patch::{Patch, Patches};
+pub use patched::Patched;
+pub use size::size_text;
 pub use slice::Slice;

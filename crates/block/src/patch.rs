@@ -45,6 +45,11 @@ impl Patches {
         self.list.is_empty()
     }
 
+    /// Returns them in the order of adding.
+    pub fn iter(&self) -> impl Iterator<Item = &Patch> {
+        self.list.iter()
+    }
+
     /// Returns the places that are patched, in the order of adding.
     pub fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
         self.list.iter().map(Patch::extent)

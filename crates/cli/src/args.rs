@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use cardkeep_image::Format;
+use cardkeep_ops::Length;
+use cardkeep_ops::restore::Expand;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::units;
 
 /// Backs up a Raspberry Pi's SD card to an image, verified, at the card's own speed.
 ///
@@ -30,6 +34,9 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Copy a card to one or more others, and verify them. Erases what is on those.
     Clone(CloneArgs),
+    /// Make a smaller image of an image: its last filesystem as small as its files allow.
+    #[command(after_help = SHRINK_EXAMPLES)]
+    Shrink(ShrinkArgs),
     /// Check every digest in an image, or compare it with a card.
     Verify(VerifyArgs),
     /// Write the built-in sample card to a file, to try things out without a card.
@@ -44,7 +51,14 @@ const BACKUP_EXAMPLES: &str = "Examples:
   cardkeep backup                          the only card there is, to HOST-DATE.img.zst
   cardkeep backup /dev/sdb pi.img.zst      that card, to that file
   cardkeep backup /dev/sdb --dry-run       what would be read, and how long it takes
+  cardkeep backup /dev/sdb --shrink        an image that fits on smaller cards
+  cardkeep backup /dev/sdb --shrink=8GB    one that fits on a card of 8 GB
   cardkeep backup /dev/sdb - | ssh nas 'cat > pi.img.zst'";
+
+const SHRINK_EXAMPLES: &str = "Examples:
+  cardkeep shrink pi.img                   to pi-small.img.zst
+  cardkeep shrink pi.img.xz small.img.zst --margin 10
+  cardkeep shrink pi.img.zst pi-8.img.zst --size 8GB";
 
 const RESTORE_EXAMPLES: &str = "Examples:
   cardkeep restore pi.img.zst                         onto the only card there is; asks first
@@ -114,6 +128,37 @@ pub(crate) enum VerifyArg {
     None,
 }
 
+/// The last filesystem's smallest size, and some room for a system to wake up in.
+const MARGIN_PER_MILLE: u32 = 40;
+/// What `--shrink` and `--expand` mean without a size.
+const AS_FAR_AS_CAN_BE: &str = "max";
+
+/// How far the last filesystem is made smaller or larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SizeArg {
+    /// As far as can be.
+    Most,
+    /// To this many bytes of image or card in all.
+    Bytes(u64),
+}
+
+fn parse_size(text: &str) -> Result<SizeArg, String> {
+    match text {
+        AS_FAR_AS_CAN_BE => Ok(SizeArg::Most),
+        text => units::parse_size(text).map(SizeArg::Bytes),
+    }
+}
+
+/// Returns how short an image gets.
+pub(crate) fn length(size: Option<SizeArg>, margin: Option<u32>) -> Length {
+    match size {
+        Some(SizeArg::Bytes(bytes)) => Length::AtMost(bytes),
+        _ => Length::Smallest {
+            margin_per_mille: margin.unwrap_or(MARGIN_PER_MILLE),
+        },
+    }
+}
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct BackupArgs {
     /// The card, or any other device or file; the only card there is when left out.
@@ -128,6 +173,20 @@ pub(crate) struct BackupArgs {
     /// Copy every byte, whatever the filesystems say is free.
     #[arg(long)]
     pub(crate) everything: bool,
+    /// Make the last filesystem, and the image, as small as its files allow; or with a SIZE such as
+    /// 8GB, so small that the whole image fits a card of that size. The card is not touched.
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true,
+          default_missing_value = AS_FAR_AS_CAN_BE, value_parser = parse_size,
+          conflicts_with = "everything")]
+    pub(crate) shrink: Option<SizeArg>,
+    /// With --shrink: how much larger than the smallest size the filesystem gets, in per cent
+    /// [default: 4].
+    #[arg(long, value_name = "PERCENT", value_parser = units::parse_per_mille,
+          requires = "shrink")]
+    pub(crate) margin: Option<u32>,
+    /// With --shrink: copy the card as it is where it can't be made smaller safely.
+    #[arg(long, requires = "shrink")]
+    pub(crate) or_whole: bool,
     /// Replace an existing image once the new one is whole.
     #[arg(long)]
     pub(crate) force: bool,
@@ -171,6 +230,14 @@ pub(crate) struct WriteArgs {
     /// Write every byte, whatever the filesystems say is free.
     #[arg(long)]
     pub(crate) everything: bool,
+    /// Let the last ext filesystem fill the card (done by itself on a card that is larger), or the
+    /// first SIZE of it; refuse where that can't be done.
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true,
+          default_missing_value = AS_FAR_AS_CAN_BE, value_parser = parse_size)]
+    pub(crate) expand: Option<SizeArg>,
+    /// Leave the partitions at their sizes.
+    #[arg(long, conflicts_with = "expand")]
+    pub(crate) no_expand: bool,
     /// Read the card first, and write only what differs.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) delta: bool,
@@ -186,6 +253,52 @@ pub(crate) struct WriteArgs {
     /// Eject the card in the end.
     #[arg(long)]
     pub(crate) eject: bool,
+}
+
+impl WriteArgs {
+    /// Returns whether the last filesystem grows.
+    pub(crate) const fn expand(&self) -> Expand {
+        match self.expand {
+            _ if self.no_expand => Expand::Never,
+            None => Expand::Auto,
+            Some(SizeArg::Most) => Expand::Always,
+            Some(SizeArg::Bytes(bytes)) => Expand::UpTo(bytes),
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ShrinkArgs {
+    /// The image: .img, .img.zst, .img.gz, .img.xz, .img.bz2 or .zip. It is not changed.
+    #[arg(value_name = "IMAGE", value_hint = ValueHint::FilePath)]
+    pub(crate) image: PathBuf,
+    /// The new image: .img, .img.zst, .img.gz or .img.xz; `-` for standard output; NAME-small.img.zst
+    /// when left out.
+    #[arg(value_name = "NEW", value_hint = ValueHint::FilePath)]
+    pub(crate) new: Option<PathBuf>,
+    /// Make it fit a card of this size, such as 8GB, instead of as small as can be.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) size: Option<SizeArg>,
+    /// How much larger than the smallest size the filesystem gets, in per cent [default: 4].
+    #[arg(long, value_name = "PERCENT", value_parser = units::parse_per_mille)]
+    pub(crate) margin: Option<u32>,
+    /// Show what would be done, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Replace an existing image once the new one is whole.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// The container; told by the new image's name when left out.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<FormatArg>,
+    /// The compression level, in the numbers of the format [default: 3 for zst].
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) level: Option<i32>,
+    /// How to verify the new image.
+    #[arg(long, value_enum, default_value = "image")]
+    pub(crate) verify: VerifyArg,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -264,6 +377,7 @@ impl Args {
             Command::Backup(args) => args.output,
             Command::Restore(args) => args.output,
             Command::Clone(args) => args.output,
+            Command::Shrink(args) => args.output,
             Command::Verify(args) => args.output,
             Command::Sample(_) | Command::Completions(_) | Command::Man(_) => OutputArgs {
                 json: false,

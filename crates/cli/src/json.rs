@@ -245,24 +245,34 @@ fn plan_value(plan: &BackupPlan) -> Value {
         "zero_bytes": plan.zero_bytes(),
         "free_bytes": plan.free_bytes(),
         "bytes_per_second": plan.speed,
+        "shrunk": plan.shrunk.as_ref().map(|shrunk| json!({
+            "partition": shrunk.number,
+            "old_fs_bytes": shrunk.old_fs_bytes,
+            "fs_bytes": shrunk.fs_bytes,
+            "fs_free_bytes": shrunk.free_bytes,
+            "moved_bytes": shrunk.moved_bytes,
+            "left_out_bytes": shrunk.left_out_bytes,
+            "content_bytes": shrunk.survey.len,
+        })),
     })
 }
 
-/// Prints what a backup would do.
-pub(crate) fn print_plan(plan: &BackupPlan, troubles: &[Trouble]) {
+/// Prints what a backup, or the making of a smaller image, would do.
+pub(crate) fn print_plan(command: &str, plan: &BackupPlan, troubles: &[Trouble]) {
     let troubles = troubles_value(troubles);
     print(
-        "backup",
+        command,
         json!({ "dry_run": true, "plan": plan_value(plan), "troubles": troubles }),
     );
 }
 
-/// Prints what a backup did; to standard error where standard output carries the image.
+/// Prints what a backup, or the making of a smaller image, did; to standard error where standard
+/// output carries the image.
 pub(crate) fn print_backup(
+    command: &str,
     plan: &BackupPlan,
     report: &BackupReport,
     troubles: &[Trouble],
-    to_stream: bool,
 ) {
     let outcome = &report.outcome;
     let verified = match report.verified {
@@ -281,10 +291,10 @@ pub(crate) fn print_backup(
         "image_digest": outcome.image_digest.to_string(),
         "troubles": troubles_value(troubles),
     });
-    if to_stream {
-        print_event("done", value);
+    if report.image.is_some() {
+        print(command, value);
     } else {
-        print("backup", value);
+        print_event("done", value);
     }
 }
 

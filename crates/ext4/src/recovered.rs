@@ -37,6 +37,17 @@ impl<M: ReadAt> Ext4<M> {
     }
 }
 
+impl<M> Recovered<M> {
+    /// Returns the same view of `medium`, which must have the same content: for those who want to
+    /// own what they look at.
+    pub fn onto<N>(self, medium: N) -> Recovered<N> {
+        Recovered {
+            inner: self.inner.onto(medium),
+            patches: self.patches,
+        }
+    }
+}
+
 impl<M: ReadAt> Ext4<Replayed<M>> {
     /// Returns what declares the journal empty.
     fn rest(&self, journal: &Journal) -> Result<Vec<Patch>, Error> {

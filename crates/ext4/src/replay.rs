@@ -16,6 +16,17 @@ pub struct Replayed<M> {
     replay: Replay,
 }
 
+impl<M> Replayed<M> {
+    /// Returns the same view of another medium with the same content.
+    pub(crate) fn onto<N>(self, medium: N) -> Replayed<N> {
+        Replayed {
+            inner: medium,
+            block_bytes: self.block_bytes,
+            replay: self.replay,
+        }
+    }
+}
+
 impl<M: ReadAt> Replayed<M> {
     pub(crate) fn new(inner: M, block_bytes: u32, replay: Replay) -> Self {
         Self {

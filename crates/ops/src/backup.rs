@@ -4,13 +4,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cardkeep_block::{Monitor, ReadAt, State};
+use cardkeep_block::{Monitor, ReadAt, State, Trouble, size_text};
 use cardkeep_copy::{CopyError, Job, Limits, ManifestOf, Outcome, Output, Verify, copy};
 use cardkeep_device::{Machine, Overwrite, PartialFile};
 use cardkeep_image::{EncodeOptions, Format};
+use cardkeep_resize::medium::{Declined, Length, Smaller, smaller};
 use cardkeep_survey::{Scope, Survey, survey};
 
-use crate::error::{OpError, OpErrorKind};
+use crate::error::{OpError, OpErrorKind, chain};
 use crate::image_manifest::manifest_of;
 use crate::image_name::free_name;
 use crate::opened::{Opened, OpenedKind};
@@ -46,6 +47,24 @@ pub enum Estimate {
     None,
 }
 
+/// That the image gets shorter than the card, by the last filesystem's free blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shrink {
+    /// How short.
+    pub length: Length,
+    /// What to do where that can't be done safely.
+    pub otherwise: Otherwise,
+}
+
+/// What to do with a card that can't be made shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// Nothing.
+    Refuse,
+    /// Copy it as it is.
+    CopyWhole,
+}
+
 /// What is wanted.
 #[derive(Clone, Debug)]
 pub struct BackupRequest {
@@ -63,6 +82,8 @@ pub struct BackupRequest {
     pub overwrite: Overwrite,
     /// Whether the card may be unmounted.
     pub unmount: Unmount,
+    /// How short the image gets; `None` for the card's own length.
+    pub shrink: Option<Shrink>,
     /// Whether the image is read back.
     pub verify: Verify,
     /// Whether to measure the card's speed first, which costs a second or two of reading.
@@ -81,6 +102,8 @@ pub struct BackupPlan {
     pub opened: Opened,
     /// What is on it.
     pub survey: Survey,
+    /// The shorter medium that goes into the image in its place.
+    pub shrunk: Option<Box<Smaller>>,
     /// Where the image goes; `None` for a stream.
     pub image: Option<PathBuf>,
     /// The container.
@@ -121,22 +144,39 @@ impl BackupPlan {
         &self.request
     }
 
+    /// Returns what will be in the image.
+    #[must_use]
+    pub fn contents(&self) -> &Survey {
+        match &self.shrunk {
+            Some(shrunk) => &shrunk.survey,
+            None => &self.survey,
+        }
+    }
+
+    /// Returns the medium that is copied.
+    fn content(&self) -> &dyn ReadAt {
+        match &self.shrunk {
+            Some(shrunk) => &shrunk.view,
+            None => &self.opened.content,
+        }
+    }
+
     /// Returns the bytes that will be read (gaps that are read through not counted).
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
-        self.survey.map.bytes(State::Used)
+        self.contents().map.bytes(State::Used)
     }
 
     /// Returns the bytes that will be left out because nobody will miss them.
     #[must_use]
     pub fn free_bytes(&self) -> u64 {
-        self.survey.map.bytes(State::Free)
+        self.contents().map.bytes(State::Free)
     }
 
     /// Returns the bytes that are known to be zero, or become so: journals for the most part.
     #[must_use]
     pub fn zero_bytes(&self) -> u64 {
-        self.survey.map.bytes(State::Zero)
+        self.contents().map.bytes(State::Zero)
     }
 }
 
@@ -158,34 +198,93 @@ pub fn plan(
     }
     let opened = open_card(machine, &request.card)?;
     let survey = survey(&opened.content, opened.sector_bytes, request.scope, monitor);
-    let format = format_of(&request)?;
     let image = match &request.target {
         Target::File(path) => Some(path.clone()),
         Target::Named => {
             let host = survey.identity.hostname.as_deref();
-            Some(free_name(host, &request.date, format.extension()))
+            Some(free_name(
+                host,
+                &request.date,
+                format_of(&request)?.extension(),
+            ))
         }
         Target::Stream => None,
     };
     if let Some(image) = &image {
         check_name(image, request.overwrite)?;
         check_holder(machine, device.as_ref(), image)?;
-        check_destination(&opened.path, &survey, image, format)?;
     }
+    planned((opened, survey), image, request, monitor)
+}
+
+/// Plans the copy of what was opened to `image`.
+pub(crate) fn planned(
+    (opened, survey): (Opened, Survey),
+    image: Option<PathBuf>,
+    request: BackupRequest,
+    monitor: &dyn Monitor,
+) -> Result<BackupPlan, OpError> {
+    let format = format_of(&request)?;
+    let shrunk = shrunk(&opened, &survey, request.shrink, monitor)?;
     let speed = match request.estimate {
         Estimate::Measured => measure(&opened.content, &survey.map),
         Estimate::None => None,
     };
     let limits = Limits::for_cores(request.cores);
-    Ok(BackupPlan {
+    let plan = BackupPlan {
         opened,
         survey,
+        shrunk,
         image,
         format,
         speed,
         limits,
         request,
-    })
+    };
+    if let Some(image) = &plan.image {
+        check_destination(&plan.opened.path, plan.contents(), image, format)?;
+    }
+    Ok(plan)
+}
+
+/// Makes what was opened shorter, where that is wanted.
+fn shrunk(
+    opened: &Opened,
+    survey: &Survey,
+    wanted: Option<Shrink>,
+    monitor: &dyn Monitor,
+) -> Result<Option<Box<Smaller>>, OpError> {
+    let Some(wanted) = wanted else {
+        return Ok(None);
+    };
+    let declined = match smaller(&opened.content, survey, wanted.length, monitor) {
+        Ok(smaller) => return Ok(Some(Box::new(smaller))),
+        Err(_) if monitor.is_cancelled() => {
+            return Err(OpError::new(OpErrorKind::Interrupted, "stopped"));
+        }
+        Err(declined) => declined,
+    };
+    let message = format!("{} can't be made smaller", opened.path.display());
+    if wanted.otherwise == Otherwise::CopyWhole {
+        let why = chain(&declined);
+        monitor.trouble(Trouble::new(format!(
+            "{message}: {why}; it is copied as it is"
+        )));
+        return Ok(None);
+    }
+    let kind = match &declined {
+        Declined::TooShort { .. } => OpErrorKind::Usage,
+        _ => OpErrorKind::Refused,
+    };
+    let error = OpError::new(kind, message);
+    let error = match declined {
+        Declined::TooShort { least, .. } => error.hint(format!(
+            "{} ({least} bytes) are the least that it fits",
+            size_text(least)
+        )),
+        _ => error.hint("--or-whole copies it as it is where it can't be made smaller"),
+    };
+    Err(error.caused_by(declined))
 }
 
 fn open_card(machine: &dyn Machine, card: &Path) -> Result<Opened, OpError> {
@@ -229,8 +328,8 @@ pub fn apply(
 ) -> Result<BackupReport, OpError> {
     let started = Instant::now();
     let job = Job {
-        source: &plan.opened.content,
-        map: &plan.survey.map,
+        source: plan.content(),
+        map: &plan.contents().map,
         format: plan.format,
         options: options(plan.request.level),
         verify: plan.request.verify,

@@ -244,3 +244,13 @@ impl std::error::Error for OpError {
         self.source.as_deref().map(|source| source as _)
     }
 }
+/// Returns an error with all its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

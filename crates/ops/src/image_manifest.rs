@@ -8,7 +8,7 @@ use crate::backup::BackupPlan;
 /// Returns the manifest. Nothing of the reader or the moment: the same card gives the
 /// same bytes.
 pub(crate) fn manifest_of(plan: &BackupPlan, frames: Vec<Option<FrameDigest>>) -> Manifest {
-    let survey = &plan.survey;
+    let survey = plan.contents();
     let mut manifest = Manifest::new(plan.request().tool.clone(), survey.map.clone(), frames);
     manifest.sector_bytes = plan.opened.sector_bytes;
     manifest.everything = plan.request().scope == Scope::Everything;

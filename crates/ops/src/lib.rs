@@ -7,6 +7,7 @@
 
 mod backup;
 mod card;
+mod counterpart;
 mod error;
 mod image_manifest;
 mod image_name;
@@ -16,17 +17,22 @@ mod opened;
 mod precheck;
 pub mod restore;
 mod sample;
+mod shrink;
 mod speed;
+mod unpacked;
 mod verify;
 
 pub use backup::{
-    BackupPlan, BackupReport, BackupRequest, Estimate, Target, Unmount, Verified, apply, plan,
+    BackupPlan, BackupReport, BackupRequest, Estimate, Otherwise, Shrink, Target, Unmount,
+    Verified, apply, plan,
 };
 pub use card::{Candidate, Choice, cards, choose};
+pub use cardkeep_resize::medium::{Length, Smaller};
 pub use error::{Hint, OpError, OpErrorKind};
 pub use info::{InfoReport, info};
 pub use list::{Listed, list};
 pub use opened::{Opened, OpenedKind};
 pub use sample::{SAMPLE_BYTES, write_sample};
+pub use shrink::plan_shrink;
 pub use speed::measure;
 pub use verify::{Against, VerifyReport, VerifyRequest, verify};

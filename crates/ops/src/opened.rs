@@ -7,7 +7,7 @@ use cardkeep_block::ReadAt;
 use cardkeep_device::{Device, Machine, Source};
 use cardkeep_image::{Format, FrameReader, Manifest, load_index};
 
-use crate::error::OpError;
+use crate::error::{OpError, OpErrorKind};
 
 /// What was opened.
 #[derive(Clone, Debug)]
@@ -49,6 +49,17 @@ impl Opened {
     /// [`OpError`]; other compressed images can't be read at any place and are refused with a
     /// hint.
     pub fn open(machine: &dyn Machine, path: &Path) -> Result<Self, OpError> {
+        Self::try_open(machine, path)?.ok_or_else(|| {
+            OpError::new(
+                OpErrorKind::Usage,
+                format!("{} can only be read from its beginning on", path.display()),
+            )
+            .hint("`cardkeep verify` checks it; decompress it to look inside")
+        })
+    }
+
+    /// As [`Opened::open`]; `None` for an image that can only be read from its beginning on.
+    pub(crate) fn try_open(machine: &dyn Machine, path: &Path) -> Result<Option<Self>, OpError> {
         let source = Source::open(path).map_err(|error| OpError::of_source(path, error))?;
         let (stored_bytes, sector_bytes) = (source.len(), source.sector_bytes());
         let plain = |kind, source| Self {
@@ -64,18 +75,22 @@ impl Opened {
             let kind = device.map_or(OpenedKind::Plain, |device| {
                 OpenedKind::Card(Box::new(device))
             });
-            return Ok(plain(kind, source));
+            return Ok(Some(plain(kind, source)));
         }
         let head = source
             .read_vec(0, stored_bytes.min(HEAD_BYTES) as usize)
             .map_err(|error| OpError::of_source(path, error))?;
         match Format::detect(&head) {
-            Format::Raw => Ok(plain(OpenedKind::Plain, source)),
+            Format::Raw => Ok(Some(plain(OpenedKind::Plain, source))),
             format => Self::open_container(path, source, format),
         }
     }
 
-    fn open_container(path: &Path, source: Source, format: Format) -> Result<Self, OpError> {
+    fn open_container(
+        path: &Path,
+        source: Source,
+        format: Format,
+    ) -> Result<Option<Self>, OpError> {
         let of_image = |error| OpError::of_image(path, error);
         let stored_bytes = source.len();
         let index = match format {
@@ -83,15 +98,11 @@ impl Opened {
             _ => None,
         };
         let Some(index) = index else {
-            return Err(OpError::new(
-                crate::error::OpErrorKind::Usage,
-                format!("{} can only be read from its beginning on", path.display()),
-            )
-            .hint("`cardkeep verify` checks it; decompress it to look inside"));
+            return Ok(None);
         };
         let manifest = index.manifest.clone();
         let reader = FrameReader::new(source, index).map_err(of_image)?;
-        Ok(Self {
+        Ok(Some(Self {
             path: path.to_path_buf(),
             sector_bytes: manifest
                 .as_ref()
@@ -102,7 +113,7 @@ impl Opened {
             },
             content: Arc::new(reader),
             stored_bytes,
-        })
+        }))
     }
 
     /// Returns the device, where it is one that the machine knows.

@@ -8,6 +8,7 @@ use cardkeep_copy::{Checked, Difference, FrameList, check_image, compare};
 use cardkeep_device::{Machine, Source};
 use cardkeep_survey::{Place, Scope, locate, survey};
 
+use crate::counterpart::Pair;
 use crate::error::{OpError, OpErrorKind};
 use crate::opened::Opened;
 
@@ -86,8 +87,10 @@ fn compare_with(
 ) -> Result<Against, OpError> {
     let opened = Opened::open(machine, image)?;
     let other = Opened::open(machine, card)?;
-    if other.content.len() < opened.content.len() {
-        let short = opened.content.len() - other.content.len();
+    let pair = Pair::of(image, &opened, &other, monitor)?;
+    let (content, card_content) = (pair.content.as_ref(), pair.card.as_ref());
+    if card_content.len() < pair.map.len() {
+        let short = pair.map.len() - card_content.len();
         return Err(OpError::new(
             OpErrorKind::Mismatch,
             format!(
@@ -96,22 +99,9 @@ fn compare_with(
             ),
         ));
     }
-    let learnt = survey(
-        &opened.content,
-        opened.sector_bytes,
-        Scope::UsedOnly,
-        monitor,
-    );
-    // The manifest knows which bytes were copied; without one the filesystems have to tell.
-    let map = opened
-        .manifest()
-        .map_or(&learnt.map, |manifest| &manifest.map);
-    let digests = opened
-        .manifest()
-        .filter(|manifest| manifest.frame_bytes == cardkeep_image::FRAME_BYTES as u64);
-    let frames = FrameList::new(map);
-    let digests = digests.map(|manifest| manifest.frames.as_slice());
-    let difference = compare(&frames, &opened.content, digests, &other.content, monitor)
+    let frames = FrameList::new(&pair.map);
+    let digests = Some(pair.digests.as_slice());
+    let difference = compare(&frames, content, digests, card_content, monitor)
         .map_err(|error| OpError::of_copy(card, image, error))?;
     let extents: Vec<Extent> = difference
         .extents
@@ -122,7 +112,8 @@ fn compare_with(
     let places = if extents.is_empty() {
         Vec::new()
     } else {
-        locate(&opened.content, &learnt, &extents, monitor)
+        let learnt = survey(&content, opened.sector_bytes, Scope::UsedOnly, monitor);
+        locate(&content, &learnt, &extents, monitor)
     };
     Ok(Against {
         card: card.to_path_buf(),

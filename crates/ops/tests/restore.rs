@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use cardkeep_block::{BlockError, MemoryMedium, ReadAt, Silent, WriteAt};
 use cardkeep_copy::WriteMode;
 use cardkeep_device::{Device, Machine, UnmountError, machine};
-use cardkeep_ops::restore::{RestoreFrom, RestorePlan, RestoreRequest, apply, plan};
+use cardkeep_ops::restore::{Expand, RestoreFrom, RestorePlan, RestoreRequest, apply, plan};
 use cardkeep_ops::{OpError, OpErrorKind, SAMPLE_BYTES, write_sample};
 use cardkeep_survey::Scope;
 use cardkeep_testkit::{Fault, FaultDisk, SectorSize, skip_unless_fuse};
@@ -59,6 +59,7 @@ fn request(from: RestoreFrom, target: PathBuf) -> RestoreRequest {
         verify: true,
         probe: true,
         eject: false,
+        expand: Expand::Never,
         cores: 2,
     }
 }

@@ -91,6 +91,7 @@ fn try_plan(machine: &Machinery, unmount: Unmount) -> Result<(), OpError> {
         scope: Scope::UsedOnly,
         overwrite: Overwrite::Refuse,
         unmount,
+        shrink: None,
         verify: Verify::ReadBack,
         estimate: Estimate::None,
         date: "2026-11-22".into(),

@@ -2,4 +2,5 @@
 //! itself is never touched.
 
 pub mod grow;
+pub mod medium;
 pub mod shrink;

@@ -5,6 +5,7 @@
 //! [`State::Used`](cardkeep_block::State::Used), and the monitor hears of it.
 
 mod content;
+mod first_boot;
 mod gap;
 mod identity;
 mod kept;
@@ -16,6 +17,7 @@ mod signature;
 mod swap;
 
 pub use content::{Content, FsSummary};
+pub use first_boot::grows_itself;
 pub use gap::{Gap, GapKind};
 pub use identity::Identity;
 pub use locate::{Place, locate};

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use cardkeep_copy::Verify;
 use cardkeep_device::{Machine, Overwrite, install_interrupt_handler, machine};
 use cardkeep_ops::{
-    BackupRequest, Candidate, Choice, Estimate, OpError, OpErrorKind, Target, Unmount, apply,
-    choose, plan,
+    BackupPlan, BackupRequest, Candidate, Choice, Estimate, OpError, OpErrorKind, Otherwise,
+    Shrink, Target, Unmount, apply, choose, plan,
 };
 use cardkeep_survey::Scope;
 
-use crate::args::{BackupArgs, VerifyArg};
+use crate::args::{BackupArgs, OutputArgs, VerifyArg, length};
 use crate::commands;
 use crate::exit::Done;
 use crate::progress::Progress;
@@ -24,38 +24,64 @@ pub(crate) fn run(args: BackupArgs) -> Result<Done, OpError> {
         OpError::new(OpErrorKind::Internal, "Ctrl-C can't be caught").caused_by(error)
     })?;
     let output = args.output;
-    let dry_run = args.dry_run;
+    let shown = Shown {
+        command: "backup",
+        is_dry: args.dry_run,
+        output,
+    };
     let progress = Progress::new(output, Some(interrupted));
     let request = request(&*machine, args)?;
-    if request.target == Target::Stream && std::io::stdout().is_terminal() && !dry_run {
-        return Err(
-            OpError::new(OpErrorKind::Usage, "an image is not for a terminal")
-                .hint("give it a name, or send it on: `cardkeep backup CARD - | ...`"),
-        );
-    }
-    let to_stream = request.target == Target::Stream;
+    shown.check(&request)?;
     let plan = plan(&*machine, request, &progress)?;
-    // What is shown must not mix with an image on standard output.
-    if !output.json && !output.quiet {
-        text::print_plan(&plan);
-    }
-    if dry_run {
-        let troubles = progress.finish();
-        if output.json {
-            json::print_plan(&plan, &troubles);
+    shown.carry_out(&plan, progress)
+}
+
+/// How the making of an image is shown: a backup, or a smaller image.
+pub(crate) struct Shown {
+    pub(crate) command: &'static str,
+    pub(crate) is_dry: bool,
+    pub(crate) output: OutputArgs,
+}
+
+impl Shown {
+    /// Refuses to send an image to a terminal.
+    pub(crate) fn check(&self, request: &BackupRequest) -> Result<(), OpError> {
+        let is_stream = request.target == Target::Stream;
+        if !is_stream || self.is_dry || !std::io::stdout().is_terminal() {
+            return Ok(());
         }
-        return Ok(commands::done(&troubles));
+        let hint = format!(
+            "give it a name, or send it on: `cardkeep {} ... - | ...`",
+            self.command
+        );
+        Err(OpError::new(OpErrorKind::Usage, "an image is not for a terminal").hint(hint))
     }
-    let mut stdout = std::io::stdout();
-    let report = apply(&plan, &mut stdout, &progress);
-    let troubles = progress.finish();
-    let report = report?;
-    if output.json {
-        json::print_backup(&plan, &report, &troubles, to_stream);
-    } else if !output.quiet {
-        text::print_backup(&plan, &report);
+
+    /// Shows the plan, does what it says, and shows what came of it.
+    pub(crate) fn carry_out(self, plan: &BackupPlan, progress: Progress) -> Result<Done, OpError> {
+        let output = self.output;
+        // What is shown must not mix with an image on standard output.
+        if !output.json && !output.quiet {
+            text::print_plan(plan);
+        }
+        if self.is_dry {
+            let troubles = progress.finish();
+            if output.json {
+                json::print_plan(self.command, plan, &troubles);
+            }
+            return Ok(commands::done(&troubles));
+        }
+        let mut stdout = std::io::stdout();
+        let report = apply(plan, &mut stdout, &progress);
+        let troubles = progress.finish();
+        let report = report?;
+        if output.json {
+            json::print_backup(self.command, plan, &report, &troubles);
+        } else if !output.quiet {
+            text::print_backup(plan, &report);
+        }
+        Ok(commands::done(&troubles))
     }
-    Ok(commands::done(&troubles))
 }
 
 fn request(machine: &dyn Machine, args: BackupArgs) -> Result<BackupRequest, OpError> {
@@ -89,6 +115,14 @@ fn request(machine: &dyn Machine, args: BackupArgs) -> Result<BackupRequest, OpE
         } else {
             Unmount::No
         },
+        shrink: args.shrink.map(|size| Shrink {
+            length: length(Some(size), args.margin),
+            otherwise: if args.or_whole {
+                Otherwise::CopyWhole
+            } else {
+                Otherwise::Refuse
+            },
+        }),
         verify: match args.verify {
             VerifyArg::Image => Verify::ReadBack,
             VerifyArg::None => Verify::Never,
@@ -98,8 +132,8 @@ fn request(machine: &dyn Machine, args: BackupArgs) -> Result<BackupRequest, OpE
         } else {
             Estimate::None
         },
-        date: jiff::Zoned::now().date().to_string(),
-        tool: concat!("cardkeep ", env!("CARGO_PKG_VERSION")).to_owned(),
+        date: commands::today(),
+        tool: commands::TOOL.to_owned(),
         cores: commands::cores(),
     })
 }

@@ -7,6 +7,7 @@ mod info;
 mod list;
 mod restore;
 mod sample;
+mod shrink;
 mod verify;
 
 use cardkeep_ops::OpError;
@@ -22,11 +23,20 @@ pub(crate) fn run(args: Args) -> Result<Done, OpError> {
         Command::Backup(args) => backup::run(args),
         Command::Restore(args) => restore::restore(args),
         Command::Clone(args) => restore::clone(args),
+        Command::Shrink(args) => shrink::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Sample(args) => sample::run(&args),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
     }
+}
+
+/// Name and version of the program, as images tell them.
+const TOOL: &str = concat!("cardkeep ", env!("CARGO_PKG_VERSION"));
+
+/// Returns the day, as `2026-11-22`.
+fn today() -> String {
+    jiff::Zoned::now().date().to_string()
 }
 
 /// Returns how many threads the machine runs at once.

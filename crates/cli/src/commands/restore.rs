@@ -71,6 +71,7 @@ fn request(from: RestoreFrom, targets: Vec<PathBuf>, args: &WriteArgs) -> WriteR
             verify: args.verify == VerifyCardArg::Card,
             probe: !args.no_probe,
             eject: args.eject,
+            expand: args.expand(),
             cores: commands::cores(),
         },
     }

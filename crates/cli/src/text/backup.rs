@@ -1,7 +1,7 @@
 //! `cardkeep backup` for people: the plan before, the report after.
 
 use anstyle::{AnsiColor, Style};
-use cardkeep_ops::{BackupPlan, BackupReport, Verified};
+use cardkeep_ops::{BackupPlan, BackupReport, OpenedKind, Smaller, Verified};
 
 use crate::text::contents;
 use crate::text::list::headline;
@@ -14,13 +14,20 @@ pub(crate) fn print_plan(plan: &BackupPlan) {
         .opened
         .device()
         .map(|device| format!("  {}", headline(device)));
-    anstream::eprintln!("Card     {card}{}", what.unwrap_or_default());
+    let from = match plan.opened.kind {
+        OpenedKind::Image { .. } => "From",
+        _ => "Card",
+    };
+    anstream::eprintln!("{from}     {card}{}", what.unwrap_or_default());
     anstream::eprintln!("Holds    {}", contents(&plan.survey));
     let image = match &plan.image {
         Some(image) => image.display().to_string(),
         None => "standard output".to_owned(),
     };
     anstream::eprintln!("Image    {image} ({})", plan.format.extension());
+    if let Some(shrunk) = &plan.shrunk {
+        print_shrunk(shrunk);
+    }
     let time = plan
         .speed
         .filter(|&speed| speed > 0)
@@ -35,13 +42,17 @@ pub(crate) fn print_plan(plan: &BackupPlan) {
         size(plan.free_bytes()),
         size(plan.zero_bytes())
     );
-    if !plan.survey.is_clean() {
+    if !plan.contents().is_clean() {
         anstream::eprintln!(
             "Note     a filesystem was not unmounted properly; its journal is copied whole, and the card is not touched"
         );
+    } else if !plan.survey.is_clean() {
+        anstream::eprintln!(
+            "Note     the filesystem was not unmounted properly; the image gets it as its journal makes it whole, and the card is not touched"
+        );
     }
     for gap in plan
-        .survey
+        .contents()
         .gaps
         .iter()
         .filter(|gap| !gap.skipped.is_empty())
@@ -50,6 +61,26 @@ pub(crate) fn print_plan(plan: &BackupPlan) {
             "Gap      {} outside all partitions at byte {} are left out (--everything copies them)",
             size(gap.skipped.len()),
             gap.skipped.start()
+        );
+    }
+}
+
+fn print_shrunk(shrunk: &Smaller) {
+    let what = match shrunk.number {
+        0 => "the filesystem".to_owned(),
+        number => format!("partition {number}"),
+    };
+    anstream::eprintln!(
+        "Shrinks  {what} from {} to {}, {} of them free; the whole image unpacks to {}",
+        size(shrunk.old_fs_bytes),
+        size(shrunk.fs_bytes),
+        size(shrunk.free_bytes),
+        size(shrunk.survey.len)
+    );
+    if shrunk.left_out_bytes > 0 {
+        anstream::eprintln!(
+            "Note     {} behind the last partition, which belong to no filesystem, are left out",
+            size(shrunk.left_out_bytes)
         );
     }
 }

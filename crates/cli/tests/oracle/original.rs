@@ -247,9 +247,13 @@ pub(crate) fn restore(image: &Path, target: &Path, options: &[&str]) -> Answer {
     write("restore", image, target, options)
 }
 
-/// Runs a command that writes cards, without asking; the answer is JSON.
+/// Runs a command that writes cards, without asking; the answer is JSON. Partitions keep their
+/// sizes, unless it is said that they don't: each byte of the target is known then.
 pub(crate) fn write(command: &str, from: &Path, target: &Path, options: &[&str]) -> Answer {
     let mut arguments: Vec<PathBuf> = vec![command.into(), from.into(), target.into()];
+    if !options.iter().any(|option| option.starts_with("--expand")) {
+        arguments.push("--no-expand".into());
+    }
     arguments.extend(["--yes", "--json", "--quiet"].map(PathBuf::from));
     arguments.extend(options.iter().map(PathBuf::from));
     cardkeep(arguments)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cardkeep_block::{AllocationMap, Extent, Monitor, Run, State};
+use cardkeep_block::{AllocationMap, Extent, Monitor, ReadAt, Run, State};
 use cardkeep_copy::{
     Capacity, CopyError, HEAD_BYTES, IndexedOriginal, Knowledge, Layout, MediumOriginal, Original,
     Recipient, RestoreOptions, RestoreOutcome, StreamOriginal, WriteMode, probe, probe_places,
@@ -18,7 +18,7 @@ use crate::restore::fit::Fit;
 use crate::restore::origin::{Origin, OriginKind};
 use crate::restore::plan::RestorePlan;
 use crate::restore::target::TargetPlan;
-use crate::restore::telling::{of_refusal, of_restore};
+use crate::restore::telling::{Known, of_refusal, of_restore};
 
 /// What became of one card.
 #[derive(Debug)]
@@ -250,7 +250,14 @@ fn write_group(
             let path = &plan.targets[place].path;
             let written = outcome
                 .map(|outcome| Written { sink, outcome })
-                .map_err(|error| of_restore(path, Some((&plan.origin, monitors[place])), error));
+                .map_err(|error| {
+                    let known = Known {
+                        origin: &plan.origin,
+                        fit,
+                        monitor: monitors[place],
+                    };
+                    of_restore(path, Some(known), error)
+                });
             (place, written)
         })
         .collect()
@@ -259,13 +266,18 @@ fn write_group(
 /// Calls `run` with the origin in the form that the engine wants.
 fn with_original<T>(plan: &RestorePlan, fit: &Fit, run: impl FnOnce(&dyn Original) -> T) -> T {
     let origin: &Origin = &plan.origin;
+    let resized = fit.content.as_ref().map(|resized| &resized.view);
+    let own_len = origin.len.unwrap_or(fit.map.len());
     let layout = Layout {
         map: &fit.map,
-        content_len: origin.len.unwrap_or(fit.map.len()),
+        content_len: resized.map_or(own_len, |view| view.len()),
         patches: &fit.patches,
         digests: &fit.digests,
     };
     let open = || -> Result<Box<dyn Read + Send>, CopyError> { origin.open_stream() };
+    if let Some(medium) = resized {
+        return run(&MediumOriginal { medium, layout });
+    }
     match &origin.kind {
         OriginKind::Medium(medium) => run(&MediumOriginal { medium, layout }),
         OriginKind::Indexed {

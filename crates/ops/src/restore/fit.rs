@@ -1,22 +1,58 @@
 //! Fitting what is restored to a card of another size.
 
-use cardkeep_block::{AllocationMap, Extent, MapBuilder, Patches, Run, State};
+use std::fmt;
+use std::sync::Arc;
+
+use cardkeep_block::{
+    AllocationMap, Extent, MapBuilder, Monitor, Patch, Patches, ReadAt, Run, State, size_text,
+};
 use cardkeep_image::{FRAME_BYTES, FrameDigest};
 use cardkeep_ptable::{Fitted, PartitionTable, Resize, Scheme, fitted, needed_len};
-use cardkeep_survey::{Partition, Survey};
+use cardkeep_resize::medium::{Declined, Larger, Length, smaller};
+use cardkeep_survey::{Partition, Scope, Survey, survey};
 
-use crate::error::{OpError, OpErrorKind};
-use crate::restore::origin::Origin;
+use crate::error::{OpError, OpErrorKind, chain};
+use crate::restore::expansion::{Expand, Expansion, expansion, note};
+use crate::restore::origin::{Origin, OriginKind};
 
 /// How what is restored lies on a card.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Fit {
     /// What of the card is used, zero and free.
     pub map: AllocationMap,
+    /// What is read in place of the original, where its last filesystem is another one.
+    pub(crate) content: Option<Resized>,
     pub(crate) patches: Patches,
     pub(crate) digests: Vec<Option<FrameDigest>>,
     /// What was changed to make it fit, in words.
     pub notes: Vec<String>,
+}
+
+/// A view that is read in place of the original.
+#[derive(Clone)]
+pub(crate) struct Resized {
+    pub(crate) view: Arc<dyn ReadAt>,
+    /// What is on it.
+    pub(crate) survey: Option<Survey>,
+}
+
+impl fmt::Debug for Resized {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let len = self.view.len();
+        f.debug_struct("Resized")
+            .field("len", &len)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the original is made to fit a card.
+#[derive(Clone, Copy)]
+pub(crate) struct Fitting<'a> {
+    pub(crate) origin: &'a Origin,
+    /// The card's length in bytes.
+    pub(crate) len: u64,
+    pub(crate) expand: Expand,
+    pub(crate) monitor: &'a dyn Monitor,
 }
 
 impl Fit {
@@ -25,88 +61,85 @@ impl Fit {
     pub fn of(map: AllocationMap) -> Self {
         Self {
             map,
+            content: None,
             patches: Patches::default(),
             digests: Vec::new(),
             notes: Vec::new(),
         }
     }
 
-    /// Fits `origin` to a card of `len` bytes. `survey` tells what is on the origin; it is asked for
-    /// only where the card is smaller.
-    pub(crate) fn new(
-        origin: &Origin,
-        len: u64,
-        survey: impl FnOnce() -> Option<Survey>,
-    ) -> Result<Self, OpError> {
+    /// Fits an original to a card.
+    pub(crate) fn new(fitting: Fitting<'_>) -> Result<Self, OpError> {
+        let Fitting { origin, len, .. } = fitting;
         let own = Self {
             digests: origin.digests.clone(),
             ..Self::of(origin.map.clone())
         };
-        let Some(content_len) = origin.len else {
-            return Ok(own);
-        };
-        if len < content_len {
-            return own.cut(origin, len, survey());
+        if origin.len.is_some_and(|content_len| len < content_len) {
+            return fitting.cut(own);
         }
-        match &origin.table {
-            // The backup of a GPT belongs at the card's very end.
-            Some(table) if len > content_len && table.scheme != Scheme::Mbr => {
-                own.with_table(origin, table, len, &[])
-            }
-            _ => Ok(own),
+        match expansion(origin, len, fitting.expand, fitting.monitor)? {
+            Expansion::Grown(larger) => own.grown(fitting, &larger),
+            Expansion::Kept(note) => fitting.kept(own.noting(note)),
+            Expansion::Same => fitting.kept(own),
         }
     }
 
-    /// Fits what is longer than the card.
-    fn cut(self, origin: &Origin, len: u64, survey: Option<Survey>) -> Result<Self, OpError> {
-        let missing = |needed: u64| too_small(origin, len, needed);
-        let Some(survey) = survey else {
-            return Err(missing(origin.map.len()));
-        };
-        let Some(table) = &origin.table else {
-            let needed = needed_without_table(origin, &survey);
-            if needed > len {
-                return Err(missing(needed));
-            }
-            let map = cut_map(&self.map, len);
-            return Ok(Self { map, ..self }.without_changed(&[Extent::between(len, u64::MAX)]));
-        };
-        let tail = needed_len(table, &[]).saturating_sub(last_end(table));
-        let sector = u64::from(origin.sector_bytes.max(1));
-        let end = len.saturating_sub(tail) / sector * sector;
-        // The one that ends last: a number that is too small would be believed.
-        let needed = survey.partitions.iter().map(content_end).max().unwrap_or(0);
-        if needed > end {
-            return Err(missing(needed.saturating_add(tail)));
-        }
-        let mut resizes = Vec::new();
-        let mut notes = Vec::new();
-        for partition in &survey.partitions {
-            if partition.extent.end() <= end {
-                continue;
-            }
-            let cut = partition.extent.end() - end;
-            notes.push(format!(
-                "partition {} becomes {cut} bytes smaller; its filesystem needs no more",
-                partition.number
-            ));
-            resizes.push(Resize {
-                number: partition.number,
-                len: end - partition.extent.start(),
-            });
-        }
-        let notes = [self.notes.clone(), notes].concat();
-        Self { notes, ..self }.with_table(origin, table, len, &resizes)
+    fn noting(mut self, note: String) -> Self {
+        self.notes.push(note);
+        self
     }
 
-    /// Adapts the partition table to a card of `len` bytes.
+    /// Tells whether two cards hold the same when they are written.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        // Of two views it can't be told.
+        let is_view = self.content.is_some() || other.content.is_some();
+        !is_view
+            && (&self.map, &self.patches, &self.digests, &self.notes)
+                == (&other.map, &other.patches, &other.digests, &other.notes)
+    }
+
+    /// Lets the last filesystem fill the card.
+    fn grown(self, fitting: Fitting<'_>, larger: &Larger) -> Result<Self, OpError> {
+        let own = self.noting(note(larger));
+        let map = larger.map(&own.map);
+        let changed: Vec<Extent> = match &larger.recovered {
+            Some(_) => vec![Extent::between(0, u64::MAX)],
+            None => larger.patches.iter().map(Patch::extent).collect(),
+        };
+        let beyond = Extent::between(own.map.len().min(map.len()), u64::MAX);
+        let own = Self {
+            map: map.clone(),
+            ..own
+        }
+        .without_changed(&[changed, vec![beyond]].concat());
+        let content = larger.recovered.as_ref().map(|(view, _)| Resized {
+            view: Arc::clone(view) as Arc<dyn ReadAt>,
+            survey: None,
+        });
+        let resizes: Vec<Resize> = larger.resize().into_iter().collect();
+        let own = match &fitting.origin.table {
+            Some(table) => own.with_table(fitting, table, &resizes)?,
+            None => own,
+        };
+        let patches = own.patches.iter().chain(&larger.patches).cloned();
+        Ok(Self {
+            // The old table's end, which holds nothing any more, may lie where groups begin now.
+            map: own.map.union(&map),
+            patches: Patches::new(patches.collect()),
+            content,
+            ..own
+        })
+    }
+
+    /// Adapts the partition table to the card.
     fn with_table(
         self,
-        origin: &Origin,
+        fitting: Fitting<'_>,
         table: &PartitionTable,
-        len: u64,
         resizes: &[Resize],
     ) -> Result<Self, OpError> {
+        let Fitting { origin, len, .. } = fitting;
         let Some(medium) = origin.table_medium() else {
             return Ok(self);
         };
@@ -166,6 +199,140 @@ impl Fit {
     }
 }
 
+impl Fitting<'_> {
+    /// Leaves the partitions at their sizes, on a card that is not shorter.
+    fn kept(self, own: Fit) -> Result<Fit, OpError> {
+        match (&self.origin.table, self.origin.len) {
+            // The backup of a GPT belongs at the card's very end.
+            (Some(table), Some(len)) if self.len > len && table.scheme != Scheme::Mbr => {
+                own.with_table(self, table, &[])
+            }
+            _ => Ok(own),
+        }
+    }
+
+    /// Fits what is longer than the card: at the cost of what is behind the last filesystem, or else
+    /// of that filesystem's free blocks.
+    fn cut(self, own: Fit) -> Result<Fit, OpError> {
+        let Some(survey) = self.survey() else {
+            return Err(self.too_small(self.origin.map.len(), None));
+        };
+        let needed = match &self.origin.table {
+            Some(table) => needed_with_table(table, &survey),
+            None => needed_without_table(self.origin, &survey),
+        };
+        if needed > self.len {
+            return self.shrunk(&survey, needed);
+        }
+        match &self.origin.table {
+            Some(table) => self.cut_table(own, table, &survey),
+            None => {
+                let map = cut_map(&own.map, self.len);
+                let behind = Extent::between(self.len, u64::MAX);
+                Ok(Fit { map, ..own }.without_changed(&[behind]))
+            }
+        }
+    }
+
+    /// Cuts partitions that reach behind the end and need no more than is before it.
+    fn cut_table(self, own: Fit, table: &PartitionTable, survey: &Survey) -> Result<Fit, OpError> {
+        let end = self.end(table);
+        let reaching = survey.partitions.iter().filter(|p| p.extent.end() > end);
+        let mut own = own;
+        let mut resizes = Vec::new();
+        for partition in reaching {
+            let (number, cut) = (partition.number, partition.extent.end() - end);
+            own.notes.push(format!(
+                "partition {number} becomes {cut} bytes smaller; its filesystem needs no more"
+            ));
+            resizes.push(Resize {
+                number,
+                len: end - partition.extent.start(),
+            });
+        }
+        own.with_table(self, table, &resizes)
+    }
+
+    /// Returns where partitions have to end.
+    fn end(self, table: &PartitionTable) -> u64 {
+        let sector = u64::from(self.origin.sector_bytes.max(1));
+        self.len.saturating_sub(tail_of(table)) / sector * sector
+    }
+
+    /// Makes the last filesystem smaller; as it is, the original needs `needed` bytes.
+    fn shrunk(self, survey: &Survey, needed: u64) -> Result<Fit, OpError> {
+        let Some(content) = self.origin.shared_content() else {
+            return Err(self.too_small(needed, Some("it can only be read from its beginning on")));
+        };
+        let wanted = Length::AtMost(self.len);
+        let smaller = match smaller(&content, survey, wanted, self.monitor) {
+            Ok(smaller) => smaller,
+            Err(_) if self.monitor.is_cancelled() => {
+                return Err(OpError::new(OpErrorKind::Interrupted, "stopped"));
+            }
+            Err(Declined::TooShort { least, .. }) => return Err(self.too_small(least, None)),
+            Err(declined) => return Err(self.too_small(needed, Some(&chain(&declined)))),
+        };
+        let mut fit = Fit::of(smaller.survey.map.clone());
+        fit.notes.push(format!(
+            "{} shrinks from {} to {}, {} of them free",
+            match smaller.number {
+                0 => "the filesystem".to_owned(),
+                number => format!("partition {number}"),
+            },
+            size_text(smaller.old_fs_bytes),
+            size_text(smaller.fs_bytes),
+            size_text(smaller.free_bytes)
+        ));
+        if smaller.left_out_bytes > 0 {
+            fit.notes.push(format!(
+                "{} bytes behind the last partition, which belong to no filesystem, are left out",
+                smaller.left_out_bytes
+            ));
+        }
+        fit.content = Some(Resized {
+            view: smaller.view,
+            survey: Some(smaller.survey),
+        });
+        Ok(fit)
+    }
+
+    fn survey(self) -> Option<Survey> {
+        if let Some(survey) = &self.origin.survey {
+            return Some(survey.clone());
+        }
+        let content = self.origin.content()?;
+        let sector_bytes = self.origin.sector_bytes;
+        Some(survey(content, sector_bytes, Scope::UsedOnly, self.monitor))
+    }
+
+    /// Returns the error of a card that is too small for what needs `needed` bytes; `why` says why
+    /// it can't be made smaller.
+    fn too_small(self, needed: u64, why: Option<&str>) -> OpError {
+        let (origin, len) = (self.origin, self.len);
+        let by = needed.saturating_sub(len);
+        let message = format!(
+            "the card is {by} bytes too small: {} needs {needed}, the card has {len}",
+            origin.name()
+        );
+        let error = OpError::new(OpErrorKind::Refused, message);
+        let used = origin.map.bytes(State::Used);
+        let Some(why) = why else {
+            return error.hint(format!(
+                "{} of it are used: use a larger card",
+                size_text(used)
+            ));
+        };
+        let error = error.hint(format!("its last filesystem can't be made smaller: {why}"));
+        match origin.kind {
+            OriginKind::Stream { .. } if used < len => {
+                error.hint("`cardkeep shrink IMAGE` makes a smaller image of it first")
+            }
+            _ => error.hint("use a card of the original's size"),
+        }
+    }
+}
+
 /// Returns where a partition's content ends, on the medium.
 fn content_end(partition: &Partition) -> u64 {
     let len = match partition.content.filesystem() {
@@ -178,6 +345,20 @@ fn content_end(partition: &Partition) -> u64 {
 fn last_end(table: &PartitionTable) -> u64 {
     let ends = table.partitions.iter().map(|part| part.extent.end());
     ends.max().unwrap_or(0)
+}
+
+/// Returns what a table needs behind its last partition.
+fn tail_of(table: &PartitionTable) -> u64 {
+    needed_len(table, &[]).saturating_sub(last_end(table))
+}
+
+/// Returns how long a card must be for all filesystems to be on it.
+fn needed_with_table(table: &PartitionTable, survey: &Survey) -> u64 {
+    // The one that ends last: a number that is too small would be believed.
+    let end = survey.partitions.iter().map(content_end).max().unwrap_or(0);
+    let sector = u64::from(table.sector_bytes.max(1));
+    let end = end.checked_next_multiple_of(sector).unwrap_or(u64::MAX);
+    end.saturating_add(tail_of(table))
 }
 
 fn needed_without_table(origin: &Origin, survey: &Survey) -> u64 {
@@ -204,25 +385,6 @@ fn left_out(map: &AllocationMap, len: u64) -> Option<String> {
     (bytes > 0).then(|| {
         format!("{bytes} bytes past the card's end, which belong to no filesystem, are left out")
     })
-}
-
-fn too_small(origin: &Origin, len: u64, needed: u64) -> OpError {
-    let by = needed.saturating_sub(len);
-    let used = origin.map.bytes(State::Used);
-    let message = format!(
-        "the card is {by} bytes too small: {} needs {needed}, the card has {len}",
-        origin.name()
-    );
-    let error = OpError::new(OpErrorKind::Refused, message);
-    if used < len {
-        return error
-            .hint(format!(
-                "only {used} bytes of it are used: make the last filesystem smaller first \
-                 (resize2fs, then the partition), and back it up again"
-            ))
-            .hint("or use a card of the original's size");
-    }
-    error.hint(format!("{used} bytes of it are used: use a larger card"))
 }
 
 #[cfg(test)]

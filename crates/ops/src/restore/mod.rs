@@ -1,15 +1,19 @@
 //! `restore` and `clone`: an image, a stream or a card onto one or more cards.
 
 mod apply;
+mod expansion;
 mod fit;
 mod origin;
+mod parts;
 mod plan;
 mod prescan;
 mod target;
 mod telling;
 
 pub use apply::{RestoreReport, TargetDone, TargetReport, apply};
+pub use expansion::Expand;
 pub use fit::Fit;
+pub(crate) use fit::Fitting;
 pub use origin::{Origin, OriginKind};
 pub use plan::{RestoreFrom, RestorePlan, RestoreRequest, plan};
 pub use target::TargetPlan;

@@ -18,6 +18,7 @@ use crate::backup::Unmount;
 use crate::error::{OpError, OpErrorKind};
 use crate::opened::Opened;
 use crate::precheck::check_mounts;
+use crate::restore::parts::look_at_stream;
 use crate::restore::prescan::{Prefix, prescan};
 
 /// Longer than any container's magic.
@@ -292,6 +293,33 @@ impl Origin {
             OriginKind::Indexed { content, .. } => Some(content),
             _ => None,
         }
+    }
+
+    /// Returns its content to be shared, where that can be read anywhere.
+    pub(crate) fn shared_content(&self) -> Option<Arc<dyn ReadAt>> {
+        match &self.kind {
+            OriginKind::Medium(content) => Some(Arc::clone(content)),
+            OriginKind::Indexed { content, .. } => Some(Arc::clone(content) as Arc<dyn ReadAt>),
+            _ => None,
+        }
+    }
+
+    /// Lets `look` look at its content; `None` where that wants to see too much of a stream, or
+    /// anything of a pipe.
+    pub(crate) fn look<T>(
+        &self,
+        monitor: &dyn Monitor,
+        look: impl Fn(&Arc<dyn ReadAt>) -> T,
+    ) -> Result<Option<T>, OpError> {
+        if let Some(content) = self.shared_content() {
+            return Ok(Some(look(&content)));
+        }
+        let (OriginKind::Stream { .. }, Some(len)) = (&self.kind, self.len) else {
+            return Ok(None);
+        };
+        let path = self.path.clone().unwrap_or_default();
+        look_at_stream(len, || self.open_stream(), monitor, look)
+            .map_err(|error| OpError::of_copy(&path, &path, error))
     }
 
     /// Opens its content as a stream.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use cardkeep_block::Monitor;
 use cardkeep_copy::WriteMode;
 use cardkeep_device::Machine;
-use cardkeep_survey::{Scope, Survey, survey};
+use cardkeep_survey::Scope;
 
 use crate::error::{OpError, OpErrorKind};
-use crate::restore::fit::Fit;
+use crate::restore::expansion::Expand;
+use crate::restore::fit::{Fit, Fitting};
 use crate::restore::origin::Origin;
 use crate::restore::target::{Looked, TargetPlan, contents, look, refused};
 
@@ -42,6 +43,8 @@ pub struct RestoreRequest {
     pub probe: bool,
     /// Whether cards are ejected in the end.
     pub eject: bool,
+    /// Whether the last filesystem grows with the card.
+    pub expand: Expand,
     /// How many threads may decode.
     pub cores: usize,
 }
@@ -93,8 +96,16 @@ pub fn plan(
     };
     let mut targets: Vec<TargetPlan> = Vec::new();
     for card in looked {
-        let target = planned(&origin, card, &targets, monitor)?;
-        targets.push(target);
+        let fit = fit(&origin, (&card, request.expand), &targets, monitor)?;
+        let contents = contents(&card, monitor);
+        targets.push(TargetPlan {
+            path: card.path,
+            device: card.device,
+            len: card.len,
+            sector_bytes: card.sector_bytes,
+            contents,
+            fit,
+        });
     }
     Ok(RestorePlan {
         origin,
@@ -161,12 +172,13 @@ fn check_image_place(
     Ok(())
 }
 
-fn planned(
+/// Returns how `origin` lies on a card. Cards that hold the same share one decoding.
+fn fit(
     origin: &Origin,
-    card: Looked,
+    (card, expand): (&Looked, Expand),
     others: &[TargetPlan],
     monitor: &dyn Monitor,
-) -> Result<TargetPlan, OpError> {
+) -> Result<Arc<Fit>, OpError> {
     if card.len == 0 {
         return Err(refused(
             &card.path,
@@ -182,30 +194,15 @@ fn planned(
         );
         return Err(refused(&card.path, &why));
     }
-    let fit = Fit::new(origin, card.len, || survey_of(origin, monitor))?;
-    // Cards that hold the same share one decoding.
-    let same = others.iter().find(|other| *other.fit == fit);
-    let fit = same.map_or_else(|| Arc::new(fit), |other| Arc::clone(&other.fit));
-    let contents = contents(&card, monitor);
-    Ok(TargetPlan {
-        path: card.path,
-        device: card.device,
-        len: card.len,
-        sector_bytes: card.sector_bytes,
-        contents,
-        fit,
-    })
-}
-
-fn survey_of(origin: &Origin, monitor: &dyn Monitor) -> Option<Survey> {
-    if let Some(survey) = &origin.survey {
-        return Some(survey.clone());
+    if let Some(other) = others.iter().find(|other| other.len == card.len) {
+        return Ok(Arc::clone(&other.fit));
     }
-    let content = origin.content()?;
-    Some(survey(
-        content,
-        origin.sector_bytes,
-        Scope::UsedOnly,
+    let fit = Fit::new(Fitting {
+        origin,
+        len: card.len,
+        expand,
         monitor,
-    ))
+    })?;
+    let same = others.iter().find(|other| other.fit.is_same(&fit));
+    Ok(same.map_or_else(|| Arc::new(fit), |other| Arc::clone(&other.fit)))
 }

@@ -2,16 +2,25 @@
 
 use std::path::Path;
 
-use cardkeep_block::{BlockErrorKind, Extent, Monitor};
+use cardkeep_block::{BlockErrorKind, Extent, Monitor, ReadAt};
 use cardkeep_copy::{BadPlace, CopyError};
 use cardkeep_device::Refusal;
 use cardkeep_survey::{Scope, locate, survey};
 
 use crate::error::{OpError, OpErrorKind};
+use crate::restore::fit::Fit;
 use crate::restore::origin::Origin;
 
 /// What to do with a card that was left half-written.
 const GO_ON: &str = "the card may not be bootable now; the same command with --resume (in place of --delta) goes on";
+
+/// What is known of what a card was to hold.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) origin: &'a Origin,
+    pub(crate) fit: &'a Fit,
+    pub(crate) monitor: &'a dyn Monitor,
+}
 
 /// Returns the error of a permit that was not given.
 pub(crate) fn of_refusal(path: &Path, refusal: Refusal) -> OpError {
@@ -24,15 +33,11 @@ pub(crate) fn of_refusal(path: &Path, refusal: Refusal) -> OpError {
     .caused_by(refusal)
 }
 
-/// Returns the error of a card that was to be written from `origin`, where that is known.
-pub(crate) fn of_restore(
-    path: &Path,
-    origin: Option<(&Origin, &dyn Monitor)>,
-    error: CopyError,
-) -> OpError {
+/// Returns the error of a card that was to be written, with what is known of its content.
+pub(crate) fn of_restore(path: &Path, known: Option<Known<'_>>, error: CopyError) -> OpError {
     let shown = path.display();
     match error {
-        CopyError::Interrupted if origin.is_none() => {
+        CopyError::Interrupted if known.is_none() => {
             OpError::new(OpErrorKind::Interrupted, "stopped")
                 .hint(format!("{shown} was left as it was"))
         }
@@ -45,7 +50,7 @@ pub(crate) fn of_restore(
                 false => own.hint(GO_ON),
             }
         }
-        CopyError::BadCard(place) => of_bad_card(path, origin, &place),
+        CopyError::BadCard(place) => of_bad_card(path, known, &place),
         CopyError::BadHead(_) => {
             let message = format!("{shown} does not keep what is written to it");
             OpError::new(OpErrorKind::Medium, message)
@@ -53,7 +58,7 @@ pub(crate) fn of_restore(
                 .caused_by(error)
         }
         CopyError::Original(error) => {
-            let name = origin.map_or_else(String::new, |(origin, _)| origin.name());
+            let name = known.map_or_else(String::new, |known| known.origin.name());
             of_origin(&name, &error)
         }
         error => OpError::of_copy(path, path, error),
@@ -89,12 +94,12 @@ fn of_origin(name: &str, error: &CopyError) -> OpError {
         .caused_by(causes)
 }
 
-fn of_bad_card(path: &Path, origin: Option<(&Origin, &dyn Monitor)>, place: &BadPlace) -> OpError {
+fn of_bad_card(path: &Path, known: Option<Known<'_>>, place: &BadPlace) -> OpError {
     let message = format!("{} does not keep what is written to it", path.display());
     let error = OpError::new(OpErrorKind::Medium, message)
         .hint(place.diagnosis.to_string())
         .caused_by(CopyError::BadCard(Box::new(place.clone())));
-    let named = origin.and_then(|(origin, monitor)| name_of(origin, place.extent, monitor));
+    let named = known.and_then(|known| known.name_of(place.extent));
     match named {
         Some(named) => error.hint(named),
         None => error,
@@ -102,18 +107,29 @@ fn of_bad_card(path: &Path, origin: Option<(&Origin, &dyn Monitor)>, place: &Bad
     .hint("the card was left without a partition table, so that nobody takes it for good")
 }
 
-/// Returns what the bytes belong to, in words, where the origin's content can be read anywhere.
-fn name_of(origin: &Origin, extent: Extent, monitor: &dyn Monitor) -> Option<String> {
-    let content = origin.content()?;
-    let learnt = match &origin.survey {
-        Some(survey) => survey.clone(),
-        None => survey(content, origin.sector_bytes, Scope::UsedOnly, monitor),
-    };
-    let places = locate(content, &learnt, &[extent], monitor);
-    let place = places.first()?;
-    let what = place.path.as_deref().or(place.what.as_deref())?;
-    Some(match place.partition {
-        Some(number) if number > 0 => format!("it belongs to {what} in partition {number}"),
-        _ => format!("it belongs to {what}"),
-    })
+impl Known<'_> {
+    /// Returns what the bytes belong to, in words, where the content can be read anywhere.
+    fn name_of(self, extent: Extent) -> Option<String> {
+        let resized = self.fit.content.as_ref();
+        let (content, own): (&dyn ReadAt, _) = match resized {
+            Some(resized) => (&resized.view, resized.survey.as_ref()),
+            None => (self.origin.content()?, self.origin.survey.as_ref()),
+        };
+        let learnt = match own {
+            Some(survey) => survey.clone(),
+            None => survey(
+                content,
+                self.origin.sector_bytes,
+                Scope::UsedOnly,
+                self.monitor,
+            ),
+        };
+        let places = locate(content, &learnt, &[extent], self.monitor);
+        let place = places.first()?;
+        let what = place.path.as_deref().or(place.what.as_deref())?;
+        Some(match place.partition {
+            Some(number) if number > 0 => format!("it belongs to {what} in partition {number}"),
+            _ => format!("it belongs to {what}"),
+        })
+    }
 }

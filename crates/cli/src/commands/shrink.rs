@@ -1,0 +1,68 @@
+//! `cardkeep shrink`.
+
+use std::path::{Path, PathBuf};
+
+use cardkeep_copy::Verify;
+use cardkeep_device::{Overwrite, install_interrupt_handler, machine};
+use cardkeep_ops::{
+    BackupRequest, Estimate, OpError, OpErrorKind, Otherwise, Shrink, Target, Unmount, plan_shrink,
+};
+use cardkeep_survey::Scope;
+
+use crate::args::{ShrinkArgs, VerifyArg, length};
+use crate::commands;
+use crate::commands::backup::Shown;
+use crate::exit::Done;
+use crate::progress::Progress;
+
+pub(crate) fn run(args: ShrinkArgs) -> Result<Done, OpError> {
+    let interrupted = install_interrupt_handler().map_err(|error| {
+        OpError::new(OpErrorKind::Internal, "Ctrl-C can't be caught").caused_by(error)
+    })?;
+    let shown = Shown {
+        command: "shrink",
+        is_dry: args.dry_run,
+        output: args.output,
+    };
+    let progress = Progress::new(args.output, Some(interrupted));
+    let request = request(args);
+    shown.check(&request)?;
+    let plan = plan_shrink(&*machine(), request, &progress)?;
+    shown.carry_out(&plan, progress)
+}
+
+fn request(args: ShrinkArgs) -> BackupRequest {
+    BackupRequest {
+        card: args.image,
+        target: target(args.new),
+        format: args.format.map(Into::into),
+        level: args.level,
+        scope: Scope::UsedOnly,
+        overwrite: if args.force {
+            Overwrite::Replace
+        } else {
+            Overwrite::Refuse
+        },
+        unmount: Unmount::No,
+        shrink: Some(Shrink {
+            length: length(args.size, args.margin),
+            otherwise: Otherwise::Refuse,
+        }),
+        verify: match args.verify {
+            VerifyArg::Image => Verify::ReadBack,
+            VerifyArg::None => Verify::Never,
+        },
+        estimate: Estimate::None,
+        date: commands::today(),
+        tool: commands::TOOL.to_owned(),
+        cores: commands::cores(),
+    }
+}
+
+fn target(new: Option<PathBuf>) -> Target {
+    match new {
+        None => Target::Named,
+        Some(new) if new == Path::new("-") => Target::Stream,
+        Some(new) => Target::File(new),
+    }
+}

@@ -1,0 +1,120 @@
+//! `shrink`: an image in, a smaller verified image out.
+//!
+//! It is a backup whose card is an image. What can be read anywhere is read where it lies; a stream
+//! (gzip, bzip2, zip, one large frame) is unpacked first, next to the
+//! new image, and so is xz.
+
+use std::path::{Path, PathBuf};
+
+use cardkeep_block::{Monitor, ReadAt};
+use cardkeep_device::{Machine, Source};
+use cardkeep_image::Format;
+use cardkeep_survey::{Scope, survey};
+
+use crate::backup::{BackupPlan, BackupRequest, Target, planned};
+use crate::error::{OpError, OpErrorKind};
+use crate::opened::{Opened, OpenedKind};
+use crate::precheck::check_name;
+use crate::unpacked::Unpacked;
+
+/// Looks at an image, and says what making it smaller will do. A stream is unpacked here: what it
+/// holds can't be known before. `request.card` names the image; it is never changed.
+///
+/// # Errors
+/// [`OpErrorKind::Usage`] for a card, and as [`plan`](crate::plan).
+pub fn plan_shrink(
+    machine: &dyn Machine,
+    request: BackupRequest,
+    monitor: &dyn Monitor,
+) -> Result<BackupPlan, OpError> {
+    let path = &request.card;
+    let image = match &request.target {
+        Target::File(image) => Some(image.clone()),
+        Target::Named => Some(smaller_name(path)),
+        Target::Stream => None,
+    };
+    if let Some(image) = &image {
+        check_name(image, request.overwrite)?;
+    }
+    let opened = open(machine, path, image.as_deref(), monitor)?;
+    let learnt = survey(
+        &opened.content,
+        opened.sector_bytes,
+        Scope::UsedOnly,
+        monitor,
+    );
+    planned((opened, learnt), image, request, monitor)
+}
+
+fn open(
+    machine: &dyn Machine,
+    path: &Path,
+    image: Option<&Path>,
+    monitor: &dyn Monitor,
+) -> Result<Opened, OpError> {
+    let of_source = |error| OpError::of_source(path, error);
+    let source = Source::open(path).map_err(of_source)?;
+    if source.is_device() {
+        let message = format!("{} is a device, not an image", path.display());
+        return Err(OpError::new(OpErrorKind::Usage, message)
+            .hint("`cardkeep backup CARD IMAGE --shrink` makes a small image of a card"));
+    }
+    if source.len() == 0 {
+        let message = format!("{} is empty", path.display());
+        return Err(OpError::new(OpErrorKind::Usage, message));
+    }
+    match Opened::try_open(machine, path)? {
+        Some(opened) if !is_slow(&opened.kind) => return Ok(opened),
+        _ => {}
+    }
+    let stored_bytes = source.len();
+    let unpacked = Unpacked::of(source, (path, image), monitor)?;
+    Ok(Opened {
+        path: path.to_path_buf(),
+        kind: OpenedKind::Image {
+            format: unpacked.format(),
+            manifest: None,
+        },
+        content: std::sync::Arc::new(unpacked),
+        sector_bytes: 512,
+        stored_bytes,
+    })
+}
+
+/// Blocks of xz images are large, and each one that is looked into takes half a second.
+const fn is_slow(kind: &OpenedKind) -> bool {
+    let OpenedKind::Image { format, .. } = kind else {
+        return false;
+    };
+    matches!(format, Format::Xz)
+}
+
+/// Returns `pi-small.img.zst` for `pi.img` and the like, in the same folder.
+fn smaller_name(image: &Path) -> PathBuf {
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    let ending = format!(".{}", Format::Zstd.extension());
+    let known = [".zst", ".zstd", ".gz", ".xz", ".bz2", ".zip"];
+    let stem = known.iter().find_map(|ending| name.strip_suffix(ending));
+    let stem = stem.unwrap_or(&name);
+    let stem = stem.strip_suffix(".img").unwrap_or(stem);
+    image.with_file_name(format!("{stem}-small{ending}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::smaller_name;
+    use std::path::Path;
+
+    #[test]
+    fn smaller_images_are_named_after_their_originals() {
+        let cases = [
+            ("a/pi.img", "a/pi-small.img.zst"),
+            ("pi.img.zst", "pi-small.img.zst"),
+            ("2024-raspios.zip", "2024-raspios-small.img.zst"),
+            ("dump", "dump-small.img.zst"),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(smaller_name(Path::new(name)), Path::new(expected));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The content of a stream, unpacked next to the image that is made of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use cardkeep_block::{BlockError, Monitor, Phase, ReadAt, WriteAt};
+use cardkeep_copy::{CopyError, decoded, read_content};
+use cardkeep_device::{Overwrite, PartialFile, Source};
+use cardkeep_image::{FRAME_BYTES, Format};
+
+use crate::error::{OpError, OpErrorKind};
+
+/// Content that could be read from its beginning on only, in a file of its own, which goes when this
+/// does.
+#[derive(Debug)]
+pub(crate) struct Unpacked {
+    file: Option<PartialFile>,
+    format: Format,
+}
+
+impl Unpacked {
+    /// Unpacks what `source`, the file at `path`, holds; next to `image`, or to `path` itself where
+    /// there is none. Frames of zeros become holes.
+    pub(crate) fn of(
+        source: Source,
+        (path, image): (&Path, Option<&Path>),
+        monitor: &dyn Monitor,
+    ) -> Result<Self, OpError> {
+        let of_source = |error| OpError::of_source(path, error);
+        let head = source
+            .read_vec(0, source.len().min(HEAD_BYTES) as usize)
+            .map_err(of_source)?;
+        let format = Format::detect(&head);
+        let name = name_of(image.unwrap_or(path));
+        let of_file = |error| OpError::of_partial_file(&name, error);
+        PartialFile::discard_leftover(&name).map_err(of_file)?;
+        let own = Self {
+            file: Some(PartialFile::create(&name, Overwrite::Refuse).map_err(of_file)?),
+            format,
+        };
+        own.fill(Arc::new(source), monitor)
+            .map_err(|error| OpError::of_copy(path, &name, error))?;
+        if own.len() == 0 {
+            let message = format!("there is nothing in {}", path.display());
+            return Err(OpError::new(OpErrorKind::Usage, message));
+        }
+        Ok(own)
+    }
+
+    /// Returns the container that it was in.
+    pub(crate) const fn format(&self) -> Format {
+        self.format
+    }
+
+    fn fill(&self, source: Arc<Source>, monitor: &dyn Monitor) -> Result<(), CopyError> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        monitor.phase(Phase::Survey, Some(source.len()));
+        let (mut content, position) = decoded(source as Arc<dyn ReadAt>, self.format)?;
+        let (mut len, mut told) = (0, 0);
+        let mut frame = vec![0; FRAME_BYTES];
+        loop {
+            if monitor.is_cancelled() {
+                return Err(CopyError::Interrupted);
+            }
+            let done = read_content(&mut *content, &mut frame)?;
+            if done == 0 {
+                break;
+            }
+            if frame[..done].iter().any(|&byte| byte != 0) {
+                file.write_at(len, &frame[..done])
+                    .map_err(CopyError::Destination)?;
+            }
+            len += done as u64;
+            let now = position.load(Ordering::Relaxed);
+            monitor.advance(Phase::Survey, now - told);
+            told = now;
+        }
+        file.set_len(len).map_err(CopyError::Destination)
+    }
+}
+
+/// Longer than any container's magic.
+const HEAD_BYTES: u64 = 64;
+
+fn name_of(image: &Path) -> PathBuf {
+    let mut name = image.as_os_str().to_owned();
+    name.push(".unpacked");
+    PathBuf::from(name)
+}
+
+impl ReadAt for Unpacked {
+    fn len(&self) -> u64 {
+        self.file.as_ref().map_or(0, ReadAt::len)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+        match &self.file {
+            Some(file) => file.read_at(offset, buffer),
+            None => self.bounded(offset, buffer.len()).map(|_| ()),
+        }
+    }
+}
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        // A leftover has a name that says what it is, and the next call takes it away.
+        drop(self.file.take().map(PartialFile::abandon));
+    }
+}
