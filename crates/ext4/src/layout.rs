@@ -50,14 +50,16 @@ impl Superblock {
     }
 
     /// Tells whether group descriptor block `index` lies in its own meta block group.
-    fn is_meta_bg(&self, index: u64) -> bool {
+    #[must_use]
+    pub fn is_meta_bg(&self, index: u64) -> bool {
         self.has_incompat(feature::INCOMPAT_META_BG) && index >= u64::from(self.first_meta_bg)
     }
 
     /// Returns how many blocks lie before group 0's superblock and within group 0: with blocks of
     /// 1 KiB and bigalloc, `s_first_data_block` is 0 but the superblock is in block 1 all the same
     /// (`descriptor_loc` in fs/ext4/super.c).
-    fn odd_block_count(&self) -> u64 {
+    #[must_use]
+    pub fn odd_block_count(&self) -> u64 {
         u64::from(self.block_bytes == 1024 && self.first_data_block == 0)
     }
 

@@ -1,11 +1,11 @@
 //! What an image is compared with: not always the card as it is. A restore lets the last filesystem
-//! grow with the card or shrink with it, and a backup may make it smaller; a card whose partition
-//! table is that of such an image or card is compared with just that.
+//! grow with the card or shrink with it, and a backup may make it smaller; where the card shows that
+//! this was done, the image is compared with just that.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use cardkeep_block::{AllocationMap, Monitor, Patched, ReadAt};
+use cardkeep_block::{AllocationMap, Monitor, Patch, Patched, ReadAt};
 use cardkeep_image::FrameDigest;
 use cardkeep_resize::medium::{Length, smaller};
 use cardkeep_survey::{Scope, survey};
@@ -47,9 +47,7 @@ impl Pair {
         if head == head_of(&own.content) {
             return Ok(own);
         }
-        if let Some(fitted) = own.as_restored(&origin, monitor)
-            && head == head_of(&fitted.content)
-        {
+        if let Some(fitted) = own.as_restored(&origin, monitor) {
             return Ok(fitted);
         }
         if let Some(shrunk) = own.as_backed_up(card, monitor)
@@ -60,7 +58,8 @@ impl Pair {
         Ok(own)
     }
 
-    /// Returns the image as a restore would have written it onto the card.
+    /// Returns the image as a restore has written it onto the card: what it changes is there. That
+    /// the tables are alike would not do: those of the card that the image was made of may be, too.
     fn as_restored(&self, origin: &Origin, monitor: &dyn Monitor) -> Option<Self> {
         // Whatever keeps it from being fitted, the card was not written so.
         let fit = Fit::new(Fitting {
@@ -70,6 +69,9 @@ impl Pair {
             monitor,
         })
         .ok()?;
+        if !self.is_written(&fit) {
+            return None;
+        }
         let content = match &fit.content {
             Some(resized) => Arc::clone(&resized.view),
             None => Arc::clone(&self.content),
@@ -80,6 +82,18 @@ impl Pair {
             map: fit.map,
             digests: fit.digests,
         })
+    }
+
+    /// Tells whether the card shows what was changed for it.
+    fn is_written(&self, fit: &Fit) -> bool {
+        if let Some(resized) = &fit.content {
+            return head_of(&resized.view) == head_of(&self.card);
+        }
+        let is_there = |patch: &Patch| {
+            let found = self.card.read_vec(patch.offset, patch.bytes.len());
+            found.is_ok_and(|found| found == patch.bytes)
+        };
+        !fit.patches.is_empty() && fit.patches.iter().all(is_there)
     }
 
     /// Returns the card as a backup would have made it smaller for this image.

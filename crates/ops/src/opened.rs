@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cardkeep_block::ReadAt;
 use cardkeep_device::{Device, Machine, Source};
-use cardkeep_image::{Format, FrameReader, Manifest, load_index};
+use cardkeep_image::{Error as ImageError, Format, FrameReader, Manifest, load_index};
 
 use crate::error::{OpError, OpErrorKind};
 
@@ -101,7 +101,12 @@ impl Opened {
             return Ok(None);
         };
         let manifest = index.manifest.clone();
-        let reader = FrameReader::new(source, index).map_err(of_image)?;
+        let reader = match FrameReader::new(source, index) {
+            Ok(reader) => reader,
+            // Frames that memory can't hold one of.
+            Err(ImageError::Unsupported(_)) => return Ok(None),
+            Err(error) => return Err(of_image(error)),
+        };
         Ok(Some(Self {
             path: path.to_path_buf(),
             sector_bytes: manifest

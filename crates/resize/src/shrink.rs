@@ -31,6 +31,7 @@ mod relocation;
 mod resize_inode;
 mod rewrite;
 mod size;
+mod tally;
 mod view;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,11 +40,12 @@ use cardkeep_block::{AllocationMap, Monitor, Phase, ReadAt, Trouble};
 use cardkeep_ext4::{Ext4, Sealer, Superblock};
 
 use attempt::{Attempt, Outcome};
-use census::{Census, Cut, Enumerator};
+use census::Enumerator;
 use descriptors::Descriptors;
 use header::Header;
 use layout::Layout;
 use size::Sizes;
+use tally::{Census, Cut};
 
 pub use declined::Declined;
 pub use view::ShrunkView;
@@ -147,10 +149,11 @@ impl std::fmt::Debug for ShrinkPlan {
 ///
 /// # Errors
 /// [`Declined::Inconsistent`] for a filesystem that was not unmounted or whose bitmaps disagree
-/// with its inodes in any block; [`Declined::Unsupported`] for bigalloc, meta_bg, shared_blocks,
-/// an external journal, bad blocks, any unknown feature, quotas where a file has to be split, and
-/// inodes that must keep their numbers (encryption, inline data, ea_inode, stable_inodes) but
-/// can't; [`Declined::Impossible`] for a size that does not do.
+/// with its inodes in any block; [`Declined::Unsupported`] for shared_blocks, an external journal,
+/// bad blocks, a last cluster that is cut short, a resize inode beside meta block groups, a
+/// first meta block group behind the end, any unknown feature, quotas where a file has to be split, and more pieces to move than memory
+/// bears; [`Declined::Impossible`] for a size that does not do, also where inodes must keep their
+/// numbers (encryption, inline data, ea_inode, stable_inodes).
 pub fn plan<M: ReadAt>(
     fs: &Ext4<M>,
     wanted: Wanted,

@@ -26,6 +26,7 @@ mod life;
 mod original;
 mod partclone;
 mod program;
+mod resizing;
 mod restore_again;
 mod restore_damage;
 mod restore_formats;

@@ -156,7 +156,7 @@ fn nothing_is_written_without_consent() {
 fn typed(card: &Card, target: &Path, answer: &str) -> (Option<i32>, String) {
     let program = env!("CARGO_BIN_EXE_cardkeep");
     let command = format!(
-        "{program} restore {} {}",
+        "{program} restore --no-expand {} {}",
         card.file().display(),
         target.display()
     );

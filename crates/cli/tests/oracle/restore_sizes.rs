@@ -12,9 +12,6 @@ use crate::life;
 use crate::original::{Original, Rest, is_filled, restore, skipped, write};
 use crate::program::{Answer, cardkeep, cardkeep_reading};
 
-/// Where the ext4 of a card with slack ends.
-const EXT_END: u64 = 81 * MIB;
-
 /// Restores onto a card of `len` bytes.
 fn onto(original: &Original, len: u64) -> (Card, Answer) {
     let target = original.target(len);
@@ -64,11 +61,18 @@ fn a_filesystem_that_does_not_fit_is_refused_with_what_is_missing() {
         return;
     }
     for (table, gpt_bytes) in [(Table::Mbr, 0), (Table::Gpt, 33 * 512)] {
-        let original = Original::with_slack(table);
+        // The last one is no ext: it can't be made smaller.
+        let card = Card::new(table, &[40, 48]);
+        format_ext(card.partition(0).path(), &["-t", "ext4"]);
+        fat::format(&card, 1, &["-F", "32", "-s", "1"]);
+        let end = card.partitions()[1].end();
         for len in [80 * MIB, 30 * MIB, 3 * MIB] {
-            let (target, answer) = onto(&original, len);
+            let target = Card::stale(len, STALE_TARGET, Vec::new());
+            let device = target.device();
+            let answer = restore(&card.file(), device.path(), &[]);
+            drop(device);
             let said = answer.expect(3).stderr;
-            let missing = EXT_END + gpt_bytes - len;
+            let missing = end + gpt_bytes - len;
             let expected = format!("the card is {missing} bytes too small");
             assert!(said.contains(&expected), "not {expected}:\n{said}");
             assert_untouched(&target);

@@ -264,7 +264,7 @@ impl Fitting<'_> {
         let Some(content) = self.origin.shared_content() else {
             return Err(self.too_small(needed, Some("it can only be read from its beginning on")));
         };
-        let wanted = Length::AtMost(self.len);
+        let wanted = Length::Exactly(self.len);
         let smaller = match smaller(&content, survey, wanted, self.monitor) {
             Ok(smaller) => smaller,
             Err(_) if self.monitor.is_cancelled() => {

@@ -2,7 +2,7 @@
 //! looks at.
 //!
 //! Whoever looks is let look, and fails at the first byte that is not there; the stream is then
-//! read up to that byte, and the looking starts again. Growing a filesystem looks at four places
+//! read up to that byte, and the looking starts again. Growing a filesystem looks at six places
 //! or so, one after the other.
 
 use std::io::Read;
@@ -13,11 +13,11 @@ use cardkeep_copy::{CopyError, read_content};
 use cardkeep_image::FRAME_BYTES;
 
 /// What is read around a byte that was missed: metadata lies together.
-const WINDOW_BYTES: u64 = 8 << 20;
+const WINDOW_BYTES: u64 = 4 << 20;
 /// How much is held at most. A filesystem that needs more keeps its size.
 const HELD_BYTES_MAX: u64 = 48 << 20;
 /// How often the stream is read.
-const ROUNDS_MAX: usize = 8;
+const ROUNDS_MAX: usize = 12;
 
 /// Content of which only some parts are there.
 #[derive(Debug)]

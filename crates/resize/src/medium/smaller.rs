@@ -24,6 +24,18 @@ pub enum Length {
     },
     /// At most so many bytes in all; no shorter than that needs.
     AtMost(u64),
+    /// Just so many bytes: a card that is there.
+    Exactly(u64),
+}
+
+impl Length {
+    /// Returns the length that was named.
+    const fn limit(self) -> Option<u64> {
+        match self {
+            Self::Smallest { .. } => None,
+            Self::AtMost(len) | Self::Exactly(len) => Some(len),
+        }
+    }
 }
 
 /// A medium that is shorter than the one it is seen through.
@@ -70,7 +82,7 @@ pub fn smaller(
     drop(fs);
     let end = last.end(medium, plan.len(), wanted)?;
     let map = end.map(&survey.map, &last, &plan);
-    let own = last.survey(survey, &map, &plan);
+    let own = last.survey(survey, (&map, &end), &plan);
     let view = plan.view(at_rest);
     let patches = Patches::new(end.fitted.patches);
     let start = last.extent.start();
@@ -104,20 +116,22 @@ impl Last {
     fn blocks(&self, wanted: Length, old_len: u64, block_bytes: u64) -> Result<Wanted, Declined> {
         match wanted {
             Length::Smallest { margin_per_mille } => Ok(Wanted::Smallest { margin_per_mille }),
-            Length::AtMost(len) => match self.room(len).min(old_len) / block_bytes {
-                0 => Err(Declined::TooShort {
-                    wanted: len,
-                    least: self.extent.start(),
-                }),
-                blocks => Ok(Wanted::Blocks(blocks)),
-            },
+            Length::AtMost(len) | Length::Exactly(len) => {
+                match self.room(len).min(old_len) / block_bytes {
+                    0 => Err(Declined::TooShort {
+                        wanted: len,
+                        least: self.extent.start(),
+                    }),
+                    blocks => Ok(Wanted::Blocks(blocks)),
+                }
+            }
         }
     }
 
     /// Returns the answer to a medium that was asked to be too short in its own measure.
     fn told(&self, declined: shrink::Declined, wanted: Length, block_bytes: u64) -> Declined {
-        match (declined, wanted) {
-            (shrink::Declined::Impossible { least, .. }, Length::AtMost(len)) => {
+        match (declined, wanted.limit()) {
+            (shrink::Declined::Impossible { least, .. }, Some(len)) => {
                 let tail = self.table.as_ref().map_or(0, |table| table.tail_bytes);
                 let least = least.saturating_mul(block_bytes);
                 let least = least.saturating_add(self.extent.start() + tail);
@@ -128,11 +142,16 @@ impl Last {
     }
 
     fn end(&self, medium: &Arc<dyn ReadAt>, fs_len: u64, wanted: Length) -> Result<End, Declined> {
-        let partition_len = fs_len.next_multiple_of(self.sector_bytes);
+        let fs_len = fs_len.next_multiple_of(self.sector_bytes);
+        let partition_len = match wanted {
+            Length::Exactly(len) => self.room(len).min(self.extent.len()),
+            _ => fs_len,
+        };
         let Some(table) = &self.table else {
+            let len = partition_len.min(medium.len());
             return Ok(End {
-                len: partition_len.min(medium.len()),
-                partition_len,
+                len,
+                partition_len: len,
                 fitted: Fitted::default(),
             });
         };
@@ -140,12 +159,14 @@ impl Last {
             number: self.number,
             len: partition_len,
         }];
-        let len = needed_len(table, &resize);
-        if let Length::AtMost(wanted) = wanted
-            && len > wanted
-        {
-            return Err(Declined::TooShort { wanted, least: len });
+        let least = needed_len(table, &resize);
+        if let Some(wanted) = wanted.limit().filter(|&wanted| wanted < least) {
+            return Err(Declined::TooShort { wanted, least });
         }
+        let len = match wanted {
+            Length::Exactly(len) => len,
+            _ => least,
+        };
         Ok(End {
             len,
             partition_len,
@@ -164,7 +185,12 @@ impl Last {
     }
 
     /// Returns what is on the shorter medium.
-    fn survey(&self, old: &Survey, map: &AllocationMap, plan: &ShrinkPlan) -> Survey {
+    fn survey(
+        &self,
+        old: &Survey,
+        (map, end): (&AllocationMap, &End),
+        plan: &ShrinkPlan,
+    ) -> Survey {
         let mut own = old.clone();
         own.len = map.len();
         own.map = map.clone();
@@ -172,7 +198,7 @@ impl Last {
             .retain(|gap| gap.extent.end() <= self.extent.start());
         let inner = plan.allocation_map();
         if let Some(last) = own.partitions.iter_mut().find(|p| p.number == self.number) {
-            let len = plan.len().next_multiple_of(self.sector_bytes);
+            let len = end.partition_len;
             let end = last.extent.start().saturating_add(len);
             last.extent = Extent::between(last.extent.start(), end);
             last.used_bytes = inner.bytes(State::Used);

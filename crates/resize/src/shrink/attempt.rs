@@ -13,17 +13,17 @@ use cardkeep_block::ReadAt;
 use cardkeep_ext4::{BlockOwner, Sealer, Superblock, feature};
 
 use super::bits::Bits;
-use super::census::{Census, Referrer};
 use super::declined::Declined;
 use super::descriptors::{BLOCK_UNINIT, Descriptors, INODE_UNINIT};
 use super::file_map::{MapReader, ROOT};
-use super::geometry::{metadata, resized};
+use super::geometry::{metadata, resized, whole_clusters};
 use super::header::Header;
 use super::layout::{Area, Layout, Region, overhead};
 use super::numbers::{Numbers, directory_blocks, read_record};
 use super::rebuild::{Builder, Failure, Node, Tree};
 use super::relocation::{Gaps, Placement, Relocations, place};
 use super::rewrite::Rewriter;
+use super::tally::{Census, Referrer};
 
 /// How an attempt ended that did not succeed.
 pub(crate) enum Outcome {
@@ -81,10 +81,13 @@ impl<M: ReadAt> Attempt<'_, M> {
         for run in moves.runs() {
             blocks.insert_range(run.new, run.count);
         }
-        trees.taken.iter().for_each(|&block| {
-            blocks.insert(block);
-        });
-        trees.freed.iter().for_each(|&block| blocks.remove(block));
+        for &block in &trees.taken {
+            blocks.insert_range(block, u64::from(new.cluster_blocks));
+        }
+        for &block in &trees.freed {
+            let (start, count) = whole_clusters(&new, (block, 1));
+            (start..start + count).for_each(|block| blocks.remove(block));
+        }
         let numbers = self.numbers(&new)?;
         let regions = self.regions(&new, &moves, &numbers, &trees)?;
         let mut layout = Layout {
@@ -237,6 +240,7 @@ impl<M: ReadAt> Attempt<'_, M> {
         let new = &layout.new;
         let per_group = u64::from(new.inodes_per_group);
         let block_bytes = new.block_bytes as usize;
+        let cluster = u64::from(new.cluster_blocks);
         let mut directories = Bits::new(1, u64::from(new.inode_count) + 1);
         for (start, end) in self.census.directories.ranges(1, directories.end(), true) {
             directories.insert_range(start, end - start);
@@ -251,10 +255,10 @@ impl<M: ReadAt> Attempt<'_, M> {
         for group in 0..new.group_count() {
             let (first, count) = (new.group_first_block(group), new.group_block_count(group));
             let first_inode = group * per_group + 1;
-            let blocks = count - layout.blocks.count(first, count);
+            let clusters = (count - layout.blocks.count(first, count)) / cluster;
             let inodes = per_group - layout.inodes.count(first_inode, per_group);
             let folders = directories.count(first_inode, per_group);
-            descriptors.put_counts(group, blocks as u32, inodes as u32, folders as u32);
+            descriptors.put_counts(group, clusters as u32, inodes as u32, folders as u32);
             descriptors.clear_flags(group, BLOCK_UNINIT);
             let used = descriptors.used_inodes(group, new.inodes_per_group);
             let last = (0..per_group)
@@ -265,12 +269,12 @@ impl<M: ReadAt> Attempt<'_, M> {
                 descriptors.clear_flags(group, INODE_UNINIT);
                 descriptors.put_used_inodes(group, used, new.inodes_per_group);
             }
-            let bitmap = layout.blocks.bitmap(first, count, block_bytes);
+            let bitmap = layout.blocks.bitmap(first, count, cluster, block_bytes);
             layout
                 .sealer
                 .block_bitmap(&bitmap, descriptors.one_mut(group));
             if descriptors.flags(group) & INODE_UNINIT == 0 {
-                let bitmap = layout.inodes.bitmap(first_inode, per_group, block_bytes);
+                let bitmap = layout.inodes.bitmap(first_inode, per_group, 1, block_bytes);
                 layout
                     .sealer
                     .inode_bitmap(&bitmap, descriptors.one_mut(group));

@@ -124,12 +124,13 @@ impl Bits {
         })
     }
 
-    /// Returns the bits of `count` numbers from `start` on as a bitmap of `bytes` bytes; what is
-    /// behind them, and behind the set's end, is set, as ext's bitmaps want it.
-    pub(crate) fn bitmap(&self, start: u64, count: u64, bytes: usize) -> Vec<u8> {
+    /// Returns the bits of the numbers among `count` from `start` on that begin `step` of them, as
+    /// a bitmap of `bytes` bytes; what is behind them, and behind the set's end, is set, as ext's
+    /// bitmaps want it.
+    pub(crate) fn bitmap(&self, start: u64, count: u64, step: u64, bytes: usize) -> Vec<u8> {
         let mut bitmap = vec![0xFF; bytes];
         let end = start.saturating_add(count).min(self.end);
-        for (number, index) in (start..end).zip(0usize..) {
+        for (number, index) in (start..end).step_by(step as usize).zip(0usize..) {
             if !self.get(number)
                 && let Some(byte) = bitmap.get_mut(index / 8)
             {
@@ -169,9 +170,16 @@ mod tests {
         let mut bits = Bits::new(1, 12);
         bits.insert_range(1, 2);
         bits.insert(11);
-        assert_eq!(bits.bitmap(1, 8, 2), [0b0000_0011, 0xFF]);
-        assert_eq!(bits.bitmap(9, 8, 1), [0b1111_1100]);
+        assert_eq!(bits.bitmap(1, 8, 1, 2), [0b0000_0011, 0xFF]);
+        assert_eq!(bits.bitmap(9, 8, 1, 1), [0b1111_1100]);
         bits.remove(1);
-        assert_eq!(bits.bitmap(1, 8, 1), [0b0000_0010]);
+        assert_eq!(bits.bitmap(1, 8, 1, 1), [0b0000_0010]);
+    }
+
+    #[test]
+    fn a_cluster_is_one_bit() {
+        let mut bits = Bits::new(0, 24);
+        bits.insert_range(4, 8);
+        assert_eq!(bits.bitmap(0, 24, 4, 2), [0b1100_0110, 0xFF]);
     }
 }

@@ -15,13 +15,13 @@
 use cardkeep_block::{Monitor, ReadAt, le_u16, le_u32};
 use cardkeep_ext4::{BlockOwner, Sealer, Superblock};
 
-use super::bits::Bits;
 use super::declined::Declined;
 use super::descriptors::{BLOCK_UNINIT, Descriptors, INODE_UNINIT};
-use super::file_map::{FileMap, MapReader, Mapping, xattr_block};
+use super::file_map::{MapReader, xattr_block};
 use super::geometry::metadata;
 use super::header::Header;
 use super::resize_inode;
+use super::tally::{Census, Cut, Referrer, Tally};
 
 /// The inode of the resize inode, and that of the bad blocks.
 pub(crate) const RESIZE_INODE: u32 = 7;
@@ -29,50 +29,6 @@ const BAD_BLOCKS_INODE: u32 = 1;
 const MODE_DIRECTORY: u16 = 0x4000;
 /// Inode tables are read in pieces of about this many bytes.
 const BATCH_BYTES: usize = 256 * 1024;
-/// Pieces to be moved, and blocks that refer to them: bounds memory to some 50 MB.
-const PIECES_MAX: usize = 1 << 20;
-
-/// A range of blocks that reaches above the cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Piece {
-    pub(crate) block: u64,
-    pub(crate) count: u32,
-    /// The inode whose extent it is, where it should be kept in one piece; else 0.
-    pub(crate) number: u32,
-}
-
-/// What a block whose content depends on places or numbers holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Referrer {
-    ExtentNode,
-    /// Of any level: all are lists of block numbers.
-    BlockMap,
-    /// The one block of the resize inode itself.
-    ResizeMap,
-    Directory,
-    Xattr,
-    Orphans,
-}
-
-/// A block whose content has to be changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reference {
-    pub(crate) block: u64,
-    pub(crate) kind: Referrer,
-    pub(crate) owner: BlockOwner,
-}
-
-/// What was found.
-#[derive(Debug)]
-pub(crate) struct Census {
-    /// Blocks that are not fixed metadata.
-    pub(crate) blocks: Bits,
-    /// Inodes in use, the reserved ones included.
-    pub(crate) inodes: Bits,
-    pub(crate) directories: Bits,
-    pub(crate) pieces: Vec<Piece>,
-    pub(crate) references: Vec<Reference>,
-}
 
 /// Takes the census.
 pub(crate) struct Enumerator<'a, M> {
@@ -84,33 +40,11 @@ pub(crate) struct Enumerator<'a, M> {
     pub(crate) monitor: &'a dyn Monitor,
 }
 
-/// What the census looks for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cut {
-    /// Blocks from here on are to be moved.
-    pub(crate) block: u64,
-    /// Inodes from here on are to be renumbered.
-    pub(crate) inode: u32,
-}
-
 impl<M: ReadAt> Enumerator<'_, M> {
     /// Reads all inodes and their trees.
     pub(crate) fn census(&self, cut: Cut) -> Result<Census, Declined> {
         let superblock = self.superblock;
-        let first = u64::from(superblock.first_data_block);
-        let blocks = || Bits::new(first, superblock.block_count);
-        let numbers = || Bits::new(1, u64::from(superblock.inode_count) + 1);
-        let mut tally = Tally {
-            cut,
-            xattrs: blocks(),
-            census: Census {
-                blocks: blocks(),
-                inodes: numbers(),
-                directories: numbers(),
-                pieces: Vec::new(),
-                references: Vec::new(),
-            },
-        };
+        let mut tally = Tally::new(superblock, cut);
         if self.header.mmp_block() != 0 {
             tally.claim(self.header.mmp_block(), 1, "the MMP block")?;
             tally.piece(self.header.mmp_block(), 1, 0)?;
@@ -125,7 +59,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         Ok(tally.census)
     }
 
-    fn group(&self, group: u32, tally: &mut Tally) -> Result<(), Declined> {
+    fn group(&self, group: u32, tally: &mut Tally<'_>) -> Result<(), Declined> {
         let per_group = self.superblock.inodes_per_group;
         let inode_bytes = usize::from(self.superblock.inode_bytes);
         let block_bytes = u64::from(self.superblock.block_bytes);
@@ -168,7 +102,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         number: u32,
         record: &[u8],
         is_set: bool,
-        tally: &mut Tally,
+        tally: &mut Tally<'_>,
     ) -> Result<(), Declined> {
         let bad = |what: &str| Declined::inconsistent(format!("inode {number}: {what}"));
         let is_linked = le_u16(record, 0x1A) != 0 && le_u16(record, 0) != 0;
@@ -213,7 +147,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         Ok(())
     }
 
-    fn resize_inode(&self, record: &[u8], tally: &mut Tally) -> Result<(), Declined> {
+    fn resize_inode(&self, record: &[u8], tally: &mut Tally<'_>) -> Result<(), Declined> {
         let Some(block) = resize_inode::check(self.medium, self.superblock, record)? else {
             return Ok(());
         };
@@ -231,7 +165,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         number: u32,
         record: &[u8],
         block: u64,
-        tally: &mut Tally,
+        tally: &mut Tally<'_>,
     ) -> Result<(), Declined> {
         tally.claim(block, 1, "attributes")?;
         if block < tally.cut.block {
@@ -256,20 +190,23 @@ impl<M: ReadAt> Enumerator<'_, M> {
     fn compare(&self, census: &Census) -> Result<(), Declined> {
         let superblock = self.superblock;
         let block_bytes = superblock.block_bytes as usize;
+        let cluster = u64::from(superblock.cluster_blocks);
         let mut all = census.blocks.clone();
         for (start, count) in metadata(superblock, self.descriptors) {
-            if !all.insert_range(start, count) {
+            // Of one another they are free: that was checked when the map was made.
+            if census.blocks.count(start, count) != 0 {
                 return Err(Declined::inconsistent(format!(
                     "fixed metadata at block {start} is a file's, too"
                 )));
             }
+            all.insert_range(start, count);
         }
         for group in 0..superblock.group_count() {
             let first = superblock.group_first_block(group);
             let count = superblock.group_block_count(group);
             let bad = || Declined::inconsistent(format!("group {group}'s block bitmap is wrong"));
-            let used = all.count(first, count);
-            if used + u64::from(self.descriptors.free_blocks(group)) != count {
+            let free = u64::from(self.descriptors.free_clusters(group));
+            if all.count(first, count) + free * cluster != count {
                 return Err(bad());
             }
             if self.descriptors.flags(group) & BLOCK_UNINIT != 0 {
@@ -277,8 +214,8 @@ impl<M: ReadAt> Enumerator<'_, M> {
             }
             let place = self.descriptors.block_bitmap(group) * block_bytes as u64;
             let stated = self.medium.read_vec(place, block_bytes)?;
-            let own = all.bitmap(first, count, block_bytes);
-            let bits = count as usize;
+            let own = all.bitmap(first, count, cluster, block_bytes);
+            let bits = (count / cluster) as usize;
             let differs = (0..bits.div_ceil(8)).any(|index| {
                 let valid = if index < bits / 8 {
                     0xFF
@@ -289,93 +226,6 @@ impl<M: ReadAt> Enumerator<'_, M> {
             });
             if differs {
                 return Err(bad());
-            }
-        }
-        Ok(())
-    }
-}
-
-struct Tally {
-    cut: Cut,
-    /// Attribute blocks, which several inodes may share.
-    xattrs: Bits,
-    census: Census,
-}
-
-impl Tally {
-    fn claim(&mut self, block: u64, count: u64, who: &str) -> Result<(), Declined> {
-        if self.census.blocks.insert_range(block, count) {
-            return Ok(());
-        }
-        Err(Declined::inconsistent(format!(
-            "{who}: blocks from {block} on have two owners, or lie outside"
-        )))
-    }
-
-    /// Notes a range that may have to be moved.
-    fn piece(&mut self, block: u64, count: u64, number: u32) -> Result<(), Declined> {
-        if block + count <= self.cut.block {
-            return Ok(());
-        }
-        let pieces = &mut self.census.pieces;
-        let mut start = block;
-        while start < block + count {
-            // Block maps have ranges of any length.
-            let step = (block + count - start).min(1 << 15) as u32;
-            if pieces.len() >= PIECES_MAX {
-                return Err(Declined::unsupported("too many pieces above the cut"));
-            }
-            pieces.push(Piece {
-                block: start,
-                count: step,
-                number,
-            });
-            start += u64::from(step);
-        }
-        Ok(())
-    }
-
-    fn reference(&mut self, block: u64, kind: Referrer, owner: BlockOwner) -> Result<(), Declined> {
-        if self.census.references.len() >= PIECES_MAX {
-            return Err(Declined::unsupported("too many blocks that would change"));
-        }
-        self.census
-            .references
-            .push(Reference { block, kind, owner });
-        Ok(())
-    }
-
-    fn file(&mut self, owner: BlockOwner, map: &FileMap) -> Result<(), Declined> {
-        let who = format!("inode {}", owner.number);
-        let is_extents = map.mapping == Mapping::Extents;
-        let number = if is_extents { owner.number } else { 0 };
-        for extent in &map.extents {
-            self.claim(extent.physical, extent.count, &who)?;
-            self.piece(extent.physical, extent.count, number)?;
-        }
-        let is_renumbered = is_extents && owner.number >= self.cut.inode;
-        for tree in &map.tree {
-            self.claim(tree.block, 1, &who)?;
-            self.piece(tree.block, 1, 0)?;
-            if tree.refers_to > self.cut.block || is_renumbered {
-                let kind = if is_extents {
-                    Referrer::ExtentNode
-                } else {
-                    Referrer::BlockMap
-                };
-                self.reference(tree.block, kind, owner)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The orphan file's blocks are sealed with their places.
-    fn orphan_file(&mut self, owner: BlockOwner, map: &FileMap) -> Result<(), Declined> {
-        for extent in &map.extents {
-            for block in extent.physical..extent.physical + extent.count {
-                if block >= self.cut.block || owner.number >= self.cut.inode {
-                    self.reference(block, Referrer::Orphans, owner)?;
-                }
             }
         }
         Ok(())

@@ -94,7 +94,7 @@ impl Descriptors {
     }
 
     /// Returns `bg_free_blocks_count`.
-    pub(crate) fn free_blocks(&self, group: u64) -> u32 {
+    pub(crate) fn free_clusters(&self, group: u64) -> u32 {
         self.number(group, 0x0C, 0x2C)
     }
 
@@ -103,9 +103,9 @@ impl Descriptors {
         self.number(group, 0x0E, 0x2E)
     }
 
-    /// Sets the three counts.
-    pub(crate) fn put_counts(&mut self, group: u64, blocks: u32, inodes: u32, directories: u32) {
-        self.put_number(group, 0x0C, 0x2C, blocks);
+    /// Sets the three counts: of free clusters, of free inodes, of directories.
+    pub(crate) fn put_counts(&mut self, group: u64, clusters: u32, inodes: u32, directories: u32) {
+        self.put_number(group, 0x0C, 0x2C, clusters);
         self.put_number(group, 0x0E, 0x2E, inodes);
         self.put_number(group, 0x10, 0x30, directories);
     }
@@ -168,8 +168,8 @@ mod tests {
         for (size, expected) in [(32, 0x5678), (64, 0x1234_5678)] {
             let mut descriptors = Descriptors::blank(2, size);
             descriptors.put_counts(1, 0x1234_5678, 0, 0);
-            assert_eq!(descriptors.free_blocks(1), expected);
-            assert_eq!(descriptors.free_blocks(0), 0);
+            assert_eq!(descriptors.free_clusters(1), expected);
+            assert_eq!(descriptors.free_clusters(0), 0);
         }
     }
 

@@ -6,6 +6,7 @@ use cardkeep_ext4::{SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock, feature};
 
 use super::declined::Declined;
 use super::field::{put_u16, put_u32};
+use super::geometry::descriptor_blocks;
 
 /// compat: orphan_file, stable_inodes.
 const COMPAT_ORPHAN_FILE: u32 = 0x1000;
@@ -94,10 +95,7 @@ impl Header {
                 "attributes in inodes that would change their numbers (ea_inode)",
             ),
         ];
-        cases
-            .iter()
-            .find(|(applies, _)| *applies)
-            .map(|(_, what)| *what)
+        first_that_applies(&cases)
     }
 
     /// Tells whether what files take is counted for their owners: it must not change then.
@@ -107,14 +105,38 @@ impl Header {
 
     /// Checks that the filesystem is at rest, and has no feature that is not handled here.
     pub(crate) fn check(&self, superblock: &Superblock) -> Result<(), Declined> {
-        let unsupported = [
+        if let Some(what) = self.unsupported(superblock) {
+            return Err(Declined::unsupported(what));
+        }
+        let unknown = superblock.compat & !COMPAT_KNOWN;
+        if unknown != 0 {
+            return Err(Declined::unsupported(format!(
+                "an unknown compat feature, {unknown:#x}"
+            )));
+        }
+        match self.unclean(superblock) {
+            Some(what) => Err(Declined::inconsistent(what)),
+            None => Ok(()),
+        }
+    }
+
+    fn unsupported(&self, superblock: &Superblock) -> Option<&'static str> {
+        let has_meta_bg = superblock.has_incompat(feature::INCOMPAT_META_BG);
+        let has_resize_inode = superblock.has_compat(feature::COMPAT_RESIZE_INODE);
+        let cases = [
             (
-                superblock.has_ro_compat(feature::RO_COMPAT_BIGALLOC),
-                "clusters of blocks (bigalloc)",
+                !superblock
+                    .block_count
+                    .is_multiple_of(superblock.cluster_blocks.into()),
+                "a last cluster that is cut short (bigalloc)",
             ),
             (
-                superblock.has_incompat(feature::INCOMPAT_META_BG),
-                "descriptors in meta block groups (meta_bg)",
+                has_resize_inode && has_meta_bg,
+                "both a resize inode and meta block groups",
+            ),
+            (
+                has_meta_bg && u64::from(superblock.first_meta_bg) > descriptor_blocks(superblock),
+                "its first meta block group behind its end",
             ),
             (
                 superblock.has_ro_compat(RO_COMPAT_SHARED_BLOCKS),
@@ -130,23 +152,17 @@ impl Header {
                 "its journal on another device",
             ),
             (
-                !superblock.has_compat(feature::COMPAT_RESIZE_INODE)
-                    && superblock.reserved_gdt_blocks != 0,
+                !has_resize_inode && superblock.reserved_gdt_blocks != 0,
                 "reserved descriptors but no resize inode",
             ),
             (le_u32(&self.bytes, 0x4C) > 1, "an unknown revision"),
         ];
-        if let Some((_, what)) = unsupported.iter().find(|(applies, _)| *applies) {
-            return Err(Declined::unsupported(*what));
-        }
-        let unknown = superblock.compat & !COMPAT_KNOWN;
-        if unknown != 0 {
-            return Err(Declined::unsupported(format!(
-                "an unknown compat feature, {unknown:#x}"
-            )));
-        }
+        first_that_applies(&cases)
+    }
+
+    fn unclean(&self, superblock: &Superblock) -> Option<&'static str> {
         let inodes = superblock.group_count() * u64::from(superblock.inodes_per_group);
-        let unclean = [
+        let cases = [
             (
                 u64::from(superblock.inode_count) != inodes,
                 "its groups have not as many inodes as it says",
@@ -162,10 +178,7 @@ impl Header {
                 "it has deleted files that wait to be cleaned up",
             ),
         ];
-        match unclean.iter().find(|(applies, _)| *applies) {
-            Some((_, what)) => Err(Declined::inconsistent(*what)),
-            None => Ok(()),
-        }
+        first_that_applies(&cases)
     }
 
     /// Says how large the filesystem is: `new` is its geometry, `old` what it was.
@@ -189,6 +202,7 @@ impl Header {
             put_u32(bytes, 0x154, (reserved >> 32) as u32);
         }
         put_u16(bytes, 0xCE, new.reserved_gdt_blocks);
+        put_u32(bytes, 0x104, new.first_meta_bg);
         put_u32(bytes, 0x248, overhead);
         put_u32(bytes, 0x24C, new.backup_groups[0]);
         put_u32(bytes, 0x250, new.backup_groups[1]);
@@ -237,4 +251,10 @@ impl Header {
         put_u16(&mut copy, 0x5A, group as u16);
         copy
     }
+}
+
+/// Returns what is said of the first case that applies.
+fn first_that_applies(cases: &[(bool, &'static str)]) -> Option<&'static str> {
+    let mut cases = cases.iter().copied();
+    cases.find(|(applies, _)| *applies).map(|(_, what)| what)
 }

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use cardkeep_ext4::{BlockOwner, Sealer, Superblock};
 
 use super::bits::Bits;
-use super::census::Referrer;
 use super::descriptors::Descriptors;
-use super::geometry::{metadata_of, resized};
+use super::geometry::{metadata_block_count, metadata_of, resized};
 use super::header::Header;
 use super::numbers::Numbers;
 use super::rebuild::{Node, Tree};
 use super::relocation::Relocations;
+use super::tally::Referrer;
 
 /// What a range of blocks holds whose content is not what was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,19 +100,16 @@ impl Layout {
     }
 }
 
-/// Returns what a filesystem of `block_count` blocks says it spends on itself: what it said
-/// before, less what goes. 0, "count it yourself" to the kernel, where it never said.
+/// Returns what a filesystem of `block_count` blocks says it spends on itself, in clusters: what it
+/// said before, less what goes. 0, "count it yourself" to the kernel, where it never said.
 pub(crate) fn overhead(
     old: &Superblock,
     block_count: u64,
     descriptors: &Descriptors,
     before: u32,
 ) -> u32 {
-    let sum = |superblock: &Superblock| -> u64 {
-        super::geometry::metadata(superblock, descriptors)
-            .map(|(_, count)| count)
-            .sum()
-    };
-    let saved = sum(old).saturating_sub(sum(&resized(old, block_count)));
+    let after = metadata_block_count(&resized(old, block_count), descriptors);
+    let saved = metadata_block_count(old, descriptors).saturating_sub(after);
+    let saved = saved / u64::from(old.cluster_blocks);
     u32::try_from(u64::from(before).saturating_sub(saved)).unwrap_or(0)
 }

@@ -36,16 +36,17 @@ fn computed(layout: &Layout) -> Vec<Run> {
     let size = layout.block_bytes();
     let new = &layout.new;
     let runs = layout.regions.iter().map(|region| {
-        let count = match region.area {
-            // Unused ends keep the state that they have in the source.
+        let bytes = match region.area {
+            // Unused ends keep the state that they have in the source, to the byte: what was never
+            // written there is nobody's business.
             Area::InodeTable(group) => {
                 let used = layout.descriptors.used_inodes(group, new.inodes_per_group);
-                (u64::from(used) * u64::from(new.inode_bytes)).div_ceil(size)
+                u64::from(used) * u64::from(new.inode_bytes)
             }
-            _ => region.count,
+            _ => region.count * size,
         };
-        let place = Extent::between(region.start * size, (region.start + count) * size);
-        Run::new(place, State::Used)
+        let start = region.start * size;
+        Run::new(Extent::between(start, start + bytes), State::Used)
     });
     runs.filter(|run| !run.extent.is_empty()).collect()
 }

@@ -5,11 +5,11 @@ use cardkeep_block::{ReadAt, le_u16, le_u32};
 use cardkeep_ext4::BlockOwner;
 
 use super::bits::Bits;
-use super::census::{Census, Reference, Referrer};
 use super::declined::Declined;
 use super::descriptors::Descriptors;
 use super::field::put_u32;
 use super::file_map::{MapReader, Mapping};
+use super::tally::{Census, Reference, Referrer};
 
 /// Directory blocks are read in pieces of at most this many.
 const BATCH_BLOCKS: u64 = 32;

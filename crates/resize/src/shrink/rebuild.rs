@@ -58,9 +58,9 @@ pub(crate) struct Builder<'a, 'b, M> {
     pub(crate) moves: &'a Relocations,
     pub(crate) gaps: &'a mut Gaps,
     pub(crate) nodes: Vec<Node>,
-    /// Blocks that were taken from the gaps.
+    /// Clusters that were taken from the gaps, by their first block.
     pub(crate) taken: Vec<u64>,
-    /// Blocks that trees no longer need, where they are now.
+    /// Blocks that trees no longer need, where they are now: each was alone in its cluster.
     pub(crate) freed: Vec<u64>,
     pub(crate) bytes: usize,
 }
@@ -120,7 +120,8 @@ impl<M: ReadAt> Builder<'_, '_, M> {
         if let Some(block) = own.pop() {
             return Ok(block);
         }
-        let block = self.gaps.take(1).ok_or(Failure::Full)?;
+        let cluster = u64::from(self.reader.superblock.cluster_blocks);
+        let block = self.gaps.take(cluster).ok_or(Failure::Full)?;
         self.taken.push(block);
         Ok(block)
     }
@@ -210,7 +211,8 @@ pub(crate) fn put_tree(tree: &Tree, superblock: &cardkeep_ext4::Superblock, reco
         0
     };
     let blocks = u64::from(le_u32(record, 0x1C)) | high;
-    let blocks = blocks.saturating_add_signed(tree.blocks_added * unit);
+    let cluster = i64::from(superblock.cluster_blocks);
+    let blocks = blocks.saturating_add_signed(tree.blocks_added * unit * cluster);
     put_u32(record, 0x1C, blocks as u32);
     if has_high {
         put_u16(record, 0x74, (blocks >> 32) as u16);

@@ -14,7 +14,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use super::bits::Bits;
-use super::census::Piece;
+use super::tally::Piece;
 
 /// Gaps that are looked at, the others stay free: bounds memory to some 50 MB.
 const GAPS_MAX: usize = 1 << 20;
@@ -267,7 +267,7 @@ impl Relocations {
 mod tests {
     use super::{Gaps, Relocations, place};
     use crate::shrink::bits::Bits;
-    use crate::shrink::census::Piece;
+    use crate::shrink::tally::Piece;
     use proptest::prelude::{prop, proptest};
 
     proptest! {

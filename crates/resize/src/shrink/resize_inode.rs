@@ -23,7 +23,7 @@ pub(crate) const DOUBLE: usize = ROOT.start + 13 * 4;
 
 /// Returns the first block in reserve of group 0.
 pub(crate) fn first_reserved(superblock: &Superblock) -> u64 {
-    u64::from(superblock.first_data_block) + 1 + descriptor_blocks(superblock)
+    superblock.descriptor_block(0) + descriptor_blocks(superblock)
 }
 
 /// Returns the content of the resize inode's own block.
@@ -48,11 +48,12 @@ pub(crate) fn reserved_block(superblock: &Superblock, place: u64) -> Vec<u8> {
     block
 }
 
-/// Returns what `i_blocks` says: sectors of 512 bytes.
+/// Returns what `i_blocks` says: sectors of 512 bytes, of a whole cluster for each block.
 pub(crate) fn sectors(superblock: &Superblock) -> u32 {
     let copies = backup_groups(superblock).count() as u64 + 1;
     let blocks = 1 + u64::from(superblock.reserved_gdt_blocks) * copies;
-    (blocks * u64::from(superblock.block_bytes / 512)) as u32
+    let cluster = u64::from(superblock.cluster_blocks);
+    (blocks * cluster * u64::from(superblock.block_bytes / 512)) as u32
 }
 
 /// Returns the resize inode's own block, or `None` where there is no resize inode.

@@ -4,7 +4,7 @@ use cardkeep_block::{le_u16, le_u32};
 use cardkeep_ext4::{BlockOwner, feature};
 
 use super::attempt::renumbered;
-use super::census::{RESIZE_INODE, Referrer};
+use super::census::RESIZE_INODE;
 use super::field::{put_u16, put_u32};
 use super::file_map::{
     ENTRY_BYTES, EXTENT_MAGIC, Mapping, ROOT, WRITTEN_LEN_MAX, child_of, xattr_block,
@@ -12,6 +12,7 @@ use super::file_map::{
 use super::layout::Layout;
 use super::rebuild::put_tree;
 use super::resize_inode;
+use super::tally::Referrer;
 
 /// What is told where bytes are not what the plan was made from: the medium changed since.
 const CHANGED: &str = "the medium is not what it was when the plan was made";

@@ -7,7 +7,7 @@
 use cardkeep_ext4::Superblock;
 
 use super::descriptors::Descriptors;
-use super::geometry::{metadata, metadata_of, resized};
+use super::geometry::{metadata_block_count, metadata_of, resized};
 
 /// Sizes are raised to settle them; this bounds how often. Each time the metadata of the groups
 /// that were added has to fit, too, a small part of what they hold.
@@ -18,7 +18,7 @@ const ROUNDS_MAX: u32 = 64;
 pub(crate) struct Sizes<'a> {
     old: &'a Superblock,
     descriptors: &'a Descriptors,
-    /// Blocks that are not fixed metadata.
+    /// Blocks in use, but for clusters that hold fixed metadata.
     file_blocks: u64,
     /// Inodes in use.
     inodes: u64,
@@ -31,15 +31,16 @@ impl<'a> Sizes<'a> {
     /// Counts what the descriptors say is in use. The census has to confirm it.
     pub(crate) fn new(old: &'a Superblock, descriptors: &'a Descriptors) -> Self {
         let groups = 0..old.group_count();
-        let free_blocks: u64 = groups
+        let free_clusters: u64 = groups
             .clone()
-            .map(|group| u64::from(descriptors.free_blocks(group)))
+            .map(|group| u64::from(descriptors.free_clusters(group)))
             .sum();
+        let free_blocks = free_clusters.saturating_mul(u64::from(old.cluster_blocks));
         let free_inodes: u64 = groups
             .clone()
             .map(|group| u64::from(descriptors.free_inodes(group)))
             .sum();
-        let fixed: u64 = metadata(old, descriptors).map(|(_, count)| count).sum();
+        let fixed = metadata_block_count(old, descriptors);
         let all = old.block_count - u64::from(old.first_data_block);
         let ends = groups.scan(0, |end, group| {
             // The copies at the beginning may get fewer, never more: they are counted later.
@@ -59,8 +60,7 @@ impl<'a> Sizes<'a> {
 
     /// Returns how many blocks are in use, metadata included.
     pub(crate) fn used_blocks(&self) -> u64 {
-        let fixed = metadata(self.old, self.descriptors).map(|(_, count)| count);
-        self.file_blocks + fixed.sum::<u64>()
+        self.file_blocks + metadata_block_count(self.old, self.descriptors)
     }
 
     /// Returns the smallest size that is settled.
@@ -68,10 +68,12 @@ impl<'a> Sizes<'a> {
         self.settled(u64::from(self.old.first_data_block) + self.file_blocks + 1)
     }
 
-    /// Returns the smallest size from `from` on that is settled.
+    /// Returns the smallest size from `from` on that is settled: of whole clusters, too.
     pub(crate) fn settled(&self, from: u64) -> Option<u64> {
+        let cluster = u64::from(self.old.cluster_blocks);
         let mut blocks = from.max(u64::from(self.old.first_data_block) + 1);
         for _ in 0..ROUNDS_MAX {
+            blocks = blocks.checked_next_multiple_of(cluster)?;
             if blocks > self.old.block_count {
                 return None;
             }
@@ -88,9 +90,7 @@ impl<'a> Sizes<'a> {
     fn needed(&self, blocks: u64) -> u64 {
         let new = resized(self.old, blocks);
         let last = new.group_count() - 1;
-        let fixed: u64 = metadata(&new, self.descriptors)
-            .map(|(_, count)| count)
-            .sum();
+        let fixed = metadata_block_count(&new, self.descriptors);
         let all = u64::from(new.first_data_block) + fixed + self.file_blocks;
         let copies = new.group_first_block(last) + new.base_block_count(last) + 1;
         let places = self.ends.get(last as usize).copied().unwrap_or(0);
@@ -108,7 +108,12 @@ impl<'a> Sizes<'a> {
     /// Returns the largest settled size that is not above `wanted`, but in the same group or the
     /// one before: a group's metadata may not fit what a size leaves of it.
     pub(crate) fn not_above(&self, wanted: u64) -> Option<u64> {
-        if wanted <= u64::from(self.old.first_data_block) || wanted > self.old.block_count {
+        let cluster = u64::from(self.old.cluster_blocks);
+        if wanted > self.old.block_count {
+            return None;
+        }
+        let wanted = wanted / cluster * cluster;
+        if wanted <= u64::from(self.old.first_data_block) {
             return None;
         }
         if self.settled(wanted) == Some(wanted) {

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use cardkeep_block::{BlockError, BlockErrorKind, Extent, Operation, ReadAt};
 
 use super::attempt::renumbered;
-use super::geometry::descriptor_blocks;
+use super::geometry::{Base, base};
 use super::layout::{Area, Layout, Region};
 use super::numbers::record_offset;
-use super::resize_inode::{first_reserved, reserved_block};
+use super::resize_inode::reserved_block;
 use super::rewrite::Rewriter;
 
 /// Requests that don't begin and end with blocks are served in pieces of this many bytes.
@@ -63,11 +63,15 @@ impl<M: ReadAt> ShrunkView<M> {
             Area::Copies(group) => self.copies(group, place, bytes),
             Area::BlockBitmap(group) => {
                 let (first, count) = (new.group_first_block(group), new.group_block_count(group));
-                bytes.copy_from_slice(&layout.blocks.bitmap(first, count, bytes.len()));
+                let cluster = u64::from(new.cluster_blocks);
+                let bitmap = layout.blocks.bitmap(first, count, cluster, bytes.len());
+                bytes.copy_from_slice(&bitmap);
             }
             Area::InodeBitmap(group) => {
                 let count = u64::from(new.inodes_per_group);
-                let bitmap = layout.inodes.bitmap(group * count + 1, count, bytes.len());
+                let bitmap = layout
+                    .inodes
+                    .bitmap(group * count + 1, count, 1, bytes.len());
                 bytes.copy_from_slice(&bitmap);
             }
             Area::InodeTable(group) => self.inodes(group, place - region.start, bytes)?,
@@ -97,25 +101,27 @@ impl<M: ReadAt> ShrunkView<M> {
     fn copies(&self, group: u64, place: u64, bytes: &mut [u8]) {
         let layout = &self.layout;
         let new = &layout.new;
-        let within = place - new.group_first_block(group);
-        if within == 0 {
-            let mut copy = layout.header.copy_for(group);
-            layout.sealer.superblock(&mut copy);
-            // Byte 1024 is within block 0, but for blocks of 1 KiB, which begin with block 1.
-            let at = if group == 0 && bytes.len() > 1024 {
-                1024
-            } else {
-                0
-            };
-            bytes[at..at + copy.len()].copy_from_slice(&copy);
-        } else if within <= descriptor_blocks(new) {
-            let from = (within as usize - 1) * bytes.len();
-            let table = layout.descriptors.bytes();
-            let part = &table[from.min(table.len())..table.len().min(from + bytes.len())];
-            bytes.fill(0);
-            bytes[..part.len()].copy_from_slice(part);
-        } else if group == 0 && place >= first_reserved(new) {
-            bytes.copy_from_slice(&reserved_block(new, place));
+        match base(new, group, place - new.group_first_block(group)) {
+            Base::Superblock => {
+                let mut copy = layout.header.copy_for(group);
+                layout.sealer.superblock(&mut copy);
+                // Byte 1024 is within block 0, but for blocks of 1 KiB, where it begins block 1.
+                let at = if group == 0 && bytes.len() > 1024 {
+                    1024
+                } else {
+                    0
+                };
+                bytes[at..at + copy.len()].copy_from_slice(&copy);
+            }
+            Base::Descriptors(index) => {
+                let from = index as usize * bytes.len();
+                let table = layout.descriptors.bytes();
+                let part = &table[from.min(table.len())..table.len().min(from + bytes.len())];
+                bytes.fill(0);
+                bytes[..part.len()].copy_from_slice(part);
+            }
+            Base::Reserve if group == 0 => bytes.copy_from_slice(&reserved_block(new, place)),
+            Base::Reserve | Base::Boot => {}
         }
     }
 

@@ -6,13 +6,39 @@ use std::path::{Path, PathBuf};
 use cardkeep_block::{AllocationMap, ReadAt, Silent, State};
 use cardkeep_ext4::Ext4;
 use cardkeep_resize::shrink::{Declined, ShrinkPlan, Wanted, plan};
-use cardkeep_testkit::{CardFile, Random, Tool, skip_unless_tools};
+use cardkeep_testkit::{CardFile, Random, Tool, skip_unless_tools, tool};
 use tempfile::TempDir;
 
 const TOOLS: [&str; 4] = ["mke2fs", "debugfs", "dumpe2fs", "e2fsck"];
 
 pub(crate) fn is_skipped(test: &str) -> bool {
     skip_unless_tools(test, &TOOLS)
+}
+
+/// The options of a filesystem whose first descriptors lie as they always did, those of later
+/// groups in meta block groups: what growing leaves where the reserve ran out. The first word goes
+/// into mke2fs's environment.
+pub(crate) const MIXED: [&str; 9] = [
+    "MKE2FS_FIRST_META_BG=2",
+    "-t",
+    "ext4",
+    "-b",
+    "1024",
+    "-g",
+    "512",
+    "-O",
+    "meta_bg,^resize_inode",
+];
+
+/// Calls mke2fs with `options`; such as hold a `=` and come first are put into its environment.
+fn mke2fs(options: &[&str]) -> Tool {
+    let split = options.iter().take_while(|word| word.contains('=')).count();
+    let (environment, options) = options.split_at(split);
+    Tool::new("env")
+        .args(environment)
+        .arg(tool("mke2fs").unwrap())
+        .args(["-q", "-F", "-E", "nodiscard"])
+        .args(options)
 }
 
 pub(crate) struct Image {
@@ -23,9 +49,7 @@ impl Image {
     /// Makes an empty filesystem of `mib` MiB.
     pub(crate) fn blank(options: &[&str], mib: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Tool::new("mke2fs")
-            .args(["-q", "-F", "-E", "nodiscard"])
-            .args(options)
+        mke2fs(options)
             .arg(folder.path().join("image"))
             .arg(format!("{mib}M"))
             .run();
@@ -39,9 +63,7 @@ impl Image {
         };
         let tree = image.aside("tree");
         plant(&tree);
-        Tool::new("mke2fs")
-            .args(["-q", "-F", "-E", "nodiscard"])
-            .args(options)
+        mke2fs(options)
             .arg("-d")
             .arg(&tree)
             .arg(image.path())
@@ -59,6 +81,18 @@ impl Image {
             .arg(image.path())
             .run();
         image
+    }
+
+    /// Makes a filesystem of `kib` KiB with files; `None` where mke2fs refuses the options.
+    pub(crate) fn planted(options: &[&str], kib: u64, plant: impl FnOnce(&Path)) -> Option<Self> {
+        let image = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let tree = image.aside("tree");
+        plant(&tree);
+        let made = mke2fs(options).arg("-d").arg(&tree).arg(image.path());
+        let (code, _) = made.arg(format!("{kib}K")).outcome();
+        (code == Some(0)).then_some(image)
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -106,11 +140,53 @@ pub(crate) fn assert_clean(path: &Path, what: &str) {
     assert_eq!(code, Some(0), "{what}: {said}");
 }
 
+/// Asserts that each copy of a block of group descriptors is one (e2fsck looks at them only in
+/// need), and returns how many there are.
+pub(crate) fn assert_copies(path: &Path, what: &str) -> usize {
+    let bytes = fs::read(path).unwrap();
+    let size = dumped(path, "Block size:");
+    let per_block = size / dumped_or(path, "Group descriptor size:", 32);
+    let block = |number: u64| &bytes[(number * size) as usize..((number + 1) * size) as usize];
+    let said = Tool::new("dumpe2fs").arg(path).run();
+    let groups = said.split("\nGroup ");
+    let groups = groups.filter(|text| text.starts_with(|c: char| c.is_ascii_digit()));
+    let mut firsts: Vec<&[u8]> = Vec::new();
+    let mut copies = 0;
+    for (group, text) in (0u64..).zip(groups) {
+        let Some((_, text)) = text.split_once("Group descriptor") else {
+            continue;
+        };
+        let words = text.trim_start_matches("s").trim_start_matches(" at ");
+        let range = words.split_whitespace().next().unwrap();
+        let (start, end) = range.split_once('-').unwrap_or((range, range));
+        let (start, end): (u64, u64) = (start.parse().unwrap(), end.parse().unwrap());
+        // In meta block groups: just the one that describes the group itself.
+        let is_plain = text.starts_with('s');
+        for (place, own) in (start..=end).zip(0..) {
+            let index = if is_plain { own } else { group / per_block } as usize;
+            if index == firsts.len() {
+                firsts.push(block(place));
+            } else {
+                assert!(block(place) == firsts[index], "{what}: copy at {place}");
+                copies += 1;
+            }
+        }
+    }
+    copies
+}
+
 /// Returns a number that dumpe2fs tells.
 pub(crate) fn dumped(path: &Path, name: &str) -> u64 {
     let said = Tool::new("dumpe2fs").arg("-h").arg(path).outcome().1;
     let line = said.lines().find_map(|line| line.strip_prefix(name));
     line.unwrap().trim().parse().unwrap()
+}
+
+/// Returns a number that dumpe2fs tells only where it is not `usual`.
+fn dumped_or(path: &Path, name: &str, usual: u64) -> u64 {
+    let said = Tool::new("dumpe2fs").arg("-h").arg(path).outcome().1;
+    let line = said.lines().find_map(|line| line.strip_prefix(name));
+    line.map_or(usual, |number| number.trim().parse().unwrap())
 }
 
 /// A large file to be deleted, files of all kinds of sizes, a hole, links, a folder of many.

@@ -12,7 +12,7 @@ use cardkeep_testkit::{
     skip_unless_tools,
 };
 
-use crate::image::{Image, assert_clean, is_skipped, restored};
+use crate::image::{Image, MIXED, assert_clean, is_skipped, restored};
 
 const MARGIN: Wanted = Wanted::Smallest {
     margin_per_mille: 40,
@@ -88,7 +88,7 @@ fn aged_filesystems_are_the_same_when_smaller() {
     if is_skipped(test) || skip_unless_root(test) {
         return;
     }
-    let cases: [&[&str]; 8] = [
+    let cases: [&[&str]; 13] = [
         &["-t", "ext4"],
         &["-t", "ext4", "-O", "^64bit,^huge_file", "-g", "4096"],
         &["-t", "ext4", "-b", "1024", "-O", "orphan_file"],
@@ -106,6 +106,11 @@ fn aged_filesystems_are_the_same_when_smaller() {
         &["-t", "ext4", "-I", "128", "-b", "2048"],
         &["-t", "ext3", "-b", "1024"],
         &["-t", "ext2"],
+        &["-t", "ext4", "-O", "meta_bg,^resize_inode", "-g", "512"],
+        &MIXED,
+        &["-t", "ext4", "-O", "bigalloc"],
+        &["-t", "ext4", "-O", "bigalloc", "-b", "1024", "-g", "1024"],
+        &["-t", "ext4", "-O", "bigalloc,^flex_bg", "-C", "8192"],
     ];
     let seeds = if is_big_matrix() { 2 } else { 1 };
     for seed in 1..=seeds {
@@ -122,10 +127,12 @@ fn a_card_pulled_while_mounted_is_recovered_and_made_smaller() {
     if is_skipped(test) || skip_unless_root(test) {
         return;
     }
-    let cases: [&[&str]; 3] = [
+    let cases: [&[&str]; 5] = [
         &["-t", "ext4", "-b", "1024"],
         &["-t", "ext3"],
         &["-t", "ext4", "-O", "^64bit,^huge_file"],
+        &MIXED,
+        &["-t", "ext4", "-O", "bigalloc", "-b", "1024"],
     ];
     for (options, seed) in cases.into_iter().zip(1..) {
         let image = Image::blank(options, 64);
@@ -169,7 +176,8 @@ fn resize2fs_makes_smaller_filesystems_larger() {
     if is_skipped(test) || skip_unless_root(test) || skip_unless_tools(test, &["resize2fs"]) {
         return;
     }
-    let cases: [&[&str]; 4] = [
+    // None with bigalloc: resize2fs 1.47 miscounts those even as mke2fs made them.
+    let cases: [&[&str]; 6] = [
         &["-t", "ext4", "-g", "1024"],
         &[
             "-t",
@@ -192,6 +200,8 @@ fn resize2fs_makes_smaller_filesystems_larger() {
             "-O",
             "^resize_inode",
         ],
+        &["-t", "ext4", "-g", "512", "-O", "meta_bg,^resize_inode"],
+        &MIXED,
     ];
     for (options, seed) in cases.into_iter().zip(1..) {
         let image = Image::blank(options, 64);

@@ -8,4 +8,6 @@
 mod damage;
 mod image;
 mod live;
+mod options;
+mod random;
 mod sizes;

@@ -1,14 +1,33 @@
 //! Which sizes a filesystem can have, and that nothing is lost in any of them: without root.
 
 use cardkeep_block::ReadAt;
-use cardkeep_resize::shrink::{Declined, Wanted};
+use cardkeep_resize::shrink::{Declined, ShrinkPlan, Wanted};
 use cardkeep_testkit::{Likeness, Random, Tool, Tree};
 
-use crate::image::{Image, assert_clean, dumped, is_skipped, restored};
+use crate::image::{Image, MIXED, assert_clean, assert_copies, dumped, is_skipped, restored};
 
+const META: &str = "meta_bg,^resize_inode";
 const SMALLEST: Wanted = Wanted::Smallest {
     margin_per_mille: 0,
 };
+
+/// All ways to lay a filesystem out that differ for us.
+const LAYOUTS: [&str; 14] = [
+    "-t ext4",
+    "-t ext4 -O ^64bit,^huge_file -g 2048",
+    "-t ext4 -b 1024 -O orphan_file,mmp",
+    "-t ext4 -O ^flex_bg -g 2048 -N 512",
+    "-t ext4 -O ^metadata_csum,uninit_bg -b 2048",
+    "-t ext4 -I 128 -b 1024 -O ^resize_inode",
+    "-t ext4 -O sparse_super2,^resize_inode -g 1024",
+    "-t ext3 -b 1024 -N 2048",
+    "-t ext2 -O ^sparse_super,^resize_inode -b 1024",
+    "-t ext4 -O meta_bg,^resize_inode -g 1024",
+    "MKE2FS_FIRST_META_BG=2 -t ext4 -b 1024 -g 512 -O meta_bg,^resize_inode",
+    "-t ext4 -O bigalloc -b 1024 -g 512",
+    "-t ext4 -O bigalloc -C 8192",
+    "-t ext4 -O bigalloc,meta_bg,^resize_inode -b 1024 -C 4096 -g 256",
+];
 
 /// Returns the files of an image as debugfs copies them.
 fn files(image: &Image, path: &std::path::Path, name: &str) -> Tree {
@@ -24,50 +43,19 @@ fn nothing_is_lost_in_the_smallest_size() {
     if is_skipped("nothing_is_lost_in_the_smallest_size") {
         return;
     }
-    let cases: [&[&str]; 9] = [
-        &["-t", "ext4"],
-        &["-t", "ext4", "-O", "^64bit,^huge_file", "-g", "2048"],
-        &["-t", "ext4", "-b", "1024", "-O", "orphan_file,mmp"],
-        &["-t", "ext4", "-O", "^flex_bg", "-g", "2048", "-N", "512"],
-        &["-t", "ext4", "-O", "^metadata_csum,uninit_bg", "-b", "2048"],
-        &[
-            "-t",
-            "ext4",
-            "-I",
-            "128",
-            "-b",
-            "1024",
-            "-O",
-            "^resize_inode",
-        ],
-        &[
-            "-t",
-            "ext4",
-            "-O",
-            "sparse_super2,^resize_inode",
-            "-g",
-            "1024",
-        ],
-        &["-t", "ext3", "-b", "1024", "-N", "2048"],
-        &[
-            "-t",
-            "ext2",
-            "-O",
-            "^sparse_super,^resize_inode",
-            "-b",
-            "1024",
-        ],
-    ];
-    for options in cases {
-        let image = Image::aged(options, 48);
-        let what = format!("{options:?}");
-        assert_clean(&image.path(), &what);
+    let mut copies = 0;
+    for options in LAYOUTS {
+        let words: Vec<&str> = options.split(' ').collect();
+        let image = Image::aged(&words, 48);
+        let what = options;
+        assert_clean(&image.path(), what);
         let used = dumped(&image.path(), "Block count:") - dumped(&image.path(), "Free blocks:");
         let plan = image.plan(SMALLEST).unwrap();
         assert!(plan.block_count() <= used + 1, "{what}: {plan:?}");
         assert!(plan.moved_block_count() > 500, "{what}");
         let smaller = image.restore(&plan);
-        assert_clean(&smaller, &what);
+        assert_clean(&smaller, what);
+        copies += assert_copies(&smaller, what);
         assert_eq!(dumped(&smaller, "Block count:"), plan.block_count());
         assert_eq!(dumped(&smaller, "Free blocks:"), plan.free_block_count());
         let (one, two) = (
@@ -81,6 +69,7 @@ fn nothing_is_lost_in_the_smallest_size() {
             "{what}"
         );
     }
+    assert!(copies > 15, "only {copies} copies were looked at");
 }
 
 #[test]
@@ -88,10 +77,13 @@ fn every_size_between_is_possible() {
     if is_skipped("every_size_between_is_possible") {
         return;
     }
-    let cases: [&[&str]; 3] = [
+    let cases: [&[&str]; 6] = [
         &["-t", "ext4", "-b", "1024", "-g", "2048"],
         &["-t", "ext4", "-b", "1024", "-g", "1024", "-O", "^flex_bg"],
         &["-t", "ext3", "-b", "1024", "-g", "4096"],
+        &MIXED,
+        &["-t", "ext4", "-b", "1024", "-g", "256", "-O", META],
+        &["-t", "ext4", "-b", "1024", "-g", "256", "-O", "bigalloc"],
     ];
     for (options, seed) in cases.into_iter().zip(1..) {
         let image = Image::aged(options, 40);
@@ -111,6 +103,7 @@ fn every_size_between_is_possible() {
             );
             let smaller = image.restore(&plan);
             assert_clean(&smaller, &format!("{options:?} {size}"));
+            assert_copies(&smaller, &format!("{options:?} {size}"));
         }
         let declined = image.plan(Wanted::Blocks(least / 2)).unwrap_err();
         assert!(
@@ -123,6 +116,75 @@ fn every_size_between_is_possible() {
             "{declined}"
         );
     }
+}
+
+/// What it came to is what asking for it gives: a size that was found once can be told and used
+/// later.
+#[test]
+fn a_size_is_the_same_filesystem_however_it_was_asked_for() {
+    if is_skipped("a_size_is_the_same_filesystem_however_it_was_asked_for") {
+        return;
+    }
+    let cases: [&[&str]; 4] = [
+        &["-t", "ext4", "-b", "1024", "-g", "1024", "-N", "800"],
+        &["-t", "ext3", "-b", "1024"],
+        &MIXED,
+        &["-t", "ext4", "-b", "1024", "-O", "bigalloc"],
+    ];
+    for options in cases {
+        let image = Image::aged(options, 40);
+        for margin_per_mille in [0, 7, 60, 300] {
+            let one = image.plan(Wanted::Smallest { margin_per_mille }).unwrap();
+            let two = image.plan(Wanted::Blocks(one.block_count())).unwrap();
+            let what = format!("{options:?} {one:?} {two:?}");
+            assert_eq!(format!("{one:?}"), format!("{two:?}"), "{what}");
+            assert!(one.allocation_map() == two.allocation_map(), "{what}");
+            let whole = |plan: &ShrinkPlan| {
+                let view = plan.view(image.medium());
+                view.read_vec(0, plan.len() as usize).unwrap()
+            };
+            assert!(whole(&one) == whole(&two), "{what}");
+        }
+    }
+}
+
+/// The journal is a file like others: it moves, in pieces where it must, and is not cut.
+#[test]
+fn a_journal_larger_than_all_else_moves_and_keeps_its_size() {
+    if is_skipped("a_journal_larger_than_all_else_moves_and_keeps_its_size") {
+        return;
+    }
+    let cases: [&[&str]; 4] = [
+        &["-t", "ext4"],
+        &["-t", "ext3", "-b", "1024"],
+        &["-t", "ext4", "-b", "1024", "-g", "1024", "-G", "1"],
+        &["-t", "ext4", "-O", "bigalloc"],
+    ];
+    let mut moved = 0;
+    for options in cases {
+        let image = Image::aged(&[options, &["-J", "size=32"]].concat(), 100);
+        let before = journal(&image.path());
+        assert!(before.contains("32M"), "{before}");
+        let plan = image.plan(SMALLEST).unwrap();
+        let what = format!("{options:?} {plan:?}");
+        assert!(plan.len() < 60 << 20, "{what}");
+        let journal_blocks = (32 << 20) / u64::from(plan.block_bytes());
+        moved += u32::from(plan.moved_block_count() > journal_blocks / 2);
+        let smaller = image.restore(&plan);
+        assert_clean(&smaller, &what);
+        assert_eq!(journal(&smaller), before, "{what}");
+    }
+    // Elsewhere mke2fs puts it below the cut.
+    assert!(moved > 1, "{moved}");
+}
+
+/// Returns what dumpe2fs says of the journal.
+fn journal(path: &std::path::Path) -> String {
+    let said = Tool::new("dumpe2fs").arg("-h").arg(path).run();
+    let lines = said
+        .lines()
+        .filter(|line| line.starts_with("Journal") || line.contains("journal"));
+    lines.filter(|line| !line.contains("backup")).collect()
 }
 
 #[test]
@@ -154,8 +216,8 @@ fn what_is_not_handled_is_declined_by_name() {
         return;
     }
     let cases: [(&[&str], &str); 4] = [
-        (&["-O", "bigalloc"], "bigalloc"),
-        (&["-O", "meta_bg,^resize_inode"], "meta_bg"),
+        (&["-O", "bigalloc"], ""),
+        (&["-O", META], ""),
         (&["-E", "test_fs", "-O", "^has_journal"], ""),
         (&["-O", "quota"], ""),
     ];
