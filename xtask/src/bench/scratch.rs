@@ -74,12 +74,24 @@ impl Scratch {
                 Ok(metadata) if metadata.is_dir() && metadata.dev() == device_of(folder) => {
                     self.note_named(&entry.path(), files);
                 }
-                Ok(metadata) if metadata.is_file() && entry.path() != self.output => {
+                Ok(metadata) if metadata.is_file() && !self.is_output(&entry.path()) => {
                     note(&metadata, files);
                 }
                 _ => {}
             }
         }
+    }
+
+    /// Tells whether a file is the output, be it under a longer name until it is finished.
+    fn is_output(&self, path: &Path) -> bool {
+        let names = (path.file_name(), self.output.file_name());
+        let (Some(name), Some(output)) = names else {
+            return false;
+        };
+        path.parent() == self.output.parent()
+            && name
+                .as_encoded_bytes()
+                .starts_with(output.as_encoded_bytes())
     }
 }
 
@@ -128,6 +140,7 @@ mod tests {
         let scratch = Scratch::empty(&folder, "card.img").unwrap();
         fs::write(scratch.output(), vec![1; 1 << 20]).unwrap();
         assert!(scratch.output_bytes() >= 1 << 20);
+        fs::write(folder.join("card.img.partial"), vec![1; 1 << 20]).unwrap();
         assert_eq!(scratch.temporary_bytes(&own), 0);
 
         fs::create_dir(folder.join("below")).unwrap();
