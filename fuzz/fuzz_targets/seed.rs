@@ -16,7 +16,17 @@ pub struct Seed {
     has_checksums: bool,
 }
 
+/// The files that each has, as [`cardkeep_ext4::Ext4::read_file`] takes their names.
+pub const FILES: [&str; 5] = [
+    "etc/hostname",
+    "etc/deep/file",
+    "etc/deep/link",
+    "file 0",
+    "file 39",
+];
+
 /// Makes a filesystem of `kib` KiB with some files; `log` are debugfs's words to fill its journal.
+/// Options that hold a `=` and come first are put into mke2fs's environment.
 pub fn make(options: &[&str], kib: u32, log: &str) -> Seed {
     let folder = tempfile::tempdir().unwrap();
     let (tree, image) = (folder.path().join("tree"), folder.path().join("image"));
@@ -27,8 +37,11 @@ pub fn make(options: &[&str], kib: u32, log: &str) -> Seed {
     for number in 0..40 {
         fs::write(tree.join(format!("file {number}")), [number; 99]).unwrap();
     }
-    let made = Command::new("mke2fs")
-        .args(["-q", "-F", "-N", "64"])
+    let split = options.iter().take_while(|word| word.contains('=')).count();
+    let (environment, options) = options.split_at(split);
+    let made = Command::new("env")
+        .args(environment)
+        .args(["mke2fs", "-q", "-F", "-N", "64"])
         .args(options)
         .arg("-d")
         .arg(&tree)

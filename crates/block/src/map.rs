@@ -131,6 +131,15 @@ impl AllocationMap {
             .filter(|run| !run.extent.is_empty())
     }
 
+    /// Returns the whole run that the byte at `offset` lies in; `None` behind the end.
+    #[must_use]
+    pub fn run_at(&self, offset: u64) -> Option<Run> {
+        let key = offset.min(Self::LEN_MAX) << STATE_BITS | 3;
+        let behind = self.packed.partition_point(|&word| word <= key);
+        let run = self.runs_from(behind.checked_sub(1)?).next();
+        run.filter(|run| run.extent.contains(offset))
+    }
+
     /// Returns the extents of one state in address order.
     pub fn extents(&self, state: State) -> impl Iterator<Item = Extent> + '_ {
         self.runs()
@@ -434,6 +443,10 @@ mod tests {
                 .collect();
             let end = (start + len).min(LEN);
             assert_eq!(got, bytes_of(&map)[start as usize..end as usize]);
+            for offset in 0..LEN + 2 {
+                let run = map.runs().find(|run| run.extent.contains(offset));
+                assert_eq!(map.run_at(offset), run);
+            }
         }
 
         #[test]

@@ -14,6 +14,8 @@ pub enum Phase {
     Copy,
     /// Reading back what was written and comparing digests.
     Verify,
+    /// Reading what is left of a failing source, the easy parts first.
+    Rescue,
 }
 
 /// Something that went wrong without ending the work.

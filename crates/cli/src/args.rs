@@ -124,8 +124,28 @@ impl From<FormatArg> for Format {
 pub(crate) enum VerifyArg {
     /// Read it back from its disk, decode it, and compare it with what the card gave.
     Image,
+    /// That, and then read the card a second time: what reads differently is unstable.
+    Card,
     /// Don't.
     None,
+}
+
+/// How an image that is made of another one is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VerifyImageArg {
+    /// Read it back from its disk, decode it, and compare it with what the old one holds.
+    Image,
+    /// Don't.
+    None,
+}
+
+/// What becomes of sectors that can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SkipErrorsArg {
+    /// Make the image, with zeros there, and say what is lost.
+    Always,
+    /// Make no image; what was read is kept for --resume.
+    Never,
 }
 
 /// The last filesystem's smallest size, and some room for a system to wake up in.
@@ -187,7 +207,23 @@ pub(crate) struct BackupArgs {
     /// With --shrink: copy the card as it is where it can't be made smaller safely.
     #[arg(long, requires = "shrink")]
     pub(crate) or_whole: bool,
-    /// Replace an existing image once the new one is whole.
+    /// Go on with a backup that was interrupted, or with a mapfile of ddrescue (IMAGE.map beside the
+    /// raw IMAGE): nothing is read twice.
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) resume: bool,
+    /// How often sectors that can't be read are tried again, once all else was read.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub(crate) retries: u32,
+    /// How long each place that can't be read may take in each pass over it.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) area_time: Option<u32>,
+    /// What to do with sectors that can't be read at all.
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "always")]
+    pub(crate) skip_errors: SkipErrorsArg,
+    /// Write what is known of the card's health to this file: .html or .svg.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) report: Option<PathBuf>,
+    /// Replace an existing image once the new one is whole; discard what an interrupted run left.
     #[arg(long)]
     pub(crate) force: bool,
     /// Unmount the card first.
@@ -296,7 +332,7 @@ pub(crate) struct ShrinkArgs {
     pub(crate) level: Option<i32>,
     /// How to verify the new image.
     #[arg(long, value_enum, default_value = "image")]
-    pub(crate) verify: VerifyArg,
+    pub(crate) verify: VerifyImageArg,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -2,13 +2,13 @@
 //! trouble and errors as one object a line on standard error.
 
 use cardkeep_block::{AllocationMap, Phase, State, Trouble};
-use cardkeep_copy::{Check, WriteMode};
+use cardkeep_copy::{Check, Health, WriteMode};
 use cardkeep_device::{Device, Mount, Verdict};
 use cardkeep_ops::restore::{RestorePlan, RestoreReport, TargetPlan};
 use cardkeep_ops::{
     BackupPlan, BackupReport, InfoReport, Listed, OpError, OpenedKind, Verified, VerifyReport,
 };
-use cardkeep_survey::{Partition, Survey};
+use cardkeep_survey::{Partition, Place, Survey};
 use serde_json::{Value, json};
 
 /// The version of the schema. It grows when a field changes its meaning or goes; new fields may
@@ -37,6 +37,7 @@ pub(crate) fn print_progress(phase: Phase, done: u64, total: Option<u64>, speed:
         Phase::Survey => "survey",
         Phase::Probe => "probe",
         Phase::Copy => "copy",
+        Phase::Rescue => "rescue",
         Phase::Verify => "verify",
         _ => "other",
     };
@@ -229,6 +230,11 @@ pub(crate) fn print_info(report: &InfoReport, troubles: &[Trouble]) {
             "contents": survey_value(&report.survey),
             "map": map_value(map),
             "image_digest": manifest.map(|manifest| manifest.image_digest().to_string()),
+            "lost": manifest.map(|manifest| {
+                let lost = manifest.lost.iter();
+                lost.map(|extent| [extent.start(), extent.len()]).collect::<Vec<_>>()
+            }),
+            "notes": manifest.map(|manifest| manifest.notes.clone()),
             "bytes_per_second": report.speed,
             "troubles": troubles_value(troubles),
         }),
@@ -289,6 +295,10 @@ pub(crate) fn print_backup(
         "seconds": report.elapsed.as_secs_f64(),
         "verified": verified,
         "image_digest": outcome.image_digest.to_string(),
+        "lost_bytes": report.lost_bytes,
+        "unstable": report.unstable.iter().map(place_value).collect::<Vec<_>>(),
+        "lost": report.lost.iter().map(place_value).collect::<Vec<_>>(),
+        "health": report.health.as_ref().map(health_value),
         "troubles": troubles_value(troubles),
     });
     if report.image.is_some() {
@@ -296,6 +306,49 @@ pub(crate) fn print_backup(
     } else {
         print_event("done", value);
     }
+}
+
+fn place_value(place: &Place) -> Value {
+    json!({
+        "start": place.extent.start(),
+        "len": place.extent.len(),
+        "partition": place.partition,
+        "path": place.path,
+        "what": place.what,
+    })
+}
+
+fn health_value(health: &Health) -> Value {
+    let stretches: Vec<Value> = health
+        .stretches()
+        .map(|(extent, stretch)| {
+            json!({
+                "start": extent.start(),
+                "len": extent.len(),
+                "read_bytes": stretch.bytes,
+                "seconds": stretch.time.as_secs_f64(),
+                "errors": stretch.errors,
+            })
+        })
+        .collect();
+    let slowest: Vec<Value> = health
+        .slowest()
+        .iter()
+        .map(|read| {
+            json!({
+                "start": read.extent.start(),
+                "len": read.extent.len(),
+                "seconds": read.time.as_secs_f64(),
+                "ok": read.is_served,
+            })
+        })
+        .collect();
+    json!({
+        "errors": health.errors(),
+        "retries": health.retries(),
+        "slowest": slowest,
+        "stretches": stretches,
+    })
 }
 
 fn restore_plan_value(plan: &RestorePlan) -> Value {
@@ -395,19 +448,7 @@ pub(crate) fn print_verify(report: &VerifyReport, troubles: &[Trouble]) {
         })
     });
     let against = report.against.as_ref().map(|against| {
-        let places: Vec<Value> = against
-            .places
-            .iter()
-            .map(|place| {
-                json!({
-                    "start": place.extent.start(),
-                    "len": place.extent.len(),
-                    "partition": place.partition,
-                    "path": place.path,
-                    "what": place.what,
-                })
-            })
-            .collect();
+        let places: Vec<Value> = against.places.iter().map(place_value).collect();
         json!({
             "card": against.card.display().to_string(),
             "equal": against.difference.bytes == 0,

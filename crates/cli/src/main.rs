@@ -8,6 +8,7 @@ mod commands;
 mod exit;
 mod json;
 mod progress;
+mod report;
 mod text;
 mod units;
 

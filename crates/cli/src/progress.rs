@@ -55,6 +55,8 @@ pub(crate) struct Progress {
     survey: Meter,
     probe: Meter,
     copy: Meter,
+    /// Reading what is left of a card that fails, while copying waits.
+    rescue: Meter,
     verify: Meter,
     pace: Mutex<Pace>,
     troubles: Mutex<Vec<Trouble>>,
@@ -120,6 +122,7 @@ impl Progress {
             survey: Meter::default(),
             probe: Meter::default(),
             copy: Meter::default(),
+            rescue: Meter::default(),
             verify: Meter::default(),
             pace: Mutex::new(Pace {
                 told: now,
@@ -148,6 +151,7 @@ impl Progress {
             Phase::Survey => Some(&self.survey),
             Phase::Probe => Some(&self.probe),
             Phase::Copy => Some(&self.copy),
+            Phase::Rescue => Some(&self.rescue),
             Phase::Verify => Some(&self.verify),
             _ => None,
         }
@@ -168,6 +172,7 @@ impl Progress {
         let (done, total) = match phase {
             Phase::Survey => self.survey.alone(),
             Phase::Probe => self.probe.alone(),
+            Phase::Rescue => self.rescue.alone(),
             _ => (self.done(), self.total_bytes()),
         };
         pace.update(done.leading());
@@ -220,6 +225,7 @@ fn draw(bar: &ProgressBar, phase: Phase, done: Done, total: Option<u64>, pace: &
     let word = match (phase, done.copied) {
         (Phase::Survey, _) => "Looking",
         (Phase::Probe, _) => "Testing",
+        (Phase::Rescue, _) => "Rescuing",
         (_, Some(_)) => "Copying",
         _ => "Verifying",
     };

@@ -64,7 +64,7 @@ pub fn compare(
 }
 
 /// Reads a frame's used bytes; all others are zero.
-fn read_used(
+pub(crate) fn read_used(
     frames: &FrameList<'_>,
     index: usize,
     medium: &dyn ReadAt,

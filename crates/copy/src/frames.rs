@@ -16,6 +16,12 @@ impl<'a> FrameList<'a> {
         Self { map }
     }
 
+    /// Returns the map of the medium.
+    #[must_use]
+    pub const fn map(&self) -> &'a AllocationMap {
+        self.map
+    }
+
     /// Returns the number of frames.
     #[must_use]
     pub const fn count(&self) -> usize {
@@ -78,33 +84,40 @@ impl<'a> FrameList<'a> {
         }
     }
 
-    /// Returns the requests that read a frame: its used extents, widened to `alignment` (a power
-    /// of two that divides the frame size), and joined where the gap between two is no more than
-    /// `read_through_bytes`.
+    /// Returns the requests that read a frame: see [`requests_in`].
     pub(crate) fn requests(
         &self,
         index: usize,
         alignment: u64,
         read_through_bytes: u64,
     ) -> Vec<Extent> {
-        let frame = self.extent(index);
-        let mut requests: Vec<Extent> = Vec::new();
-        for used in self.used(index) {
-            let start = used.start() / alignment * alignment;
-            let end = used
-                .end()
-                .div_ceil(alignment)
-                .saturating_mul(alignment)
-                .min(frame.end());
-            match requests.last_mut() {
-                Some(last) if start <= last.end().saturating_add(read_through_bytes) => {
-                    *last = Extent::between(last.start(), end.max(last.end()));
-                }
-                _ => requests.push(Extent::between(start, end)),
-            }
-        }
-        requests
+        requests_in(self.map, self.extent(index), alignment, read_through_bytes)
     }
+}
+
+/// Returns the requests that read what `window` has of `map`: its used extents, widened to
+/// `alignment` (a power of two that divides the frame size) but for the window's end, and joined
+/// where the gap between two is no more than `read_through_bytes`.
+pub(crate) fn requests_in(
+    map: &AllocationMap,
+    window: Extent,
+    alignment: u64,
+    read_through_bytes: u64,
+) -> Vec<Extent> {
+    let mut requests: Vec<Extent> = Vec::new();
+    let used = map.runs_in(window).filter(|run| run.state == State::Used);
+    for used in used.map(|run| run.extent) {
+        let start = used.start() / alignment * alignment;
+        let end = used.end().div_ceil(alignment).saturating_mul(alignment);
+        let end = end.min(window.end());
+        match requests.last_mut() {
+            Some(last) if start <= last.end().saturating_add(read_through_bytes) => {
+                *last = Extent::between(last.start(), end.max(last.end()));
+            }
+            _ => requests.push(Extent::between(start, end)),
+        }
+    }
+    requests
 }
 
 #[cfg(test)]

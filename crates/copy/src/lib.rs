@@ -21,8 +21,10 @@ mod limits;
 mod outcome;
 mod piece;
 mod pipeline;
+mod prefix;
 mod probe;
 mod reader;
+mod rescue;
 mod restore;
 mod sequential;
 mod sink;
@@ -39,7 +41,12 @@ pub use frames::FrameList;
 pub use limits::{Limits, READ_THROUGH_BYTES};
 pub use outcome::Outcome;
 pub use pipeline::{Job, ManifestOf, Verify, copy};
+pub use prefix::Prefix;
 pub use probe::{Capacity, Lie, LieKind, Probed, probe, probe_places};
+pub use rescue::{
+    FileShelf, Health, Holes, Rescue, RescueReport, RetryPolicy, Shelf, SlowRead, Stretch,
+    copy_rescuing, untried,
+};
 pub use restore::{
     Frame, HEAD_BYTES, IndexedOriginal, Knowledge, Layout, MediumOriginal, OpenStream, Original,
     Recipient, RestoreOptions, RestoreOutcome, StreamOriginal, Take, Wanted, WriteMode, restore,

@@ -12,9 +12,10 @@ use crate::error::CopyError;
 use crate::frames::FrameList;
 use crate::limits::Limits;
 use crate::outcome::{Outcome, image_digest};
+use crate::prefix::Prefix;
 use crate::reader::{ReadFrame, Reading};
 use crate::sink::Sink;
-use crate::verifier::Verifier;
+use crate::verifier::{Durable, Verifier};
 use crate::worker::Worker;
 use crate::writer::{Writer, WriterDone};
 
@@ -52,21 +53,44 @@ pub type ManifestOf<'a> = &'a dyn Fn(Vec<Option<FrameDigest>>) -> Manifest;
 /// [`CopyError`]; the destination then holds an unknown part of the image.
 pub fn copy(
     job: &Job<'_>,
+    output: Output<'_>,
+    manifest_of: ManifestOf<'_>,
+    monitor: &dyn Monitor,
+) -> Result<Outcome, CopyError> {
+    copy_behind(job, &Start::default(), output, manifest_of, monitor)
+}
+
+/// Where a copy starts, and who hears how far it is.
+#[derive(Default)]
+pub(crate) struct Start<'a> {
+    /// What the output holds already.
+    pub(crate) prefix: Prefix,
+    /// Hears how much of a raw image is durable, where it is read back.
+    pub(crate) durable: Option<Durable<'a>>,
+}
+
+/// Does the work of [`copy`] from a start on.
+pub(crate) fn copy_behind(
+    job: &Job<'_>,
+    start: &Start<'_>,
     mut output: Output<'_>,
     manifest_of: ManifestOf<'_>,
     monitor: &dyn Monitor,
 ) -> Result<Outcome, CopyError> {
     let frames = FrameList::new(job.map);
-    let used_bytes = (0..frames.count())
-        .map(|index| frames.used_bytes(index))
-        .sum();
-    monitor.phase(Phase::Copy, Some(used_bytes));
+    let first = start.prefix.digests.len();
+    let used_in = |range: std::ops::Range<usize>| -> u64 {
+        range.map(|index| frames.used_bytes(index)).sum()
+    };
+    let used_bytes = used_in(0..frames.count());
+    let left_bytes = used_in(first..frames.count());
+    monitor.phase(Phase::Copy, Some(left_bytes));
     let stored = match (&output, job.verify) {
         (Output::Stored(file), Verify::ReadBack) => Some(*file),
         _ => None,
     };
     if stored.is_some() {
-        monitor.phase(Phase::Verify, Some(used_bytes));
+        monitor.phase(Phase::Verify, Some(left_bytes));
     }
     if let (Output::Stored(file), Format::Raw) = (&output, job.format) {
         // ORDER: length before content. The verifier reads whole frames while the writer is busy
@@ -75,14 +99,19 @@ pub fn copy(
             .map_err(CopyError::Destination)?;
     }
     let pool = BufferPool::new(job.limits.buffer_count(), FRAME_BYTES);
-    let reading = Reading::new(job, frames, &pool, monitor);
-    let verifier = stored.map(|file| Verifier::new(file, frames, job.format, monitor));
+    let reading = Reading::new(job, frames, &pool, monitor, first);
+    let verifier = stored.map(|file| {
+        let verifier = Verifier::new(file, frames, job.format, monitor);
+        verifier.behind(&start.prefix).telling(start.durable)
+    });
     let crew = Crew {
         reading: &reading,
         verifier,
         failure: &Failure::default(),
+        prefix: &start.prefix,
     };
-    let written = crew.work(job, Sink::new(&mut output), manifest_of)?;
+    let sink = Sink::new(&mut output, start.prefix.end);
+    let written = crew.work(job, sink, manifest_of)?;
     Ok(Outcome {
         used_bytes,
         read_bytes: reading.read_bytes(),
@@ -98,9 +127,20 @@ struct Crew<'a> {
     reading: &'a Reading<'a>,
     verifier: Option<Verifier<'a>>,
     failure: &'a Failure,
+    prefix: &'a Prefix,
 }
 
 impl<'a> Crew<'a> {
+    /// Returns the container with what is in the output already; a raw image has none.
+    fn container(&self, job: &Job<'_>) -> Result<Option<Container>, CopyError> {
+        if job.format == Format::Raw {
+            return Ok(None);
+        }
+        let mut container = Container::new(job.format, &job.options)?;
+        self.prefix.enter_into(&mut container)?;
+        Ok(Some(container))
+    }
+
     /// Starts all threads, writes, and waits for all to end.
     fn work(
         self,
@@ -110,10 +150,7 @@ impl<'a> Crew<'a> {
     ) -> Result<WriterDone, CopyError> {
         let (reading, failure) = (self.reading, self.failure);
         let (frames, pool) = (reading.frames, reading.pool);
-        let container = match job.format {
-            Format::Raw => None,
-            format => Some(Container::new(format, &job.options)?),
-        };
+        let container = self.container(job)?;
         let (spent_sender, spent) = unbounded::<Vec<u8>>();
         let workers = workers(job, container.as_ref(), reading, &spent)?;
         let (permit_sender, permits) = bounded(job.limits.frames_in_flight());
@@ -151,8 +188,9 @@ impl<'a> Crew<'a> {
                 permits: permit_sender,
                 spent: spent_sender,
                 verify,
-                digests: Vec::new(),
+                digests: self.prefix.digests.clone(),
                 monitor: reading.monitor,
+                first: self.prefix.digests.len(),
             };
             let written = writer.run(manifest_of);
             pool.close();

@@ -30,11 +30,13 @@ pub(crate) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
+    /// Returns what reads the frames from `first` on.
     pub(crate) fn new(
         job: &Job<'a>,
         frames: FrameList<'a>,
         pool: &'a BufferPool,
         monitor: &'a dyn Monitor,
+        first: usize,
     ) -> Self {
         Self {
             source: job.source,
@@ -42,7 +44,7 @@ impl<'a> Reading<'a> {
             pool,
             monitor,
             read_through_bytes: job.limits.read_through_bytes,
-            next: Mutex::new(0),
+            next: Mutex::new(first),
             read_bytes: AtomicU64::new(0),
         }
     }

@@ -20,12 +20,13 @@ pub(crate) struct Sink<'a, 'o> {
 }
 
 impl<'a, 'o> Sink<'a, 'o> {
-    pub(crate) const fn new(output: &'a mut Output<'o>) -> Self {
+    /// Returns the sink that goes on at `position`.
+    pub(crate) const fn new(output: &'a mut Output<'o>, position: u64) -> Self {
         Self {
             output,
-            position: 0,
-            written_bytes: 0,
-            writeback_from: 0,
+            position,
+            written_bytes: position,
+            writeback_from: position,
         }
     }
 

@@ -13,6 +13,7 @@ use crate::destination::Destination;
 use crate::error::CopyError;
 use crate::frames::FrameList;
 use crate::piece::{PieceWindow, ZeroPiece};
+use crate::prefix::Prefix;
 
 /// So much is written before it is made durable and read back: flushes cost time, what is left at
 /// the end is waited for, and progress is seen in steps of this.
@@ -64,7 +65,14 @@ pub(crate) struct Verifier<'a> {
     content: Vec<u8>,
     pieces: PieceWindow,
     zero_piece: ZeroPiece,
+    /// What was in the output before, in bytes.
+    settled: u64,
+    /// Hears how much of the output is durable and right.
+    durable: Option<Durable<'a>>,
 }
+
+/// Hears up to which offset the output is durable, and holds what it should.
+pub(crate) type Durable<'a> = &'a (dyn Fn(u64) -> Result<(), CopyError> + Sync);
 
 impl<'a> Verifier<'a> {
     pub(crate) fn new(
@@ -85,13 +93,31 @@ impl<'a> Verifier<'a> {
             content: vec![0; FRAME_BYTES],
             pieces: PieceWindow::new(),
             zero_piece: ZeroPiece::default(),
+            settled: 0,
+            durable: None,
         }
+    }
+
+    /// Goes on behind what was verified before.
+    pub(crate) fn behind(mut self, prefix: &Prefix) -> Self {
+        for (index, digest) in prefix.digests.iter().enumerate() {
+            let digest = digest.unwrap_or_else(|| self.zero(index));
+            self.image.add(&digest);
+        }
+        self.settled = prefix.end;
+        self
+    }
+
+    /// Tells `durable` how far it is.
+    pub(crate) fn telling(mut self, durable: Option<Durable<'a>>) -> Self {
+        self.durable = durable;
+        self
     }
 
     /// Verifies until the writer says that it is done, or ends early: that is the writer's error.
     pub(crate) fn run(mut self, written: &Receiver<Written>) -> Result<(), CopyError> {
         let mut decoder = FrameDecoder::zstd()?;
-        let mut settled = 0;
+        let mut settled = self.settled;
         for item in written {
             let (end, digest) = match &item {
                 Written::Frame {
@@ -109,6 +135,9 @@ impl<'a> Verifier<'a> {
             if end - settled >= SETTLE_BYTES {
                 settled = end;
                 self.check_waiting(&mut decoder, settled)?;
+                if let Some(durable) = self.durable {
+                    durable(settled)?;
+                }
             }
         }
         Ok(())
@@ -214,6 +243,8 @@ impl<'a> Verifier<'a> {
             reader
                 .read_at(extent.start(), content)
                 .map_err(CopyError::Destination)?;
+            // What ddrescue began holds what was free, too.
+            self.frames.clear_unused(index, content);
             true
         } else {
             let bytes = self.pieces.load(reader, piece, settled)?;

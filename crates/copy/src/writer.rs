@@ -26,6 +26,8 @@ pub(crate) struct Writer<'a, 'o> {
     pub(crate) verify: Option<Sender<Written>>,
     pub(crate) digests: Vec<Option<FrameDigest>>,
     pub(crate) monitor: &'a dyn Monitor,
+    /// The first frame to write; those before it are in the output.
+    pub(crate) first: usize,
 }
 
 /// What the writer leaves behind.
@@ -37,13 +39,13 @@ pub(crate) struct WriterDone {
 impl Writer<'_, '_> {
     /// Writes all frames in address order, then what only the end can tell.
     pub(crate) fn run(mut self, manifest_of: ManifestOf<'_>) -> Result<WriterDone, CopyError> {
-        if let Some(container) = &self.container {
+        if let Some(container) = self.container.as_ref().filter(|_| self.first == 0) {
             let prologue = container.prologue();
             self.sink.append(&prologue)?;
         }
         let count = self.frames.count();
         let mut zero: Option<(Vec<u8>, PieceInfo)> = None;
-        for index in 0..count {
+        for index in self.first..count {
             if self.monitor.is_cancelled() {
                 return Err(CopyError::Interrupted);
             }

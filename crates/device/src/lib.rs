@@ -20,6 +20,7 @@ mod peak_memory;
 mod refusal;
 mod renaming;
 mod source;
+mod text_file;
 mod transfer;
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 mod unsupported;
@@ -49,6 +50,7 @@ pub use partial_file_error::{PartialFileError, PartialFileErrorKind};
 pub use peak_memory::peak_memory_bytes;
 pub use refusal::Refusal;
 pub use source::{NotAMedium, Source};
+pub use text_file::TextFile;
 pub use user::{effective_user_is_root, permission_hint};
 pub use verdict::{Guard, Verdict, verdict};
 pub use write_permit::WritePermit;

@@ -72,6 +72,39 @@ impl PartialFile {
         Self::locked(file, partial, final_path, overwrite)
     }
 
+    /// Opens `<final_path>.rescue`, which keeps what was read of a failing card until the image can
+    /// be made of it; creates it where there is none, as [`PartialFile::create`] does.
+    ///
+    /// # Errors
+    /// As [`PartialFile::reopen`], but for [`PartialFileErrorKind::Exists`].
+    pub fn rescue(final_path: &Path) -> Result<Self, PartialFileError> {
+        let path = Self::rescue_path(final_path);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        let existing = open_as_named(&mut options, &path);
+        let file = match existing {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let file = open_as_named(options.create_new(true), &path);
+                let file = file.map_err(|error| failed(&path, Operation::Open, error))?;
+                user::give_to_sudo_user(&file).map_err(|e| failed(&path, Operation::Open, e))?;
+                file
+            }
+            result => result.map_err(|error| failed(&path, Operation::Open, error))?,
+        };
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Err(PartialFileErrorKind::NotAFile.at(&path));
+        }
+        Self::locked(file, path, final_path, Overwrite::Refuse)
+    }
+
+    /// Returns the name under which bytes of a failing card are kept.
+    #[must_use]
+    pub fn rescue_path(final_path: &Path) -> PathBuf {
+        let mut name = OsString::from(final_path);
+        name.push(".rescue");
+        PathBuf::from(name)
+    }
+
     /// Removes the partial file that an earlier run left for `final_path`; none is no error.
     ///
     /// # Errors
@@ -260,7 +293,7 @@ fn check_names(final_path: &Path, overwrite: Overwrite) -> Result<PathBuf, Parti
 
 /// Opens exactly the file of that name: a link planted in a shared folder must not lead the
 /// image of a whole card elsewhere.
-fn open_as_named(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+pub(crate) fn open_as_named(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
@@ -274,7 +307,7 @@ fn exists(path: &Path) -> bool {
 }
 
 /// Makes a new name in a folder durable.
-fn sync_folder(file: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(file: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
     }

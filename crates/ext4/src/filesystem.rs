@@ -2,6 +2,7 @@
 
 use cardkeep_block::{Extent, ReadAt};
 
+use crate::copies::load_superblock;
 use crate::error::Error;
 use crate::group::{Group, load_groups};
 use crate::inode::{InodeNumber, inode_offset};
@@ -49,22 +50,46 @@ pub struct Ext4<M> {
     pub(crate) medium: M,
     pub(crate) superblock: Superblock,
     pub(crate) groups: Vec<Group>,
+    /// The superblock is a copy: the first one can't be read.
+    pub(crate) is_from_copy: bool,
 }
 
 impl<M: ReadAt> Ext4<M> {
-    /// Reads and checks the superblock and the group descriptors.
+    /// Reads and checks the superblock and the group descriptors; where the first ones can't be
+    /// read, their copies.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for features not known here, [`Error::Corrupt`] with the failed
     /// check, [`Error::Io`] where the medium fails.
     pub fn load(medium: M) -> Result<Self, Error> {
-        let superblock = Superblock::load(&medium)?;
+        let (superblock, is_from_copy) = load_superblock(&medium)?;
         let groups = load_groups(&medium, &superblock)?;
-        Ok(Self {
+        let mut fs = Self {
             medium,
             superblock,
             groups,
-        })
+            is_from_copy,
+        };
+        if is_from_copy {
+            fs.ask_journal();
+        }
+        Ok(fs)
+    }
+
+    /// Learns from the journal whether it waits to be replayed: the copy of a superblock says what
+    /// was true when it was written. An empty log has no need to be replayed, any other has.
+    fn ask_journal(&mut self) {
+        let incompat = self.superblock.incompat & !feature::INCOMPAT_RECOVER;
+        self.superblock.incompat = match self.journal() {
+            Ok(Some(journal)) if !journal.is_empty() => incompat | feature::INCOMPAT_RECOVER,
+            _ => incompat,
+        };
+    }
+
+    /// Tells whether the superblock is a copy, because the first one can't be read.
+    #[must_use]
+    pub const fn is_from_copy(&self) -> bool {
+        self.is_from_copy
     }
 
     /// Returns the filesystem as it would be after its journal is replayed; as it is where
@@ -122,7 +147,7 @@ impl<M: ReadAt> Ext4<M> {
                 .free_block_count
                 .saturating_mul(u64::from(superblock.block_bytes))
                 .min(superblock.len()),
-            is_clean: is_marked_clean && !superblock.has_errors(),
+            is_clean: is_marked_clean && !superblock.has_errors() && !self.is_from_copy,
             has_errors: superblock.has_errors(),
             last_write_seconds: superblock.last_write_seconds,
         }

@@ -2,6 +2,7 @@
 
 use cardkeep_block::{ReadAt, le_u16, le_u32};
 
+use crate::copies::DescriptorBlock;
 use crate::error::Error;
 use crate::seal::Sealer;
 use crate::superblock::{Superblock, feature};
@@ -64,6 +65,15 @@ impl Group {
         }
     }
 
+    /// Returns what a copy of the descriptor is good for: where things lie. Its flags and counts
+    /// are those of long ago, and its checksum is none of today's content.
+    const fn placed(mut self) -> Self {
+        self.flags = 0;
+        self.itable_unused = 0;
+        self.is_trusted = false;
+        self
+    }
+
     /// Tells whether the descriptor's checksum is right (or there is none).
     pub(crate) const fn is_trusted(&self) -> bool {
         self.is_trusted
@@ -123,26 +133,28 @@ fn is_bitmap_sound(superblock: &Superblock, bitmap: &[u8], bits: u32, stated: u3
     sum & mask == stated & mask
 }
 
-/// Reads all group descriptors; every block that they name lies within the filesystem.
+/// Reads all group descriptors; every block that they name lies within the filesystem. Of those
+/// that can't be read, copies say where things lie: see [`Group::placed`].
 pub(crate) fn load_groups(
     medium: &impl ReadAt,
     superblock: &Superblock,
 ) -> Result<Vec<Group>, Error> {
     let per_block = superblock.descriptors_per_block();
     let count = superblock.group_count();
+    let size = usize::from(superblock.descriptor_bytes);
     let mut groups = Vec::new();
     for index in 0..count.div_ceil(per_block) {
-        let offset = superblock
-            .descriptor_block(index)
-            .checked_mul(u64::from(superblock.block_bytes))
-            .ok_or_else(|| Error::corrupt("a group descriptor lies past the end"))?;
-        let block = medium.read_vec(offset, superblock.block_bytes as usize)?;
-        for bytes in block.chunks_exact(usize::from(superblock.descriptor_bytes)) {
+        let block = DescriptorBlock::load(medium, superblock, index)?;
+        for (position, bytes) in block.bytes.chunks_exact(size).enumerate() {
             let number = groups.len() as u64;
             if number == count {
                 break;
             }
-            let group = Group::parse(superblock, number, bytes);
+            let mut group = Group::parse(superblock, number, bytes);
+            let start = position.saturating_mul(size);
+            if block.is_copied(start..start.saturating_add(size)) {
+                group = group.placed();
+            }
             check_places(superblock, number, &group)?;
             groups.push(group);
         }

@@ -12,6 +12,8 @@ use crate::inode::{Inode, is_record_sound};
 
 /// Inode tables are read in pieces of this many bytes.
 const BATCH_BYTES: usize = 256 * 1024;
+/// Sectors are unreadable one by one.
+const SECTOR_BYTES: usize = 512;
 /// Runs kept to tell which preallocated blocks hold no data; a card with more of them has all of
 /// them copied. Each takes 24 bytes, three times over while they are sorted.
 const CLAIMS_MAX: usize = 1 << 19;
@@ -74,14 +76,15 @@ impl<M: ReadAt> Ext4<M> {
             let Some(bitmap) = self.inode_bitmap(group) else {
                 continue;
             };
-            let scanned = self.for_each_inode_of(number, monitor, &mut |inode, record| {
-                let index = (inode.number - 1) % self.superblock.inodes_per_group;
-                if !is_set(&bitmap, index) {
-                    return Ok(());
-                }
-                let is_sound = is_record_sound(&self.superblock, inode.number, record);
-                self.claim(inode, is_sound, &mut claims)
-            });
+            let scanned =
+                self.for_each_inode_of(number, Gaps::Told, monitor, &mut |inode, record| {
+                    let index = (inode.number - 1) % self.superblock.inodes_per_group;
+                    if !is_set(&bitmap, index) {
+                        return Ok(());
+                    }
+                    let is_sound = is_record_sound(&self.superblock, inode.number, record);
+                    self.claim(inode, is_sound, &mut claims)
+                });
             if scanned.is_err() || monitor.is_cancelled() {
                 return Vec::new();
             }
@@ -116,7 +119,7 @@ impl<M: ReadAt> Ext4<M> {
         Ok(())
     }
 
-    /// Calls `visit` for each inode in use, in the order of the inode tables.
+    /// Calls `visit` for each inode in use that can be read, in the order of the inode tables.
     pub(crate) fn for_each_inode(
         &self,
         monitor: &dyn Monitor,
@@ -124,7 +127,7 @@ impl<M: ReadAt> Ext4<M> {
     ) -> Result<(), Error> {
         for number in 0..self.groups.len() {
             // Group numbers were checked to be few.
-            self.for_each_inode_of(number as u32, monitor, visit)?;
+            self.for_each_inode_of(number as u32, Gaps::Skipped, monitor, visit)?;
         }
         Ok(())
     }
@@ -132,6 +135,7 @@ impl<M: ReadAt> Ext4<M> {
     fn for_each_inode_of(
         &self,
         number: u32,
+        gaps: Gaps,
         monitor: &dyn Monitor,
         visit: VisitInode<'_>,
     ) -> Result<(), Error> {
@@ -146,7 +150,7 @@ impl<M: ReadAt> Ext4<M> {
             let count = per_batch.min(used - index);
             let offset = group.inode_table * self.block_bytes()
                 + u64::from(index) * u64::from(superblock.inode_bytes);
-            let bytes = self.medium.read_vec(offset, count as usize * inode_bytes)?;
+            let bytes = self.read_table(offset, count as usize * inode_bytes, gaps)?;
             for (step, record) in (0u32..).zip(bytes.chunks_exact(inode_bytes)) {
                 let own = before + u64::from(index + step) + 1;
                 let own = u32::try_from(own).unwrap_or(u32::MAX);
@@ -162,6 +166,36 @@ impl<M: ReadAt> Ext4<M> {
         }
         Ok(())
     }
+}
+
+impl<M: ReadAt> Ext4<M> {
+    /// Reads a piece of an inode table. Sectors that are unreadable and may be skipped are zeros:
+    /// inodes that are not in use.
+    fn read_table(&self, offset: u64, size: usize, gaps: Gaps) -> Result<Vec<u8>, Error> {
+        match (self.medium.read_vec(offset, size), gaps) {
+            (Err(_), Gaps::Skipped) => {}
+            (result, _) => return Ok(result?),
+        }
+        let mut bytes = vec![0; size];
+        for (sector, offset) in bytes
+            .chunks_mut(SECTOR_BYTES)
+            .zip((offset..).step_by(SECTOR_BYTES))
+        {
+            if self.medium.read_at(offset, sector).is_err() {
+                sector.fill(0);
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// What becomes of inodes that can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gaps {
+    /// They are an error.
+    Told,
+    /// They are left out.
+    Skipped,
 }
 
 /// What inodes say about blocks.

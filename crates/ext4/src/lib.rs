@@ -9,6 +9,7 @@
 
 mod bitmap;
 mod checksum;
+mod copies;
 mod directory;
 mod effort;
 mod error;
@@ -38,4 +39,6 @@ pub use passing::PassingGroups;
 pub use recovered::Recovered;
 pub use replay::Replayed;
 pub use seal::{BlockOwner, ChecksumKind, Sealer, journal_superblock};
-pub use superblock::{SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock, feature, probe};
+pub use superblock::{
+    SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock, feature, probe, probe_copies,
+};

@@ -42,7 +42,8 @@ pub enum OwnerKind {
 
 impl<M: ReadAt> Ext4<M> {
     /// Returns who owns which parts of `extents`, ordered; parts that nobody owns are left out,
-    /// and so is what exceeds some ten thousand parts. Reads all inode tables and the directories.
+    /// and so is what exceeds some ten thousand parts. Reads all inode tables and the directories; what
+    /// can't be read of them owns nothing.
     ///
     /// # Errors
     /// As [`Ext4::load`].
@@ -53,16 +54,16 @@ impl<M: ReadAt> Ext4<M> {
         let mut owners = self.metadata_owners(&mut parts);
         let mut effort = self.effort();
         self.for_each_inode(monitor, &mut |inode, _| {
-            // A damaged inode owns nothing that can be told.
+            // A damaged inode owns nothing that can be told, nor does one whose tree is
+            // unreadable: what can be read must still have its names.
             match self.collect_parts(inode, &mut effort, &mut parts) {
-                Err(Error::Io(error)) => Err(Error::Io(error)),
                 Err(_) if effort.is_spent() => Err(Error::corrupt("its files share their trees")),
                 _ => Ok(()),
             }
         })?;
         let by_inode = parts.found;
         let wanted: HashSet<InodeNumber> = by_inode.iter().map(|(inode, _)| *inode).collect();
-        let paths = self.paths_of(&wanted, monitor)?;
+        let paths = self.paths_of(&wanted, monitor);
         owners.extend(by_inode.into_iter().map(|(inode, extent)| {
             let kind = match paths.get(&inode) {
                 Some(path) => OwnerKind::Path(path.clone()),
@@ -138,7 +139,7 @@ impl<M: ReadAt> Ext4<M> {
         &self,
         wanted: &HashSet<InodeNumber>,
         monitor: &dyn Monitor,
-    ) -> Result<HashMap<InodeNumber, String>, Error> {
+    ) -> HashMap<InodeNumber, String> {
         let mut effort = self.effort();
         let mut names = Names::new(wanted);
         while let Some((number, path)) = names.next() {
@@ -148,18 +149,15 @@ impl<M: ReadAt> Ext4<M> {
             let Ok(directory) = self.inode(number) else {
                 continue;
             };
-            let listed = self.for_each_entry(&directory, &mut effort, &mut |inode, name| {
-                names.add(&path, inode, name, |inode| self.is_directory(inode));
-                Ok(true)
-            });
             // An unreadable directory hides its names, no more.
-            if let Err(Error::Io(error)) = listed
-                && number == ROOT_INODE
-            {
-                return Err(Error::Io(error));
-            }
+            drop(
+                self.for_each_entry(&directory, &mut effort, &mut |inode, name| {
+                    names.add(&path, inode, name, |inode| self.is_directory(inode));
+                    Ok(true)
+                }),
+            );
         }
-        Ok(names.paths)
+        names.paths
     }
 
     /// Tells an inode's type: that in the directory's entry is not always there.

@@ -116,6 +116,7 @@ impl PassingGroups {
             medium: Elsewhere { len: medium.len() },
             superblock,
             groups,
+            is_from_copy: false,
         };
         fs.check_state()?;
         let metadata = AllocationMap::all(fs.superblock.len(), State::Free).raised(&fs.metadata()?);

@@ -3,6 +3,7 @@
 use cardkeep_block::{ReadAt, le_u16, le_u32};
 
 use crate::checksum::crc32c;
+use crate::copies::find_superblock;
 use crate::error::Error;
 
 /// Where the superblock lies, in bytes, whatever the block size.
@@ -143,6 +144,14 @@ pub fn probe(medium: &impl ReadAt) -> bool {
     medium
         .read_vec(SUPERBLOCK_OFFSET + 0x38, 2)
         .is_ok_and(|magic| le_u16(&magic, 0) == MAGIC)
+}
+
+/// Tells whether a copy of an ext superblock lies on `medium`, whose first one can't be read. It
+/// may have outlived its filesystem: look for others first.
+#[must_use]
+pub fn probe_copies(medium: &impl ReadAt) -> bool {
+    let first = medium.read_vec(SUPERBLOCK_OFFSET, SUPERBLOCK_BYTES);
+    first.is_err() && find_superblock(medium).is_some()
 }
 
 impl Superblock {

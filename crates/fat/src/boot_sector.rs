@@ -30,14 +30,16 @@ impl std::fmt::Display for FatKind {
     }
 }
 
+/// Where FAT32 keeps a copy of its boot sector (fatgen103, `BPB_BkBootSec`: no value other than 6
+/// is recommended), in bytes, where sectors have 512.
+const COPY_OFFSET: u64 = 6 * 512;
+
 /// Tells from the boot sector alone whether a medium holds a FAT filesystem, and which.
 ///
 /// NTFS, exFAT, BitLocker To Go and partition tables end their first sector in the same two bytes;
 /// they are told apart. A medium that can't be read holds none.
 pub fn probe(medium: &impl ReadAt) -> Option<FatKind> {
-    let mut sector = [0; BOOT_SECTOR_BYTES];
-    medium.read_at(0, &mut sector).ok()?;
-    let boot = BootSector::parse(&sector).ok()?;
+    let boot = BootSector::load(medium).ok()?;
     Some(boot.geometry.kind)
 }
 
@@ -116,6 +118,23 @@ impl RawBpb {
 }
 
 impl BootSector {
+    /// Reads the boot sector; where it can't be read, FAT32's copy of it, which does not tell
+    /// whether the filesystem was unmounted.
+    pub(crate) fn load(medium: &impl ReadAt) -> Result<Self, Error> {
+        let mut sector = [0; BOOT_SECTOR_BYTES];
+        let Err(error) = medium.read_at(0, &mut sector) else {
+            return Self::parse(&sector);
+        };
+        let copy = medium
+            .read_at(COPY_OFFSET, &mut sector)
+            .ok()
+            .and_then(|()| Self::parse(&sector).ok())
+            .filter(|boot| boot.geometry.kind == FatKind::Fat32);
+        let mut boot = copy.ok_or(Error::Io(error))?;
+        boot.is_dirty = true;
+        Ok(boot)
+    }
+
     pub(crate) fn parse(sector: &[u8; BOOT_SECTOR_BYTES]) -> Result<Self, Error> {
         let bpb = RawBpb::read(sector);
         if !has_frame(sector) || is_foreign(sector) || !bpb.is_plausible() {

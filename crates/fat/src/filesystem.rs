@@ -46,12 +46,10 @@ impl<M: ReadAt> FatFs<M> {
     /// Parts of the FAT that can't be read count as in use.
     ///
     /// # Errors
-    /// [`Error::Io`] where the boot sector can't be read. [`Error::Corrupt`] where it is none,
+    /// [`Error::Io`] where neither the boot sector nor FAT32's copy of it can be read. [`Error::Corrupt`] where it is none,
     /// contradicts itself, or promises more bytes than the medium has.
     pub fn load(medium: M) -> Result<Self, Error> {
-        let mut sector = [0; BOOT_SECTOR_BYTES];
-        medium.read_at(0, &mut sector).map_err(Error::Io)?;
-        let boot = BootSector::parse(&sector)?;
+        let boot = BootSector::load(&medium)?;
         if medium.len() > AllocationMap::LEN_MAX {
             let kind = UnsupportedKind::MediumLen(medium.len());
             return Err(Error::Unsupported(Unsupported(kind)));
@@ -120,11 +118,10 @@ fn boot_label(boot: &BootSector) -> Option<String> {
 }
 
 fn free_clusters(medium: &impl ReadAt, geometry: &Geometry) -> u32 {
-    let fat = geometry.only_fat.unwrap_or(0);
     let mut count = 0;
     for index in 0..geometry.window_count(SCAN_BYTES) {
         // What can't be read is not proven free.
-        let Ok(window) = geometry.read_window(medium, (fat, index), SCAN_BYTES) else {
+        let Ok(window) = geometry.read_any_copy(medium, index, SCAN_BYTES) else {
             continue;
         };
         let clusters = window.entries().skip_while(|&n| n < FIRST_CLUSTER);
@@ -151,6 +148,7 @@ fn is_marked_dirty(medium: &impl ReadAt, geometry: &Geometry) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use crate::probe;
     use cardkeep_block::{Extent, ReadAt, Slice};
 
     use super::{FatFs, FatKind};
@@ -202,6 +200,32 @@ mod tests {
         check(FatKind::Fat32, 70_000, &|w| w.set_all(1, 0x07ff_ffff));
         check(FatKind::Fat32, 70_000, &|w| w.set_all(1, 0x0bff_ffff));
         check(FatKind::Fat32, 70_000, &|w| w.put(0x041, &[1]));
+    }
+
+    #[test]
+    fn the_copy_of_fat32s_boot_sector_serves_where_the_first_is_unreadable() {
+        let bad = Extent::between(0, SECTOR);
+        let writer = Writer::new(FatKind::Fat32, 70_000);
+        assert!(matches!(
+            FatFs::load(writer.with_bad(bad)),
+            Err(Error::Io(_))
+        ));
+        let sector = writer.medium.read_vec(0, 512).unwrap();
+        let writer = Writer::reserving(FatKind::Fat32, 70_000, 32);
+        let mut copy = sector;
+        copy[0x00e] = 32;
+        writer.put(6 * SECTOR, &copy);
+        let medium = writer.with_bad(bad);
+        assert_eq!(probe(&medium), Some(FatKind::Fat32));
+        let fs = FatFs::load(writer.with_bad(bad)).unwrap();
+        assert_eq!(fs.info().cluster_count, 69_972);
+        // Whether it was unmounted the copy does not say.
+        assert!(fs.info().dirty);
+        // A FAT16 has no copy: what lies there is something else.
+        let writer = Writer::reserving(FatKind::Fat16, 5000, 32);
+        let sector = writer.medium.read_vec(0, 512).unwrap();
+        writer.put(6 * SECTOR, &sector);
+        assert_eq!(probe(&writer.with_bad(bad)), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | reserved sectors, FATs, fixed root directory | used | |
 //! | clusters that any FAT calls used | used | the copies should agree; if not, either may be right |
-//! | clusters that can't be known, since a FAT can't be read | used | not proven free |
+//! | clusters that no FAT can be read for | used | not proven free |
 //! | free clusters | free | |
 //! | clusters marked bad | free | nobody reads them, and trying would only delay |
 //! | behind the last cluster, inside the filesystem and behind it | used | not proven free |
@@ -50,27 +50,33 @@ impl<M: ReadAt> FatFs<M> {
         Ok(builder.finish(State::Used))
     }
 
-    /// The same window of all FATs; `None` where one can't be read.
+    /// The same window of all FATs that can be read there; `None` where none that counts can.
     fn read_copies(&self, index: u32, monitor: &dyn Monitor) -> Option<Vec<Window>> {
         let mut copies = Vec::with_capacity(self.geometry.fat_count.into());
+        let mut is_known = false;
         for fat in 0..self.geometry.fat_count {
             let window = self
                 .geometry
                 .read_window(&self.medium, (fat, index), SCAN_BYTES);
             match window {
-                Ok(window) => copies.push(window),
+                Ok(window) => {
+                    copies.push(window);
+                    // Where only one FAT is kept, the others are old.
+                    is_known |= self.geometry.only_fat.is_none_or(|only| only == fat);
+                }
                 Err(error) => {
                     let extent = self.geometry.window_extent(fat, index, SCAN_BYTES);
-                    let message = format!(
-                        "FAT {} is unreadable in part, so its clusters count as used: {error}",
-                        fat + 1
-                    );
+                    let message = format!("FAT {} is unreadable in part: {error}", fat + 1);
                     monitor.trouble(Trouble::new(message).at(extent));
-                    return None;
                 }
             }
         }
-        Some(copies)
+        if !is_known {
+            let extent = self.geometry.window_extent(0, index, SCAN_BYTES);
+            let message = "no FAT can be read in part, so its clusters count as used";
+            monitor.trouble(Trouble::new(message).at(extent));
+        }
+        is_known.then_some(copies)
     }
 
     fn push_window(&self, copies: &[Window], builder: &mut MapBuilder, monitor: &dyn Monitor) {
@@ -268,27 +274,43 @@ mod tests {
     }
 
     #[test]
-    fn clusters_of_an_unreadable_piece_of_a_fat_are_used() {
-        let writer = Writer::new(FatKind::Fat32, 70_000);
-        // The second of two pieces: entries from 49 152 on.
-        let bad = Extent::new(writer.fat_start(1) + 200 * 1024, 512).unwrap();
-        let listener = Listener::default();
-        let fs = FatFs::load(writer.with_bad(bad)).unwrap();
-        let map = fs.allocation_map(&listener).unwrap();
-        assert_eq!(map, expected(&writer, 3..49_152));
-        let troubles = listener.troubles.into_inner().unwrap();
-        assert_eq!(troubles.len(), 1);
-        assert!(troubles[0].extent.unwrap().covers(bad));
+    fn where_one_fat_is_unreadable_the_other_counts() {
+        for fat in [0, 1] {
+            let writer = Writer::new(FatKind::Fat32, 70_000);
+            writer.chain(&[50_000, 50_001]);
+            let bad = Extent::new(writer.fat_start(fat) + 200 * 1024, 512).unwrap();
+            let listener = Listener::default();
+            let fs = FatFs::load(writer.with_bad(bad)).unwrap();
+            let map = fs.allocation_map(&listener).unwrap();
+            let free = (3..70_002).filter(|cluster| !matches!(cluster, 50_000 | 50_001));
+            assert_eq!(map, expected(&writer, free));
+            let troubles = listener.troubles.into_inner().unwrap();
+            assert_eq!(troubles.len(), 1);
+            assert!(troubles[0].extent.unwrap().covers(bad));
+            assert_eq!(fs.info().free_clusters, 69_997);
+        }
     }
 
     #[test]
-    fn an_unreadable_fat_leaves_nothing_free() {
-        let writer = Writer::new(FatKind::Fat16, 5000);
-        let bad = Extent::new(writer.fat_start(0), 512).unwrap();
+    fn clusters_that_no_fat_can_be_read_for_are_used() {
+        let writer = Writer::new(FatKind::Fat32, 70_000);
+        // From the second of two pieces of the first FAT, entries from 49 152 on, into the second
+        // FAT's.
+        let start = writer.fat_start(0) + 200 * 1024;
+        let bad = Extent::between(start, writer.fat_start(1) + 200 * 1024);
         let fs = FatFs::load(writer.with_bad(bad)).unwrap();
         let map = fs.allocation_map(&Silent).unwrap();
-        assert_eq!(map.bytes(State::Used), writer.medium.len());
-        assert_eq!(fs.info().free_clusters, 0);
+        assert_eq!(map, expected(&writer, 3..49_152));
+    }
+
+    #[test]
+    fn an_old_fat_does_not_stand_in_for_the_one_that_is_kept() {
+        let writer = Writer::new(FatKind::Fat32, 70_000);
+        writer.put(0x028, &[0x81]);
+        let bad = Extent::new(writer.fat_start(1), 512).unwrap();
+        let fs = FatFs::load(writer.with_bad(bad)).unwrap();
+        let map = fs.allocation_map(&Silent).unwrap();
+        assert_eq!(map, expected(&writer, 49_152..70_002));
     }
 
     #[test]

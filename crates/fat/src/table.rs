@@ -146,6 +146,27 @@ impl Geometry {
             bytes: medium.read_vec(extent.start(), extent.len() as usize)?,
         })
     }
+
+    /// Reads a window of the first FAT, or of the next one that can be read there.
+    pub(crate) fn read_any_copy(
+        &self,
+        medium: &impl ReadAt,
+        index: u32,
+        window_bytes: u32,
+    ) -> Result<Window, BlockError> {
+        let read = |fat| self.read_window(medium, (fat, index), window_bytes);
+        read(self.only_fat.unwrap_or(0)).or_else(|error| {
+            // Where only one FAT is kept, the others are old.
+            let others = match self.only_fat {
+                Some(_) => 0..0,
+                None => 1..self.fat_count,
+            };
+            others
+                .into_iter()
+                .find_map(|fat| read(fat).ok())
+                .ok_or(error)
+        })
+    }
 }
 
 /// Looks up entries of the FAT that counts, keeping the window read last.
@@ -172,30 +193,11 @@ impl<'a, M: ReadAt> Lookup<'a, M> {
             Some(window) => window,
             None => {
                 let index = number / self.geometry.window_entries(LOOKUP_BYTES);
-                self.read_any_copy(index)?
+                self.geometry
+                    .read_any_copy(self.medium, index, LOOKUP_BYTES)?
             }
         };
         Ok(self.window.insert(window))
-    }
-
-    /// Reads a window of the first FAT, or of the next one that can be read there.
-    fn read_any_copy(&self, index: u32) -> Result<Window, BlockError> {
-        let read = |fat| {
-            self.geometry
-                .read_window(self.medium, (fat, index), LOOKUP_BYTES)
-        };
-        let first = self.geometry.only_fat.unwrap_or(0);
-        read(first).or_else(|error| {
-            // Where only one FAT is kept, the others are old.
-            let others = match self.geometry.only_fat {
-                Some(_) => 0..0,
-                None => 1..self.geometry.fat_count,
-            };
-            others
-                .into_iter()
-                .find_map(|fat| read(fat).ok())
-                .ok_or(error)
-        })
     }
 
     /// Returns what follows a cluster.

@@ -19,11 +19,17 @@ pub(crate) struct Writer {
     pub(crate) medium: MemoryMedium,
     kind: FatKind,
     fat_sectors: u64,
+    reserved_sectors: u64,
 }
 
 impl Writer {
     /// Formats a medium with `cluster_count` clusters; for FAT32 the root directory is cluster 2.
     pub(crate) fn new(kind: FatKind, cluster_count: u64) -> Self {
+        Self::reserving(kind, cluster_count, RESERVED_SECTORS)
+    }
+
+    /// As [`Writer::new`], with so many sectors before the first FAT.
+    pub(crate) fn reserving(kind: FatKind, cluster_count: u64, reserved_sectors: u64) -> Self {
         let entries = cluster_count + 2;
         let fat_bytes = match kind {
             FatKind::Fat12 => (entries * 3).div_ceil(2),
@@ -35,11 +41,12 @@ impl Writer {
             FatKind::Fat32 => 0,
             _ => ROOT_ENTRIES * ENTRY_BYTES as u64 / SECTOR,
         };
-        let sectors = RESERVED_SECTORS + FAT_COUNT * fat_sectors + root_sectors + cluster_count;
+        let sectors = reserved_sectors + FAT_COUNT * fat_sectors + root_sectors + cluster_count;
         let writer = Self {
             medium: MemoryMedium::new((sectors + 1) * SECTOR),
             kind,
             fat_sectors,
+            reserved_sectors,
         };
         writer.write_boot_sector(sectors as u32);
         writer.set_all(0, 0x0fff_fff8);
@@ -55,7 +62,7 @@ impl Writer {
         let root_entries = if is_fat32 { 0 } else { ROOT_ENTRIES as u16 };
         self.put(0x000, &[0xeb, 0x58, 0x90]);
         self.put(0x00b, &[0x00, 0x02, 1]);
-        self.put(0x00e, &[RESERVED_SECTORS as u8, 0, FAT_COUNT as u8]);
+        self.put(0x00e, &[self.reserved_sectors as u8, 0, FAT_COUNT as u8]);
         self.put(0x011, &root_entries.to_le_bytes());
         self.put(0x015, &[0xf8]);
         self.put(0x020, &sectors.to_le_bytes());
@@ -111,7 +118,7 @@ impl Writer {
     }
 
     pub(crate) fn fat_start(&self, fat: u64) -> u64 {
-        (RESERVED_SECTORS + fat * self.fat_sectors) * SECTOR
+        (self.reserved_sectors + fat * self.fat_sectors) * SECTOR
     }
 
     /// Where the root directory's first record is; for FAT32, where cluster 2 is.

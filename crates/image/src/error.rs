@@ -66,6 +66,8 @@ pub(crate) enum CorruptKind {
     FrameChecksum,
     Xz(&'static str),
     Zip(&'static str),
+    /// The number of the line, from 1.
+    Mapfile(usize, &'static str),
     Stream(String),
 }
 
@@ -190,6 +192,9 @@ impl fmt::Display for Corrupt {
             CorruptKind::Stream(what) => write!(f, "damaged image: {what}")?,
             CorruptKind::Xz(what) => write!(f, "damaged xz file: {what}")?,
             CorruptKind::Zip(what) => write!(f, "damaged zip archive: {what}")?,
+            CorruptKind::Mapfile(line, what) => {
+                write!(f, "damaged mapfile: line {line}: {what}")?;
+            }
             CorruptKind::FrameLen => f.write_str("damaged frame: it holds less than it should")?,
             CorruptKind::FrameChecksum => {
                 f.write_str("damaged frame: its content differs from the checksum in the table")?;

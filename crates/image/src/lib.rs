@@ -23,6 +23,7 @@ mod index;
 mod input;
 mod manifest;
 mod manifest_frame;
+mod mapfile;
 mod run_list;
 mod seek_table;
 mod stated_len;
@@ -48,6 +49,7 @@ pub use frame_scan::{FrameScan, scan_frames};
 pub use frame_table::{FrameEntry, FrameTable};
 pub use index::{Index, load_index};
 pub use manifest::{Manifest, PartitionEntry, SourceIdentity};
+pub use mapfile::{Mapfile, RescuePhase};
 pub use stated_len::stated_len;
 pub use stream::{stream, stream_within};
 pub use zip_directory::{ZipMember, load_zip_member};
@@ -57,3 +59,6 @@ pub use zip_directory::{ZipMember, load_zip_member};
 /// A reader takes any frame size, so that a change breaks no format. It does change the bytes of
 /// new images, and the memory that one frame under way takes.
 pub const FRAME_BYTES: usize = 4 << 20;
+
+/// The most extents that a manifest may call lost.
+pub const LOST_MAX: usize = manifest::LOST_MAX;

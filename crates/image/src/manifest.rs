@@ -25,6 +25,8 @@ pub(crate) const FRAMES_MAX: usize = 4 << 20;
 /// A GPT has 128 entries, an MBR's chain rarely 20.
 const PARTITIONS_MAX: usize = 4096;
 const NOTES_MAX: usize = 4096;
+/// As many as a rescue map can tell apart; a writer that has more joins neighbours.
+pub(crate) const LOST_MAX: usize = 1 << 19;
 
 /// What an image says about the medium it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub struct Manifest {
     pub frames: Vec<Option<FrameDigest>>,
     /// Remarks for people, such as what could not be read.
     pub notes: Vec<String>,
+    /// Used bytes that could not be read, in address order: the image has zeros there.
+    pub lost: Vec<Extent>,
 }
 
 /// What the medium of an image was, as far as it was known.
@@ -121,6 +125,8 @@ struct DocumentOut<'a> {
     partitions: &'a [PartitionEntry],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     notes: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lost: Vec<(u64, u64)>,
     digest_algorithm: &'static str,
     image_digest: FrameDigest,
     map: RunList<'a>,
@@ -141,6 +147,8 @@ struct DocumentIn<'a> {
     partitions: Vec<PartitionEntry>,
     #[serde(default, deserialize_with = "at_most::<_, _, NOTES_MAX>")]
     notes: Vec<String>,
+    #[serde(default, deserialize_with = "at_most::<_, _, LOST_MAX>")]
+    lost: Vec<(u64, u64)>,
     #[serde(borrow)]
     digest_algorithm: std::borrow::Cow<'a, str>,
     image_digest: FrameDigest,
@@ -170,6 +178,7 @@ impl Manifest {
             map,
             frames,
             notes: Vec::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -216,6 +225,11 @@ impl Manifest {
             source: &self.source,
             partitions: &self.partitions,
             notes: &self.notes,
+            lost: self
+                .lost
+                .iter()
+                .map(|lost| (lost.start(), lost.len()))
+                .collect(),
             digest_algorithm: DIGEST_ALGORITHM,
             image_digest: self.image_digest(),
             map: RunList::from_map(&self.map),
@@ -256,6 +270,7 @@ impl Manifest {
             map: map.map_err(|what| corrupt(what.to_owned()))?,
             frames: document.frames,
             notes: document.notes,
+            lost: extents(&document.lost)?,
         };
         manifest.validate()?;
         if manifest.image_digest() != document.image_digest {
@@ -284,8 +299,30 @@ impl Manifest {
                 return fail("a frame has a digest and no used byte, or the reverse");
             }
         }
+        self.validate_lost()
+    }
+
+    /// Checks that what is lost lies on the medium, in address order.
+    fn validate_lost(&self) -> Result<(), Error> {
+        let mut end = 0;
+        for lost in &self.lost {
+            if lost.is_empty() || lost.start() < end || lost.end() > self.map.len() {
+                return Err(corrupt("the lost extents are out of order".to_owned()));
+            }
+            end = lost.end();
+        }
+        if self.lost.len() > LOST_MAX {
+            return Err(corrupt("there are too many lost extents".to_owned()));
+        }
         Ok(())
     }
+}
+
+fn extents(pairs: &[(u64, u64)]) -> Result<Vec<Extent>, Error> {
+    let extents = pairs.iter().map(|&(start, len)| {
+        Extent::new(start, len).ok_or_else(|| corrupt("a lost extent has no end".to_owned()))
+    });
+    extents.collect()
 }
 
 fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Error> {
@@ -329,7 +366,7 @@ where
 mod tests {
     use super::{Manifest, PartitionEntry};
     use crate::{Error, FrameDigest, zero_digest};
-    use cardkeep_block::{MapBuilder, State};
+    use cardkeep_block::{Extent, MapBuilder, State};
 
     fn sample() -> Manifest {
         let mut builder = MapBuilder::new(9 << 20);
@@ -370,6 +407,31 @@ mod tests {
             Manifest::parse(&manifest.to_json().unwrap()).unwrap(),
             manifest
         );
+    }
+
+    #[test]
+    fn what_was_lost_is_told_and_costs_nothing_where_nothing_was() {
+        assert!(!text(&sample()).contains("lost"));
+        let mut manifest = sample();
+        manifest.lost = vec![
+            Extent::between(512, 1024),
+            Extent::between(8 << 20, 9 << 20),
+        ];
+        let json = text(&manifest);
+        assert!(
+            json.contains("\"lost\":[[512,512],[8388608,1048576]]"),
+            "{json}"
+        );
+        assert_eq!(Manifest::parse(json.as_bytes()).unwrap(), manifest);
+        for wrong in [
+            "[[512,0]]",
+            "[[1024,512],[512,512]]",
+            "[[9437184,1]]",
+            "[[1,18446744073709551615]]",
+        ] {
+            let json = json.replacen("[[512,512],[8388608,1048576]]", wrong, 1);
+            assert!(error_of(&json).to_string().contains("lost"), "{wrong}");
+        }
     }
 
     #[test]

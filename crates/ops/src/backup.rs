@@ -4,19 +4,25 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cardkeep_block::{Monitor, ReadAt, State, Trouble, size_text};
-use cardkeep_copy::{CopyError, Job, Limits, ManifestOf, Outcome, Output, Verify, copy};
-use cardkeep_device::{Machine, Overwrite, PartialFile};
-use cardkeep_image::{EncodeOptions, Format};
+use cardkeep_block::{Extent, Monitor, ReadAt, State, Trouble, size_text};
+use cardkeep_copy::{
+    CopyError, FileShelf, FrameList, Health, Job, Limits, ManifestOf, Outcome, Output, Rescue,
+    RescueReport, RetryPolicy, Verify, copy, copy_rescuing,
+};
+use cardkeep_device::{Machine, Overwrite};
+use cardkeep_image::{EncodeOptions, Format, FrameDigest};
 use cardkeep_resize::medium::{Declined, Length, Smaller, smaller};
-use cardkeep_survey::{Scope, Survey, survey};
+use cardkeep_survey::{Place, Scope, Survey, survey};
 
 use crate::error::{OpError, OpErrorKind, chain};
 use crate::image_manifest::manifest_of;
 use crate::image_name::free_name;
+use crate::lost::{Lost, tell_lost};
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::{check_destination, check_holder, check_mounts, check_name};
+use crate::second_reading::read_again;
 use crate::speed::measure;
+use crate::unfinished::Unfinished;
 
 /// Where the image goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +51,24 @@ pub enum Estimate {
     Measured,
     /// It is found out soon enough.
     None,
+}
+
+/// Whether to go on with what an earlier run left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// It starts anew.
+    No,
+    /// What an earlier run read of the card, or ddrescue, is not read again.
+    Yes,
+}
+
+/// Whether the card is read a second time, to see whether it says the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecondReading {
+    /// Once is enough.
+    No,
+    /// All that was copied is read again.
+    Yes,
 }
 
 /// That the image gets shorter than the card, by the last filesystem's free blocks.
@@ -84,8 +108,14 @@ pub struct BackupRequest {
     pub unmount: Unmount,
     /// How short the image gets; `None` for the card's own length.
     pub shrink: Option<Shrink>,
+    /// How hard a card is tried that fails, and what becomes of what it does not give.
+    pub policy: RetryPolicy,
+    /// Whether to go on with what an earlier run left.
+    pub resume: Resume,
     /// Whether the image is read back.
     pub verify: Verify,
+    /// Whether the card is read twice.
+    pub second_reading: SecondReading,
     /// Whether to measure the card's speed first, which costs a second or two of reading.
     pub estimate: Estimate,
     /// Today, as `2026-11-22`.
@@ -135,6 +165,15 @@ pub struct BackupReport {
     pub outcome: Outcome,
     /// How it was verified.
     pub verified: Verified,
+    /// What could not be read, by name; empty for a card that did not fail. A file with two names is
+    /// there twice.
+    pub lost: Vec<Place>,
+    /// How many bytes that are.
+    pub lost_bytes: u64,
+    /// What read differently a second time.
+    pub unstable: Vec<Place>,
+    /// How well the card reads; `None` for a stream, whose card must not fail.
+    pub health: Option<Health>,
     /// How long it took, from the first byte copied to the last one verified.
     pub elapsed: Duration,
 }
@@ -154,7 +193,7 @@ impl BackupPlan {
     }
 
     /// Returns the medium that is copied.
-    fn content(&self) -> &dyn ReadAt {
+    pub(crate) fn content(&self) -> &dyn ReadAt {
         match &self.shrunk {
             Some(shrunk) => &shrunk.view,
             None => &self.opened.content,
@@ -211,7 +250,7 @@ pub fn plan(
         Target::Stream => None,
     };
     if let Some(image) = &image {
-        check_name(image, request.overwrite)?;
+        check_name(image, overwrite_of(&request, image))?;
         check_holder(machine, device.as_ref(), image)?;
     }
     planned((opened, survey), image, request, monitor)
@@ -336,18 +375,42 @@ pub fn apply(
         limits: plan.limits,
     };
     let manifest = |frames| manifest_of(plan, frames);
-    let (outcome, verified) = match &plan.image {
-        Some(image) => to_file(plan, &job, image, &manifest, monitor)?,
-        None => {
-            let outcome = copy(&job, Output::Stream(stream), &manifest, monitor)
-                .map_err(|error| told(plan, Path::new("the output"), error))?;
-            (outcome, Verified::Impossible)
-        }
+    let Some(image) = &plan.image else {
+        let outcome = copy(&job, Output::Stream(stream), &manifest, monitor)
+            .map_err(|error| told(plan, Path::new("the output"), error))?;
+        return Ok(BackupReport {
+            image: None,
+            outcome,
+            verified: Verified::Impossible,
+            lost: Vec::new(),
+            lost_bytes: 0,
+            unstable: Vec::new(),
+            health: None,
+            elapsed: started.elapsed(),
+        });
+    };
+    let (outcome, rescued) = to_file(plan, &job, image, &manifest, monitor)?;
+    let unstable = match plan.request.second_reading {
+        SecondReading::Yes => read_again(plan, image, (&outcome, &rescued.lost), monitor)?,
+        SecondReading::No => Vec::new(),
     };
     Ok(BackupReport {
-        image: plan.image.clone(),
+        image: Some(image.clone()),
+        verified: if outcome.is_verified {
+            Verified::ReadBack
+        } else {
+            Verified::Skipped
+        },
         outcome,
-        verified,
+        lost: tell_lost(
+            (plan.content(), plan.contents()),
+            &rescued.lost,
+            Lost::Now,
+            monitor,
+        ),
+        lost_bytes: rescued.lost.iter().map(|extent| extent.len()).sum(),
+        unstable,
+        health: Some(rescued.health),
         elapsed: started.elapsed(),
     })
 }
@@ -358,28 +421,128 @@ fn to_file(
     image: &Path,
     manifest: ManifestOf<'_>,
     monitor: &dyn Monitor,
-) -> Result<(Outcome, Verified), OpError> {
-    let overwrite = plan.request.overwrite;
+) -> Result<(Outcome, RescueReport), OpError> {
     let of_file = |error| OpError::of_partial_file(image, error);
-    if overwrite == Overwrite::Replace {
-        PartialFile::discard_leftover(image).map_err(of_file)?;
+    let overwrite = overwrite_of(&plan.request, image);
+    let file = Unfinished::open(&plan.request, image, job.format, overwrite)?;
+    let card = fingerprint(job.source, &telling(plan));
+    let maker = maker(&plan.request.tool, card.as_deref());
+    let shelf = file.shelf(&maker, job.format);
+    if plan.request.resume == Resume::Yes {
+        check_maker(plan, &shelf, &maker, image)?;
     }
-    let file = PartialFile::create(image, overwrite).map_err(of_file)?;
-    let outcome = match copy(job, Output::Stored(&file), manifest, monitor) {
+    let rescue = file
+        .rescue(&shelf, job, &plan.request)
+        .map_err(|error| told(plan, image, error))?;
+    check_same(plan, job, &rescue, image)?;
+    let (result, rescued) =
+        copy_rescuing(job, rescue, Output::Stored(file.file()), manifest, monitor);
+    let outcome = match result {
         Ok(outcome) => outcome,
         Err(error) => {
-            // The first error is the one to tell; a leftover has a name that says what it is.
-            drop(file.abandon());
+            drop(shelf);
+            // The first error is the one to tell.
+            drop(file.keep());
             return Err(told(plan, image, error));
         }
     };
-    file.finish().map_err(of_file)?;
-    let verified = if outcome.is_verified {
-        Verified::ReadBack
+    if rescued.lost.is_empty() {
+        shelf
+            .discard()
+            .map_err(|error| OpError::of_leftover(image, error))?;
     } else {
-        Verified::Skipped
-    };
-    Ok((outcome, verified))
+        drop(shelf);
+    }
+    file.finish().map_err(of_file)?;
+    Ok((outcome, rescued))
+}
+
+/// Any use of a filesystem changes its first bytes.
+const TELLING_BYTES: u64 = 64 * 1024;
+
+/// Refuses to go on with another card, or with one that was used meanwhile.
+fn check_same(
+    plan: &BackupPlan,
+    job: &Job<'_>,
+    rescue: &Rescue<'_>,
+    image: &Path,
+) -> Result<(), OpError> {
+    let changed = rescue
+        .find_change(job.source, &FrameList::new(job.map), &telling(plan))
+        .map_err(|error| told(plan, image, error))?;
+    match changed {
+        Some(changed) => Err(changed_meanwhile(plan).caused_by(format!("it differs at {changed}"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to go on with a mapfile that was made of another card, or of what this one was before.
+fn check_maker(
+    plan: &BackupPlan,
+    shelf: &FileShelf<'_>,
+    maker: &str,
+    image: &Path,
+) -> Result<(), OpError> {
+    let found = shelf
+        .maker()
+        .map_err(|error| told(plan, image, CopyError::Destination(error)))?;
+    let card_of = |maker: &str| maker.split_once(OF_CARD).map(|(_, card)| card.to_owned());
+    match (found.as_deref().and_then(card_of), card_of(maker)) {
+        (Some(then), Some(now)) if then.trim() != now => Err(changed_meanwhile(plan)),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the places that any use of the card changes.
+fn telling(plan: &BackupPlan) -> Vec<Extent> {
+    let starts = plan.contents().partitions.iter().map(|p| p.extent.start());
+    let places = std::iter::once(0).chain(starts);
+    places
+        .map(|start| Extent::between(start, start + TELLING_BYTES))
+        .collect()
+}
+
+/// What stands before the mark of the card in a mapfile's first line.
+const OF_CARD: &str = ", of card ";
+/// So much of a digest tells cards apart.
+const MARK_CHARS: usize = 16;
+
+fn maker(tool: &str, card: Option<&str>) -> String {
+    match card {
+        Some(card) => format!("{tool}{OF_CARD}{card}"),
+        None => tool.to_owned(),
+    }
+}
+
+/// Returns a mark of the card as it is; `None` where it can't be read there.
+fn fingerprint(source: &dyn ReadAt, telling: &[Extent]) -> Option<String> {
+    let mut bytes = Vec::new();
+    for place in telling {
+        let place = place.intersection(Extent::between(0, source.len()));
+        bytes.extend(source.read_vec(place.start(), place.len() as usize).ok()?);
+    }
+    let digest = FrameDigest::of(&bytes).to_string();
+    Some(digest.chars().take(MARK_CHARS).collect())
+}
+
+fn changed_meanwhile(plan: &BackupPlan) -> OpError {
+    let message = format!(
+        "{} is not what it was when the backup was interrupted",
+        plan.opened.path.display()
+    );
+    OpError::new(OpErrorKind::Refused, message)
+        .hint("was it used since, or is it another card?")
+        .hint("--force in place of --resume starts anew")
+}
+
+/// An image that has a rescue map is not finished: going on with it replaces it.
+fn overwrite_of(request: &BackupRequest, image: &Path) -> Overwrite {
+    let is_unfinished = request.resume == Resume::Yes && FileShelf::map_path(image).exists();
+    if is_unfinished {
+        Overwrite::Replace
+    } else {
+        request.overwrite
+    }
 }
 
 /// Returns the error of a copy with what the plan knows of its place.
@@ -389,6 +552,10 @@ fn told(plan: &BackupPlan, output: &Path, error: CopyError) -> OpError {
         _ => None,
     };
     let error = OpError::of_copy(&plan.opened.path, output, error);
+    if plan.image.is_some() && can_go_on(error.kind) {
+        return error
+            .hint("the same command with --resume goes on from there; --force starts anew");
+    }
     if error.kind == OpErrorKind::Interrupted {
         return error.hint("no image was written; the same command starts again");
     }
@@ -401,6 +568,14 @@ fn told(plan: &BackupPlan, output: &Path, error: CopyError) -> OpError {
         )),
         _ => error,
     }
+}
+
+/// Tells whether what was read until an error is worth keeping.
+const fn can_go_on(kind: OpErrorKind) -> bool {
+    matches!(
+        kind,
+        OpErrorKind::Interrupted | OpErrorKind::Environment | OpErrorKind::Medium
+    )
 }
 
 fn options(level: Option<i32>) -> EncodeOptions {

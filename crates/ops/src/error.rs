@@ -113,6 +113,12 @@ impl OpError {
         }
     }
 
+    /// Returns the error of what an earlier run left beside an image.
+    pub(crate) fn of_leftover(image: &Path, error: BlockError) -> Self {
+        let message = format!("what was left beside {} can't be removed", image.display());
+        Self::new(OpErrorKind::Environment, message).caused_by(error)
+    }
+
     /// Returns the error of opening or writing the card at `path`.
     pub(crate) fn of_card(path: &Path, error: BlockError) -> Self {
         let path_text = path.display();
@@ -187,7 +193,7 @@ impl OpError {
         let hint = match error.kind {
             PartialFileErrorKind::Exists => Some("--force replaces it once the new one is whole"),
             PartialFileErrorKind::PartialExists => {
-                Some("--force discards it; or move it away if you still want it")
+                Some("--resume goes on with it; --force discards it and starts anew")
             }
             PartialFileErrorKind::Medium if is_permission => Some("choose a folder of your own"),
             _ => error.hint(),

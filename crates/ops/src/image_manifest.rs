@@ -19,6 +19,20 @@ pub(crate) fn manifest_of(plan: &BackupPlan, frames: Vec<Option<FrameDigest>>) -
         hostname: survey.identity.hostname.clone(),
         ..SourceIdentity::default()
     };
+    if let Some(shrunk) = &plan.shrunk {
+        manifest.notes.push(format!(
+            "partition {} was made smaller: its filesystem had {} bytes and has {}",
+            shrunk.number, shrunk.old_fs_bytes, shrunk.fs_bytes
+        ));
+    }
+    let before = plan.opened.manifest().map_or(&[][..], |own| &own.lost);
+    if !before.is_empty() {
+        // Where they are now, nobody knows: they may have moved.
+        let bytes: u64 = before.iter().map(|extent| extent.len()).sum();
+        manifest.notes.push(format!(
+            "{bytes} bytes could not be read when the image was made that this one was made of"
+        ));
+    }
     manifest.partitions = survey
         .partitions
         .iter()

@@ -13,18 +13,21 @@ mod image_manifest;
 mod image_name;
 mod info;
 mod list;
+mod lost;
 mod opened;
 mod precheck;
 pub mod restore;
 mod sample;
+mod second_reading;
 mod shrink;
 mod speed;
+mod unfinished;
 mod unpacked;
 mod verify;
 
 pub use backup::{
-    BackupPlan, BackupReport, BackupRequest, Estimate, Otherwise, Shrink, Target, Unmount,
-    Verified, apply, plan,
+    BackupPlan, BackupReport, BackupRequest, Estimate, Otherwise, Resume, SecondReading, Shrink,
+    Target, Unmount, Verified, apply, plan,
 };
 pub use card::{Candidate, Choice, cards, choose};
 pub use cardkeep_resize::medium::{Length, Smaller};

@@ -61,28 +61,36 @@ impl Opened {
     /// As [`Opened::open`]; `None` for an image that can only be read from its beginning on.
     pub(crate) fn try_open(machine: &dyn Machine, path: &Path) -> Result<Option<Self>, OpError> {
         let source = Source::open(path).map_err(|error| OpError::of_source(path, error))?;
-        let (stored_bytes, sector_bytes) = (source.len(), source.sector_bytes());
-        let plain = |kind, source| Self {
-            path: path.to_path_buf(),
-            kind,
-            content: Arc::new(source),
-            sector_bytes,
-            stored_bytes,
-        };
         if source.is_device() {
             // A device that can't be described can be read all the same.
             let device = machine.device_of_path(path).ok().flatten();
             let kind = device.map_or(OpenedKind::Plain, |device| {
                 OpenedKind::Card(Box::new(device))
             });
-            return Ok(Some(plain(kind, source)));
+            return Ok(Some(Self::plain(path, kind, source)));
         }
+        Self::open_file(path, source)
+    }
+
+    /// Opens a raw image, or one with an index; `None` for one that can only be read from its
+    /// beginning on.
+    pub(crate) fn open_file(path: &Path, source: Source) -> Result<Option<Self>, OpError> {
         let head = source
-            .read_vec(0, stored_bytes.min(HEAD_BYTES) as usize)
+            .read_vec(0, source.len().min(HEAD_BYTES) as usize)
             .map_err(|error| OpError::of_source(path, error))?;
         match Format::detect(&head) {
-            Format::Raw => Ok(Some(plain(OpenedKind::Plain, source))),
+            Format::Raw => Ok(Some(Self::plain(path, OpenedKind::Plain, source))),
             format => Self::open_container(path, source, format),
+        }
+    }
+
+    fn plain(path: &Path, kind: OpenedKind, source: Source) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            kind,
+            sector_bytes: source.sector_bytes(),
+            stored_bytes: source.len(),
+            content: Arc::new(source),
         }
     }
 

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cardkeep_block::{BlockError, MemoryMedium, ReadAt, Silent};
-use cardkeep_copy::Verify;
+use cardkeep_copy::{RetryPolicy, Verify};
 use cardkeep_device::{Device, Machine, Mount, Overwrite, Transport, UnmountError};
 use cardkeep_ops::{
-    BackupRequest, Choice, Estimate, OpError, OpErrorKind, SAMPLE_BYTES, Target, Unmount, choose,
-    plan, write_sample,
+    BackupRequest, Choice, Estimate, OpError, OpErrorKind, Resume, SAMPLE_BYTES, SecondReading,
+    Target, Unmount, choose, plan, write_sample,
 };
 use cardkeep_survey::Scope;
 use tempfile::TempDir;
@@ -92,7 +92,10 @@ fn try_plan(machine: &Machinery, unmount: Unmount) -> Result<(), OpError> {
         overwrite: Overwrite::Refuse,
         unmount,
         shrink: None,
+        policy: RetryPolicy::default(),
+        resume: Resume::No,
         verify: Verify::ReadBack,
+        second_reading: SecondReading::No,
         estimate: Estimate::None,
         date: "2026-11-22".into(),
         tool: "test".into(),

@@ -26,6 +26,7 @@ mod header;
 mod layout;
 mod map;
 mod numbers;
+mod orphans;
 mod rebuild;
 mod relocation;
 mod resize_inode;

@@ -79,7 +79,11 @@ pub(crate) fn learn(medium: &dyn ReadAt, name: &str, monitor: &dyn Monitor) -> L
     if let Some(swap) = Swap::probe(medium) {
         return learn_swap(medium, &swap);
     }
-    opaque(medium, signature::name_of(medium))
+    let name_of_other = signature::name_of(medium);
+    if name_of_other.is_none() && cardkeep_ext4::probe_copies(&medium) {
+        return learn_ext(medium, name, monitor);
+    }
+    opaque(medium, name_of_other)
 }
 
 fn opaque(medium: &dyn ReadAt, name: Option<&'static str>) -> Learnt {
@@ -109,6 +113,10 @@ fn learn_ext(medium: &dyn ReadAt, name: &str, monitor: &dyn Monitor) -> Learnt {
             return opaque(medium, Some("damaged ext"));
         }
     };
+    if fs.is_from_copy() {
+        let message = format!("{name}: its superblock can't be read; a copy of it serves");
+        monitor.trouble(Trouble::new(message));
+    }
     let map = fs.allocation_map(monitor).unwrap_or_else(|error| {
         fall_back(&error, name, monitor);
         AllocationMap::all(medium.len(), State::Used)

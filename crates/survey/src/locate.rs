@@ -20,6 +20,35 @@ pub struct Place {
     pub what: Option<String>,
 }
 
+impl Place {
+    /// Returns what it means that the bytes are lost, in words.
+    #[must_use]
+    pub fn loss(&self) -> &'static str {
+        let Some(what) = &self.what else {
+            return match (&self.path, self.partition) {
+                (Some(_), _) => "a part of it is zeros; if it is a folder, names in it are gone",
+                (None, Some(_)) => "nothing tells what it held",
+                (None, None) => "the boot loader of some boards lies there",
+            };
+        };
+        match what.as_str() {
+            "free space" | "cluster marked bad" => "no loss",
+            "superblock and group descriptors" | "reserved sectors" => {
+                "the filesystem may not mount before it is repaired; copies of it are kept elsewhere"
+            }
+            "block bitmap" | "inode bitmap" => "no file is lost; repair the filesystem",
+            "inode table" => "files and folders whose records lay there are gone",
+            "file allocation table" => "no file is lost where the other copy is whole",
+            "journal" => "no file is lost; changes that waited in it may be",
+            "quota" | "reserved group descriptors" | "list of bad blocks" => {
+                "no file is lost; repair the filesystem"
+            }
+            "outside all partitions" => "the partition table or a boot loader may be damaged",
+            _ => "a file without a name has lost a part",
+        }
+    }
+}
+
 /// Finds out what `extents` belong to, in address order. Each byte of them is in some place;
 /// where a filesystem can't tell, the place is the partition alone.
 pub fn locate(

@@ -1,10 +1,17 @@
 //! Filesystems mounted by the kernel, for as long as a test looks at them.
 
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::tool::Tool;
+
+/// How often unmounting is tried, and how long each time is waited. Tests in other threads start
+/// programs, and those hold a copy of every open file for a moment.
+const UNMOUNT_TRIES: u32 = 100;
+const UNMOUNT_PAUSE: Duration = Duration::from_millis(20);
 
 /// A mounted filesystem, unmounted when dropped. Needs root.
 #[derive(Debug)]
@@ -55,11 +62,15 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let path = self.folder.path();
-        let (code, _) = Tool::new("umount").arg(path).outcome();
-        if code != Some(0) {
-            // Somebody still looks in: let go of the name at least, so that nothing is deleted
-            // through it when the folder goes.
-            Tool::new("umount").arg("--lazy").arg(path).outcome();
+        for _ in 0..UNMOUNT_TRIES {
+            let (code, _) = Tool::new("umount").arg(path).outcome();
+            if code == Some(0) {
+                return;
+            }
+            sleep(UNMOUNT_PAUSE);
         }
+        // Somebody still looks in: let go of the name at least, so that nothing is deleted
+        // through it when the folder goes.
+        Tool::new("umount").arg("--lazy").arg(path).outcome();
     }
 }

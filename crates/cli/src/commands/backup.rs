@@ -2,21 +2,22 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use cardkeep_copy::Verify;
+use cardkeep_copy::{Holes, RetryPolicy, Verify};
 use cardkeep_device::{Machine, Overwrite, install_interrupt_handler, machine};
 use cardkeep_ops::{
     BackupPlan, BackupRequest, Candidate, Choice, Estimate, OpError, OpErrorKind, Otherwise,
-    Shrink, Target, Unmount, apply, choose, plan,
+    Resume, SecondReading, Shrink, Target, Unmount, apply, choose, plan,
 };
 use cardkeep_survey::Scope;
 
-use crate::args::{BackupArgs, OutputArgs, VerifyArg, length};
+use crate::args::{BackupArgs, OutputArgs, SkipErrorsArg, VerifyArg, length};
 use crate::commands;
 use crate::exit::Done;
 use crate::progress::Progress;
 use crate::units::size;
-use crate::{json, text};
+use crate::{json, report, text};
 
 pub(crate) fn run(args: BackupArgs) -> Result<Done, OpError> {
     let machine = machine();
@@ -27,9 +28,13 @@ pub(crate) fn run(args: BackupArgs) -> Result<Done, OpError> {
     let shown = Shown {
         command: "backup",
         is_dry: args.dry_run,
+        report: args.report.clone(),
         output,
     };
     let progress = Progress::new(output, Some(interrupted));
+    if let Some(path) = &shown.report {
+        report::check(path, args.force || args.resume)?;
+    }
     let request = request(&*machine, args)?;
     shown.check(&request)?;
     let plan = plan(&*machine, request, &progress)?;
@@ -40,6 +45,8 @@ pub(crate) fn run(args: BackupArgs) -> Result<Done, OpError> {
 pub(crate) struct Shown {
     pub(crate) command: &'static str,
     pub(crate) is_dry: bool,
+    /// Where a report of the card's health goes.
+    pub(crate) report: Option<PathBuf>,
     pub(crate) output: OutputArgs,
 }
 
@@ -75,6 +82,9 @@ impl Shown {
         let report = apply(plan, &mut stdout, &progress);
         let troubles = progress.finish();
         let report = report?;
+        if let Some(path) = &self.report {
+            report::write(path, plan, &report)?;
+        }
         if output.json {
             json::print_backup(self.command, plan, &report, &troubles);
         } else if !output.quiet {
@@ -85,6 +95,7 @@ impl Shown {
 }
 
 fn request(machine: &dyn Machine, args: BackupArgs) -> Result<BackupRequest, OpError> {
+    let policy = policy(&args);
     let (card, image) = names(args.card, args.image);
     let card = match card {
         Some(card) => card,
@@ -123,9 +134,15 @@ fn request(machine: &dyn Machine, args: BackupArgs) -> Result<BackupRequest, OpE
                 Otherwise::Refuse
             },
         }),
+        policy,
+        resume: if args.resume { Resume::Yes } else { Resume::No },
         verify: match args.verify {
-            VerifyArg::Image => Verify::ReadBack,
+            VerifyArg::Image | VerifyArg::Card => Verify::ReadBack,
             VerifyArg::None => Verify::Never,
+        },
+        second_reading: match args.verify {
+            VerifyArg::Card => SecondReading::Yes,
+            VerifyArg::Image | VerifyArg::None => SecondReading::No,
         },
         estimate: if args.dry_run {
             Estimate::Measured
@@ -136,6 +153,20 @@ fn request(machine: &dyn Machine, args: BackupArgs) -> Result<BackupRequest, OpE
         tool: commands::TOOL.to_owned(),
         cores: commands::cores(),
     })
+}
+
+fn policy(args: &BackupArgs) -> RetryPolicy {
+    RetryPolicy {
+        retries: args.retries,
+        area_time_max: args
+            .area_time
+            .map(|seconds| Duration::from_secs(seconds.into())),
+        holes: match args.skip_errors {
+            SkipErrorsArg::Always => Holes::Recorded,
+            SkipErrorsArg::Never => Holes::Refused,
+        },
+        ..RetryPolicy::default()
+    }
 }
 
 /// With one name only, one that does not exist but looks like an image is the image: nobody has

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use cardkeep_copy::Verify;
+use cardkeep_copy::{Holes, RetryPolicy, Verify};
 use cardkeep_device::{Overwrite, install_interrupt_handler, machine};
 use cardkeep_ops::{
-    BackupRequest, Estimate, OpError, OpErrorKind, Otherwise, Shrink, Target, Unmount, plan_shrink,
+    BackupRequest, Estimate, OpError, OpErrorKind, Otherwise, Resume, SecondReading, Shrink,
+    Target, Unmount, plan_shrink,
 };
 use cardkeep_survey::Scope;
 
-use crate::args::{ShrinkArgs, VerifyArg, length};
+use crate::args::{ShrinkArgs, VerifyImageArg, length};
 use crate::commands;
 use crate::commands::backup::Shown;
 use crate::exit::Done;
@@ -22,6 +23,7 @@ pub(crate) fn run(args: ShrinkArgs) -> Result<Done, OpError> {
     let shown = Shown {
         command: "shrink",
         is_dry: args.dry_run,
+        report: None,
         output: args.output,
     };
     let progress = Progress::new(args.output, Some(interrupted));
@@ -48,10 +50,16 @@ fn request(args: ShrinkArgs) -> BackupRequest {
             length: length(args.size, args.margin),
             otherwise: Otherwise::Refuse,
         }),
-        verify: match args.verify {
-            VerifyArg::Image => Verify::ReadBack,
-            VerifyArg::None => Verify::Never,
+        policy: RetryPolicy {
+            holes: Holes::Refused,
+            ..RetryPolicy::default()
         },
+        resume: Resume::No,
+        verify: match args.verify {
+            VerifyImageArg::Image => Verify::ReadBack,
+            VerifyImageArg::None => Verify::Never,
+        },
+        second_reading: SecondReading::No,
         estimate: Estimate::None,
         date: commands::today(),
         tool: commands::TOOL.to_owned(),

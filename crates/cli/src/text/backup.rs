@@ -1,9 +1,11 @@
 //! `cardkeep backup` for people: the plan before, the report after.
 
 use anstyle::{AnsiColor, Style};
+use cardkeep_copy::Health;
 use cardkeep_ops::{BackupPlan, BackupReport, OpenedKind, Smaller, Verified};
 
 use crate::text::contents;
+use crate::text::curve::curve;
 use crate::text::list::headline;
 use crate::units::{duration, size};
 
@@ -112,7 +114,7 @@ fn lines(plan: &BackupPlan, report: &BackupReport) -> Vec<(&'static str, String)
         Verified::Skipped => "no: --verify none",
         Verified::Impossible => "no: a stream can't be read back",
     };
-    vec![
+    let mut lines = vec![
         ("Done", format!("{image}, {}", size(outcome.written_bytes))),
         (
             "Read",
@@ -132,5 +134,45 @@ fn lines(plan: &BackupPlan, report: &BackupReport) -> Vec<(&'static str, String)
         ),
         ("Verified", verified.to_owned()),
         ("Digest", format!("blake3-frames:{}", outcome.image_digest)),
-    ]
+    ];
+    if let Some(health) = report
+        .health
+        .as_ref()
+        .filter(|health| is_worth_telling(plan, health))
+    {
+        lines.extend(health_lines(health));
+    }
+    if !report.lost.is_empty() {
+        let text = format!(
+            "{} could not be read, and are zeros in the image; try again with --resume, perhaps in \
+             another reader",
+            size(report.lost_bytes)
+        );
+        lines.push(("Lost", text));
+    }
+    lines
+}
+
+/// A file has no health, unless it fails.
+fn is_worth_telling(plan: &BackupPlan, health: &Health) -> bool {
+    plan.opened.device().is_some() || health.errors() > 0
+}
+
+const CURVE_CELLS: usize = 48;
+
+fn health_lines(health: &Health) -> Vec<(&'static str, String)> {
+    let (drawn, speeds) = curve(health, CURVE_CELLS);
+    let speeds = speeds.map_or_else(String::new, |(slowest, fastest)| {
+        format!("  {}/s to {}/s", size(slowest), size(fastest))
+    });
+    let mut lines = vec![("Health", format!("{drawn}{speeds}"))];
+    if health.errors() > 0 {
+        let text = format!(
+            "{} requests failed, {} were repeats",
+            health.errors(),
+            health.retries()
+        );
+        lines.push(("Errors", text));
+    }
+    lines
 }

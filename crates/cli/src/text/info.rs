@@ -32,12 +32,24 @@ pub(crate) fn print_info(report: &InfoReport) {
     }
     if let Some(manifest) = report.opened.manifest() {
         anstream::println!("  made by  {}", manifest.tool);
+        if !manifest.lost.is_empty() {
+            let bytes: u64 = manifest.lost.iter().map(|extent| extent.len()).sum();
+            anstream::println!("  lost     {}, which its card did not give", size(bytes));
+        }
+        for note in &manifest.notes {
+            anstream::println!("  note     {}", shown(note));
+        }
         anstream::println!("  digest   blake3-frames:{}", manifest.image_digest());
     }
     anstream::println!("\n  {}", bar(&survey.map, BAR_CELLS));
     anstream::println!("  █ all used  ▓▒░ partly  · free or zero\n");
     print_partitions(survey);
     print_totals(report);
+}
+
+/// Returns a note from an image fit for a terminal.
+fn shown(note: &str) -> String {
+    note.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 fn what(report: &InfoReport) -> String {

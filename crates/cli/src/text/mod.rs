@@ -2,6 +2,7 @@
 
 mod backup;
 mod bar;
+mod curve;
 mod info;
 mod list;
 mod restore;

@@ -9,7 +9,7 @@ use cardkeep_block::Extent;
 use cardkeep_testkit::{Churn, Likeness, Loop, Mount, Tool, Tree};
 use serde_json::Value;
 
-use crate::card::{Card, MIB, STALE_TARGET, Table};
+use crate::card::{Card, MIB, STALE_TARGET, Table, format_ext};
 use crate::fat;
 use crate::life;
 use crate::original::{Original, is_filled, restore, skipped, write};
@@ -138,6 +138,12 @@ fn check_backup(test: &str, table: Table) {
 #[test]
 fn a_card_with_an_mbr_gets_a_smaller_image() {
     check_backup("a_card_with_an_mbr_gets_a_smaller_image", Table::Mbr);
+}
+
+#[test]
+fn a_card_with_logical_partitions_gets_a_smaller_image() {
+    let test = "a_card_with_logical_partitions_gets_a_smaller_image";
+    check_backup(test, Table::MbrLogical);
 }
 
 #[test]
@@ -343,6 +349,12 @@ fn a_filesystem_fills_a_larger_card_with_an_mbr() {
 }
 
 #[test]
+fn a_filesystem_fills_a_larger_card_with_logical_partitions() {
+    let test = "a_filesystem_fills_a_larger_card_with_logical_partitions";
+    check_expansion(test, Table::MbrLogical);
+}
+
+#[test]
 fn a_filesystem_fills_a_larger_card_with_a_gpt() {
     check_expansion("a_filesystem_fills_a_larger_card_with_a_gpt", Table::Gpt);
 }
@@ -526,6 +538,43 @@ fn files_fit_a_card_that_is_smaller_than_their_partition() {
 #[test]
 fn files_fit_a_smaller_card_with_a_gpt() {
     check_smaller_card("files_fit_a_smaller_card_with_a_gpt", Table::Gpt);
+}
+
+/// Catches: a partition table looked for where there is none, and the filesystem's beginning taken
+/// for one.
+#[test]
+fn a_filesystem_without_a_table_gets_smaller_and_larger() {
+    let test = "a_filesystem_without_a_table_gets_smaller_and_larger";
+    if skipped(test) {
+        return;
+    }
+    let whole = |len: u64| vec![Extent::between(0, len)];
+    let card = Card::stale(80 * MIB, STALE_TARGET, whole(80 * MIB));
+    format_ext(card.partition(0).path(), &["-t", "ext4"]);
+    life::age(card.partition(0).path(), "noatime", 3, 300);
+    let before = life::tree(card.partition(0).path(), "ro");
+    let (image, answer) = back_up_shrunk(&card, &["--shrink"]);
+    answer.expect(0);
+    let len = fs::metadata(&image).unwrap().len();
+    assert!(len < 70 * MIB, "{len}");
+    assert_same(&before, &life::tree(Loop::attach(&image).path(), "ro"));
+    live_on(&image, Extent::between(0, len));
+    let (image, _) = back_up_shrunk(&card, &["--shrink"]);
+    for len in [len, 75 * MIB, 300 * MIB] {
+        let target = Card::stale(len, STALE_TARGET, whole(len));
+        let device = target.device();
+        restore_plainly(&image, device.path(), &[]).expect(0);
+        drop(device);
+        let place = Extent::between(0, len);
+        assert!(fs_bytes(&target.file(), place) > len - 4096);
+        assert_same(&before, &life::tree(target.partition(0).path(), "ro"));
+        live_on(&target.file(), place);
+    }
+    let target = Card::stale(60 * MIB, STALE_TARGET, whole(60 * MIB));
+    let device = target.device();
+    write("clone", card.device().path(), device.path(), &[]).expect(0);
+    drop(device);
+    assert_same(&before, &life::tree(target.partition(0).path(), "ro"));
 }
 
 /// What comes from a pipe can't be known beforehand.

@@ -6,6 +6,7 @@
     reason = "tests: a broken premise ends the test, as it should"
 )]
 
+mod copies;
 mod image;
 mod live;
 mod logs;

@@ -120,7 +120,11 @@ impl Fit {
         let resizes: Vec<Resize> = larger.resize().into_iter().collect();
         let own = match &fitting.origin.table {
             Some(table) => own.with_table(fitting, table, &resizes)?,
-            None => own,
+            None if resizes.is_empty() => own,
+            None => {
+                let what = "a partition table was found and lost";
+                return Err(OpError::new(OpErrorKind::Internal, what));
+            }
         };
         let patches = own.patches.iter().chain(&larger.patches).cloned();
         Ok(Self {
@@ -140,19 +144,23 @@ impl Fit {
         resizes: &[Resize],
     ) -> Result<Self, OpError> {
         let Fitting { origin, len, .. } = fitting;
-        let Some(medium) = origin.table_medium() else {
-            return Ok(self);
+        let fit = |content: &dyn ReadAt| fitted(&content, origin.sector_bytes, table, len, resizes);
+        let looked = match origin.table_medium() {
+            Some(medium) => Some(fit(medium)),
+            None => origin.look(fitting.monitor, |content| fit(content))?,
         };
-        let fitted =
-            fitted(&medium, origin.sector_bytes, table, len, resizes).map_err(|error| {
-                let message = format!(
-                    "the partition table of {} can't be fitted to a card of {len} bytes",
-                    origin.name()
-                );
-                OpError::new(OpErrorKind::Refused, message)
-                    .hint("use a card of the original's size or larger")
-                    .caused_by(error.to_string())
-            })?;
+        let told = |why: &str| {
+            let message = format!(
+                "the partition table of {} can't be fitted to a card of {len} bytes",
+                origin.name()
+            );
+            OpError::new(OpErrorKind::Refused, message)
+                .hint("use a card of the original's size or larger")
+                .caused_by(why.to_owned())
+        };
+        let fitted = looked
+            .ok_or_else(|| told("it is spread over too much of a stream"))?
+            .map_err(|error| told(&error.to_string()))?;
         Ok(self.with_fitted(fitted, table, len))
     }
 

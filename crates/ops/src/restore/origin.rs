@@ -49,8 +49,8 @@ pub enum OriginKind {
         file: Arc<Source>,
         /// The container.
         format: Format,
-        /// Its content's first bytes.
-        prefix: Prefix,
+        /// Its content's first bytes, where its partition table needs no more.
+        prefix: Option<Prefix>,
     },
     /// Once.
     Pipe(Mutex<Option<Box<dyn Read + Send>>>),
@@ -258,7 +258,7 @@ impl Origin {
         let file = Arc::new(source);
         let scanned = prescan(path, &file, format, scope, monitor)?;
         let sector_bytes = 512;
-        Ok(Self {
+        let mut own = Self {
             path: Some(path.to_path_buf()),
             device: None,
             len: Some(scanned.len),
@@ -271,18 +271,26 @@ impl Origin {
             kind: OriginKind::Stream {
                 file,
                 format,
-                prefix: scanned.prefix,
+                prefix: Some(scanned.prefix),
             },
-        })
+        };
+        if own.table.is_none() {
+            // Logical partitions have their records in front of each of them.
+            let table = own.look(monitor, |content| table_of(content, sector_bytes))?;
+            own.table = table.flatten();
+            if let OriginKind::Stream { prefix, .. } = &mut own.kind {
+                *prefix = None;
+            }
+        }
+        Ok(own)
     }
 
-    /// Returns a medium on which at least the partition table can be read.
+    /// Returns the medium that its partition table was loaded from, unless that was looked for in a
+    /// stream.
     pub(crate) fn table_medium(&self) -> Option<&dyn ReadAt> {
         match &self.kind {
-            OriginKind::Medium(content) => Some(content),
-            OriginKind::Indexed { content, .. } => Some(content),
-            OriginKind::Stream { prefix, .. } => Some(prefix),
-            OriginKind::Pipe(_) => None,
+            OriginKind::Stream { prefix, .. } => prefix.as_ref().map(|own| own as &dyn ReadAt),
+            _ => self.content(),
         }
     }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use cardkeep_block::Monitor;
 use cardkeep_copy::WriteMode;
 use cardkeep_device::Machine;
-use cardkeep_survey::Scope;
+use cardkeep_survey::{Scope, survey};
 
 use crate::error::{OpError, OpErrorKind};
+use crate::lost::{Lost, tell_lost};
 use crate::restore::expansion::Expand;
 use crate::restore::fit::{Fit, Fitting};
 use crate::restore::origin::Origin;
@@ -94,6 +95,7 @@ pub fn plan(
         }
         RestoreFrom::Pipe(pipe) => Origin::of_pipe(pipe, shortest, sector_bytes)?,
     };
+    tell_what_it_lacks(&origin, monitor);
     let mut targets: Vec<TargetPlan> = Vec::new();
     for card in looked {
         let fit = fit(&origin, (&card, request.expand), &targets, monitor)?;
@@ -117,6 +119,16 @@ pub fn plan(
         scope: request.scope,
         cores: request.cores,
     })
+}
+
+/// Tells what was lost when the image was made.
+fn tell_what_it_lacks(origin: &Origin, monitor: &dyn Monitor) {
+    let lost = origin.manifest.as_ref().map_or(&[][..], |own| &own.lost);
+    let Some(content) = origin.content().filter(|_| !lost.is_empty()) else {
+        return;
+    };
+    let learnt = survey(content, origin.sector_bytes, Scope::UsedOnly, monitor);
+    tell_lost((content, &learnt), lost, Lost::Before, monitor);
 }
 
 fn look_at_all(machine: &dyn Machine, request: &RestoreRequest) -> Result<Vec<Looked>, OpError> {

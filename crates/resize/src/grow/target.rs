@@ -96,9 +96,17 @@ fn check_features(old: &Superblock) -> Result<(), Declined> {
         return Err(Declined::Unsupported(what));
     }
     let has_resize_inode = old.has_compat(feature::COMPAT_RESIZE_INODE);
-    if has_resize_inode && old.has_incompat(feature::INCOMPAT_META_BG) {
+    let has_meta_bg = old.has_incompat(feature::INCOMPAT_META_BG);
+    if has_resize_inode && has_meta_bg {
         return Err(Declined::unsupported(
             "both a resize inode and meta block groups",
+        ));
+    }
+    let descriptor_blocks = old.group_count().div_ceil(old.descriptors_per_block());
+    if has_meta_bg && u64::from(old.first_meta_bg) > descriptor_blocks {
+        // The kernel does not mount it, and groups may begin with more than is counted here.
+        return Err(Declined::unsupported(
+            "its first meta block group behind its end",
         ));
     }
     if !has_resize_inode && old.reserved_gdt_blocks != 0 {

@@ -101,6 +101,7 @@ impl<M: ReadAt> Attempt<'_, M> {
             blocks,
             moves,
             numbers,
+            orphans: self.census.orphans.clone(),
             trees: trees.trees,
             nodes: trees.nodes,
             regions,
@@ -148,7 +149,7 @@ impl<M: ReadAt> Attempt<'_, M> {
                     Failure::Declined(declined) => Outcome::Declined(declined),
                     Failure::Full => Outcome::Missing(1),
                 })?;
-            if tree.blocks_added != 0 && self.header.has_quota() {
+            if tree.blocks_added != 0 && self.header.has_quota(number) {
                 let what = "quotas, which splitting a file would put out of step";
                 return Err(Outcome::Split(Declined::unsupported(what)));
             }

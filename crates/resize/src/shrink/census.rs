@@ -13,13 +13,14 @@
 //! ```
 
 use cardkeep_block::{Monitor, ReadAt, le_u16, le_u32};
-use cardkeep_ext4::{BlockOwner, Sealer, Superblock};
+use cardkeep_ext4::{BlockOwner, Sealer, Superblock, feature};
 
 use super::declined::Declined;
 use super::descriptors::{BLOCK_UNINIT, Descriptors, INODE_UNINIT};
 use super::file_map::{MapReader, xattr_block};
 use super::geometry::metadata;
 use super::header::Header;
+use super::orphans::Orphans;
 use super::resize_inode;
 use super::tally::{Census, Cut, Referrer, Tally};
 
@@ -45,6 +46,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
     pub(crate) fn census(&self, cut: Cut) -> Result<Census, Declined> {
         let superblock = self.superblock;
         let mut tally = Tally::new(superblock, cut);
+        tally.census.orphans = Orphans::load(&self.reader(), self.header, self.descriptors)?;
         if self.header.mmp_block() != 0 {
             tally.claim(self.header.mmp_block(), 1, "the MMP block")?;
             tally.piece(self.header.mmp_block(), 1, 0)?;
@@ -57,6 +59,14 @@ impl<M: ReadAt> Enumerator<'_, M> {
         }
         self.compare(&tally.census)?;
         Ok(tally.census)
+    }
+
+    const fn reader(&self) -> MapReader<'_, M> {
+        MapReader {
+            medium: self.medium,
+            superblock: self.superblock,
+            sealer: self.sealer,
+        }
     }
 
     fn group(&self, group: u32, tally: &mut Tally<'_>) -> Result<(), Declined> {
@@ -105,7 +115,8 @@ impl<M: ReadAt> Enumerator<'_, M> {
         tally: &mut Tally<'_>,
     ) -> Result<(), Declined> {
         let bad = |what: &str| Declined::inconsistent(format!("inode {number}: {what}"));
-        let is_linked = le_u16(record, 0x1A) != 0 && le_u16(record, 0) != 0;
+        let orphans = &tally.census.orphans;
+        let is_linked = is_linked(record) || orphans.hold(number);
         let is_reserved = number < self.header.first_inode();
         if is_set != is_linked && !is_reserved || is_reserved && !is_set {
             return Err(bad("its bitmap and its links disagree"));
@@ -116,7 +127,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         if number == BAD_BLOCKS_INODE && le_u32(record, 0x1C) != 0 {
             return Err(Declined::unsupported("a list of bad blocks"));
         }
-        if !is_linked && number != RESIZE_INODE {
+        if number != RESIZE_INODE && !has_content(self.superblock, orphans, number, record) {
             return Ok(());
         }
         let mut sealed = record.to_vec();
@@ -130,19 +141,16 @@ impl<M: ReadAt> Enumerator<'_, M> {
         if number == RESIZE_INODE {
             return self.resize_inode(record, tally);
         }
-        let attributes = xattr_block(record);
-        if attributes != 0 && tally.xattrs.insert(attributes) {
-            self.xattr(number, record, attributes, tally)?;
-        }
-        let reader = MapReader {
-            medium: self.medium,
-            superblock: self.superblock,
-            sealer: self.sealer,
-        };
-        let map = reader.read(number, record)?;
+        self.xattr(number, record, tally)?;
+        self.file(number, record, tally)
+    }
+
+    fn file(&self, number: u32, record: &[u8], tally: &mut Tally<'_>) -> Result<(), Declined> {
+        let map = self.reader().read(number, record)?;
         tally.file(BlockOwner::new(number, record), &map)?;
         if self.header.orphan_inode() == Some(number) {
-            tally.orphan_file(BlockOwner::new(number, record), &map)?;
+            let names_inodes = self.header.has_filed_orphans();
+            tally.orphan_file(BlockOwner::new(number, record), &map, names_inodes)?;
         }
         Ok(())
     }
@@ -160,13 +168,20 @@ impl<M: ReadAt> Enumerator<'_, M> {
         )
     }
 
-    fn xattr(
-        &self,
-        number: u32,
-        record: &[u8],
-        block: u64,
-        tally: &mut Tally<'_>,
-    ) -> Result<(), Declined> {
+    /// Looks at the attributes that don't fit the record. Several inodes may share them.
+    fn xattr(&self, number: u32, record: &[u8], tally: &mut Tally<'_>) -> Result<(), Declined> {
+        let bad = |what: &str| Declined::inconsistent(format!("inode {number}: {what}"));
+        let block = xattr_block(record);
+        let first = u64::from(self.superblock.first_data_block);
+        if block == 0 {
+            return Ok(());
+        }
+        if !(first..self.superblock.block_count).contains(&block) {
+            return Err(bad("its attributes lie outside the filesystem"));
+        }
+        if !tally.xattrs.insert(block) {
+            return Ok(());
+        }
         tally.claim(block, 1, "attributes")?;
         if block < tally.cut.block {
             return Ok(());
@@ -178,9 +193,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         let mut sealed = bytes.clone();
         self.sealer.xattr_block(block, &mut sealed);
         if sealed != bytes {
-            return Err(Declined::inconsistent(format!(
-                "inode {number}: its attributes' checksum is wrong"
-            )));
+            return Err(bad("its attributes' checksum is wrong"));
         }
         tally.piece(block, 1, 0)?;
         tally.reference(block, Referrer::Xattr, BlockOwner::new(number, record))
@@ -229,5 +242,25 @@ impl<M: ReadAt> Enumerator<'_, M> {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells whether a record is that of a file: it has a type and a name.
+fn is_linked(record: &[u8]) -> bool {
+    le_u16(record, 0x1A) != 0 && le_u16(record, 0) != 0
+}
+
+/// Tells whether what the record of the inode `number`, which is in use, names is looked at, and
+/// so has to be brought up to date. Reserved inodes that are no files may hold anything.
+pub(crate) fn has_content(
+    superblock: &Superblock,
+    orphans: &Orphans,
+    number: u32,
+    record: &[u8],
+) -> bool {
+    if number == RESIZE_INODE {
+        superblock.has_compat(feature::COMPAT_RESIZE_INODE)
+    } else {
+        is_linked(record) || orphans.hold(number) && le_u16(record, 0) != 0
     }
 }

@@ -22,9 +22,12 @@ const RO_COMPAT_READONLY: u32 = 0x1000;
 const RO_COMPAT_SHARED_BLOCKS: u32 = 0x4000;
 const RO_COMPAT_ORPHAN_PRESENT: u32 = 0x1_0000;
 
-/// Fields that hold inode numbers: `s_journal_inum`, `s_usr_quota_inum`, `s_grp_quota_inum`,
-/// `s_lpf_ino`, `s_prj_quota_inum`, `s_orphan_file_inum`.
-const INODE_FIELDS: [usize; 6] = [0xE0, 0x240, 0x244, 0x268, 0x26C, 0x280];
+const ROOT_INODE: u32 = 2;
+
+const LAST_ORPHAN: usize = 0xE8;
+/// Fields that hold inode numbers: `s_journal_inum`, `s_last_orphan`, `s_usr_quota_inum`,
+/// `s_grp_quota_inum`, `s_lpf_ino`, `s_prj_quota_inum`, `s_orphan_file_inum`.
+const INODE_FIELDS: [usize; 7] = [0xE0, LAST_ORPHAN, 0x240, 0x244, 0x268, 0x26C, 0x280];
 
 /// A superblock's bytes.
 #[derive(Clone, Debug)]
@@ -70,6 +73,16 @@ impl Header {
         (compat & COMPAT_ORPHAN_FILE != 0).then(|| le_u32(&self.bytes, 0x280))
     }
 
+    /// Returns `s_last_orphan`: the first of the inodes that wait to be cleaned up, or 0.
+    pub(crate) fn last_orphan(&self) -> u32 {
+        le_u32(&self.bytes, LAST_ORPHAN)
+    }
+
+    /// Tells whether the orphan file names inodes.
+    pub(crate) fn has_filed_orphans(&self) -> bool {
+        le_u32(&self.bytes, 0x64) & RO_COMPAT_ORPHAN_PRESENT != 0
+    }
+
     /// Returns `s_overhead_clusters`.
     pub(crate) fn overhead(&self) -> u32 {
         le_u32(&self.bytes, 0x248)
@@ -98,9 +111,11 @@ impl Header {
         first_that_applies(&cases)
     }
 
-    /// Tells whether what files take is counted for their owners: it must not change then.
-    pub(crate) fn has_quota(&self) -> bool {
-        le_u32(&self.bytes, 0x64) & RO_COMPAT_QUOTA != 0
+    /// Tells whether what the inode `number` takes is counted for its owner: it must not change
+    /// then. What the journal takes is nobody's (`check_blocks` in e2fsck's pass 1).
+    pub(crate) fn has_quota(&self, number: u32) -> bool {
+        let is_counted = number == ROOT_INODE || number >= self.first_inode();
+        is_counted && le_u32(&self.bytes, 0x64) & RO_COMPAT_QUOTA != 0
     }
 
     /// Checks that the filesystem is at rest, and has no feature that is not handled here.
@@ -171,11 +186,6 @@ impl Header {
             (
                 superblock.has_errors() || !superblock.is_marked_valid(),
                 "it is not marked as clean",
-            ),
-            (
-                le_u32(&self.bytes, 0xE8) != 0
-                    || superblock.has_ro_compat(RO_COMPAT_ORPHAN_PRESENT),
-                "it has deleted files that wait to be cleaned up",
             ),
         ];
         first_that_applies(&cases)

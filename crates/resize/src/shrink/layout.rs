@@ -9,6 +9,7 @@ use super::descriptors::Descriptors;
 use super::geometry::{metadata_block_count, metadata_of, resized};
 use super::header::Header;
 use super::numbers::Numbers;
+use super::orphans::Orphans;
 use super::rebuild::{Node, Tree};
 use super::relocation::Relocations;
 use super::tally::Referrer;
@@ -50,6 +51,8 @@ pub(crate) struct Layout {
     pub(crate) inodes: Bits,
     pub(crate) moves: Relocations,
     pub(crate) numbers: Numbers,
+    /// Inodes that wait to be cleaned up, by their old numbers.
+    pub(crate) orphans: Orphans,
     /// New trees, by the old number of their inode.
     pub(crate) trees: BTreeMap<u32, Tree>,
     pub(crate) nodes: Vec<Node>,

@@ -15,7 +15,7 @@ use cardkeep_ext4::{Superblock, feature};
 
 use super::declined::Declined;
 use super::field::put_u32;
-use super::file_map::ROOT;
+use super::file_map::{Mapping, ROOT, xattr_block};
 use super::geometry::{backup_groups, descriptor_blocks};
 
 /// Where `i_block[13]` lies in a record.
@@ -71,7 +71,9 @@ pub(crate) fn check(
     let others = (0..15).filter(|&index| index != 13);
     let is_alone = others
         .into_iter()
-        .all(|index| le_u32(record, ROOT.start + index * 4) == 0);
+        .all(|index| le_u32(record, ROOT.start + index * 4) == 0)
+        && Mapping::of(record) == Mapping::Indirect
+        && xattr_block(record) == 0;
     let first = u64::from(superblock.first_data_block);
     if !is_alone
         || blocks != sectors(superblock)

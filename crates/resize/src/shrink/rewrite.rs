@@ -1,15 +1,16 @@
 //! Puts new places and numbers into records and blocks that name old ones.
 
 use cardkeep_block::{le_u16, le_u32};
-use cardkeep_ext4::{BlockOwner, feature};
+use cardkeep_ext4::BlockOwner;
 
 use super::attempt::renumbered;
-use super::census::RESIZE_INODE;
+use super::census::{RESIZE_INODE, has_content};
 use super::field::{put_u16, put_u32};
 use super::file_map::{
     ENTRY_BYTES, EXTENT_MAGIC, Mapping, ROOT, WRITTEN_LEN_MAX, child_of, xattr_block,
 };
 use super::layout::Layout;
+use super::orphans::rename_slots;
 use super::rebuild::put_tree;
 use super::resize_inode;
 use super::tally::Referrer;
@@ -34,6 +35,9 @@ impl Rewriter<'_> {
     /// one where anything had to be changed.
     pub(crate) fn record(&self, number: u32, record: &mut [u8]) -> Result<(), &'static str> {
         let layout = self.layout;
+        if !has_content(&layout.new, &layout.orphans, number, record) {
+            return Ok(());
+        }
         let new_number = layout.numbers.new_of(number);
         let mut is_changed = new_number != number;
         if let Some(tree) = layout.trees.get(&number) {
@@ -48,7 +52,8 @@ impl Rewriter<'_> {
                 self.block_numbers(root)?
             };
         }
-        if number == RESIZE_INODE && layout.new.has_compat(feature::COMPAT_RESIZE_INODE) {
+        is_changed |= layout.orphans.rename_next(number, record, &layout.numbers);
+        if number == RESIZE_INODE {
             put_u32(record, 0x1C, resize_inode::sectors(&layout.new));
             is_changed = true;
         }
@@ -140,7 +145,10 @@ impl Rewriter<'_> {
                 sealer.directory_block(owner, block);
             }
             Referrer::Xattr => sealer.xattr_block(place, block),
-            Referrer::Orphans => sealer.orphan_block(owner, place, block),
+            Referrer::Orphans => {
+                rename_slots(block, &self.layout.numbers);
+                sealer.orphan_block(owner, place, block);
+            }
         }
         Ok(())
     }

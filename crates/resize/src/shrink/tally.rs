@@ -6,6 +6,7 @@ use super::bits::Bits;
 use super::declined::Declined;
 use super::file_map::{FileMap, Mapping};
 use super::geometry::whole_clusters;
+use super::orphans::Orphans;
 
 /// Pieces to be moved, and blocks that refer to them: bounds memory to some 50 MB.
 const PIECES_MAX: usize = 1 << 20;
@@ -49,6 +50,8 @@ pub(crate) struct Census {
     /// Inodes in use, the reserved ones included.
     pub(crate) inodes: Bits,
     pub(crate) directories: Bits,
+    /// Those of them that wait to be cleaned up.
+    pub(crate) orphans: Orphans,
     pub(crate) pieces: Vec<Piece>,
     pub(crate) references: Vec<Reference>,
 }
@@ -84,6 +87,7 @@ impl<'a> Tally<'a> {
                 blocks: blocks(),
                 inodes: numbers(),
                 directories: numbers(),
+                orphans: Orphans::default(),
                 pieces: Vec::new(),
                 references: Vec::new(),
             },
@@ -174,11 +178,16 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 
-    /// The orphan file's blocks are sealed with their places.
-    pub(super) fn orphan_file(&mut self, owner: BlockOwner, map: &FileMap) -> Result<(), Declined> {
+    /// The orphan file's blocks are sealed with their places, and name inodes.
+    pub(super) fn orphan_file(
+        &mut self,
+        owner: BlockOwner,
+        map: &FileMap,
+        names_inodes: bool,
+    ) -> Result<(), Declined> {
         for extent in &map.extents {
             for block in extent.physical..extent.physical + extent.count {
-                if block >= self.cut.block || owner.number >= self.cut.inode {
+                if block >= self.cut.block || owner.number >= self.cut.inode || names_inodes {
                     self.reference(block, Referrer::Orphans, owner)?;
                 }
             }

@@ -40,6 +40,22 @@ fn a_filesystem_that_waits_for_something_is_declined() {
     assert!(matches!(declined, Declined::Unsupported(_)), "{declined:?}");
 }
 
+/// The kernel mounts none such, and whose the blocks before it are nobody can say.
+#[test]
+fn a_first_meta_block_group_behind_the_end_is_declined() {
+    if is_skipped("a_first_meta_block_group_behind_the_end_is_declined") {
+        return;
+    }
+    let image = Image::make(
+        "-t ext4 -b 4096 -O meta_bg,^resize_inode,^metadata_csum",
+        20 << 10,
+    );
+    let first = |number: u32| plan_with(&image, 0x104, &number.to_le_bytes());
+    assert_eq!(first(0).unwrap(), 100 * MIB);
+    let declined = first(2).unwrap_err();
+    assert!(matches!(declined, Declined::Unsupported(_)), "{declined:?}");
+}
+
 #[test]
 fn sizes_that_can_not_be_are_declined_with_those_that_can() {
     if is_skipped("sizes_that_can_not_be_are_declined_with_those_that_can") {

@@ -1,5 +1,6 @@
 //! A filesystem in a file, and a smaller one made from it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -99,6 +100,14 @@ impl Image {
         self.folder.path().join("image")
     }
 
+    /// Lets e2fsck mend what mke2fs and debugfs left. Twice: it counts for quotas before it makes
+    /// trees smaller.
+    pub(crate) fn mend(&self) {
+        for _ in 0..2 {
+            Tool::new("e2fsck").arg("-fy").arg(self.path()).outcome();
+        }
+    }
+
     pub(crate) fn aside(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -173,6 +182,31 @@ pub(crate) fn assert_copies(path: &Path, what: &str) -> usize {
         }
     }
     copies
+}
+
+/// Returns how many clusters the superblock calls overhead that are not fixed metadata as dumpe2fs
+/// lists it: the journal's.
+pub(crate) fn other_overhead(path: &Path) -> u64 {
+    let cluster = dumped_or(path, "Cluster size:", 0) / dumped(path, "Block size:");
+    let said = Tool::new("dumpe2fs").arg(path).run();
+    let names = [
+        "superblock at ",
+        "Group descriptors at ",
+        "Group descriptor at ",
+        "Reserved GDT blocks at ",
+        "Block bitmap at ",
+        "Inode bitmap at ",
+        "Inode table at ",
+    ];
+    let mut clusters = BTreeSet::new();
+    for place in names.iter().flat_map(|name| said.split(name).skip(1)) {
+        let end = place.find(|c: char| !c.is_ascii_digit() && c != '-');
+        let range = &place[..end.unwrap_or(place.len())];
+        let (start, end) = range.split_once('-').unwrap_or((range, range));
+        let (start, end): (u64, u64) = (start.parse().unwrap(), end.parse().unwrap());
+        clusters.extend((start..=end).map(|block| block / cluster.max(1)));
+    }
+    dumped(path, "Overhead clusters:") - clusters.len() as u64
 }
 
 /// Returns a number that dumpe2fs tells.

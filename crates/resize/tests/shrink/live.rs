@@ -169,6 +169,88 @@ fn a_card_pulled_while_mounted_is_recovered_and_made_smaller() {
     }
 }
 
+/// Deletes a file in each of the spread folders, and returns them open.
+fn delete_while_open(root: &Path) -> Vec<fs::File> {
+    let delete = |number: u8| {
+        let folder = root.join(format!("spread {number}"));
+        let path = folder.join("deleted");
+        fs::write(&path, vec![number; 40_000]).unwrap();
+        let file = fs::File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        fs::remove_file(path).unwrap();
+        fs::File::open(folder).unwrap().sync_all().unwrap();
+        file
+    };
+    (0..40).map(delete).collect()
+}
+
+/// Files that were deleted while they were open wait to be cleaned up when the power goes; they wait
+/// in the smaller filesystem, too, under their new numbers, and the kernel cleans them up.
+#[test]
+fn deleted_files_that_were_open_are_cleaned_up_in_the_smaller_one() {
+    let test = "deleted_files_that_were_open_are_cleaned_up_in_the_smaller_one";
+    if is_skipped(test) || skip_unless_root(test) {
+        return;
+    }
+    let cases: [&[&str]; 3] = [
+        &[
+            "-t",
+            "ext4",
+            "-O",
+            "^orphan_file",
+            "-g",
+            "2048",
+            "-N",
+            "2048",
+        ],
+        &[
+            "-t",
+            "ext4",
+            "-O",
+            "orphan_file",
+            "-g",
+            "2048",
+            "-N",
+            "2048",
+        ],
+        &["-t", "ext3", "-g", "2048", "-N", "2048"],
+    ];
+    for options in cases {
+        let image = Image::blank(options, 64);
+        age(&image, 3);
+        let pulled = image.aside("pulled");
+        {
+            let device = Loop::attach(&image.path());
+            let mount = Mount::new(device.path(), "noatime").unwrap();
+            let open = delete_while_open(mount.path());
+            fs::copy(image.path(), &pulled).unwrap();
+            assert_eq!(open.len(), 40);
+        }
+        fs::copy(&pulled, image.path()).unwrap();
+        let fs = Ext4::load(image.medium()).unwrap();
+        let recovered = Ext4::load(fs.recovered().unwrap()).unwrap();
+        let plan = plan(&recovered, MARGIN, &Silent).unwrap();
+        assert!(plan.renumbered_inode_count() > 20, "{plan:?}");
+        let smaller = image.aside("smaller");
+        let view = plan.view(recovered.medium());
+        fs::write(&smaller, restored(&view, plan.allocation_map())).unwrap();
+        let waiting = Tool::new("e2fsck").arg("-fn").arg(&smaller).outcome().1;
+        assert!(
+            waiting.contains("rphan"),
+            "{options:?} nothing waits: {waiting}"
+        );
+        let (before, after) = (tree(&pulled, "rw"), tree(&smaller, "rw"));
+        assert_eq!(
+            before.differences(&after, Likeness::Files),
+            Vec::<String>::new()
+        );
+        assert_clean(&smaller, &format!("{options:?}"));
+        assert_clean(&pulled, &format!("{options:?}, not made smaller"));
+        fill(&smaller);
+        assert_clean(&smaller, &format!("{options:?}, filled"));
+    }
+}
+
 /// What was made smaller can be made larger again by others.
 #[test]
 fn resize2fs_makes_smaller_filesystems_larger() {

@@ -164,7 +164,7 @@ fn subject(seed: u64, random: &mut Random) -> Option<(Image, Subject)> {
     })?;
     edit(&image, random);
     if !is_clean(&image.path()) {
-        Tool::new("e2fsck").arg("-fy").arg(image.path()).outcome();
+        image.mend();
     }
     if !is_clean(&image.path()) {
         return None;

@@ -1,10 +1,14 @@
 //! Which sizes a filesystem can have, and that nothing is lost in any of them: without root.
 
+use std::os::unix::fs::FileExt;
+
 use cardkeep_block::ReadAt;
 use cardkeep_resize::shrink::{Declined, ShrinkPlan, Wanted};
 use cardkeep_testkit::{Likeness, Random, Tool, Tree};
 
-use crate::image::{Image, MIXED, assert_clean, assert_copies, dumped, is_skipped, restored};
+use crate::image::{
+    Image, MIXED, assert_clean, assert_copies, dumped, is_skipped, other_overhead, restored,
+};
 
 const META: &str = "meta_bg,^resize_inode";
 const SMALLEST: Wanted = Wanted::Smallest {
@@ -56,6 +60,8 @@ fn nothing_is_lost_in_the_smallest_size() {
         let smaller = image.restore(&plan);
         assert_clean(&smaller, what);
         copies += assert_copies(&smaller, what);
+        let overhead = other_overhead(&smaller);
+        assert_eq!(overhead, other_overhead(&image.path()), "{what}");
         assert_eq!(dumped(&smaller, "Block count:"), plan.block_count());
         assert_eq!(dumped(&smaller, "Free blocks:"), plan.free_block_count());
         let (one, two) = (
@@ -176,6 +182,97 @@ fn a_journal_larger_than_all_else_moves_and_keeps_its_size() {
     }
     // Elsewhere mke2fs puts it below the cut.
     assert!(moved > 1, "{moved}");
+}
+
+/// Returns a filesystem with many small gaps, and a journal behind them that has to go there.
+fn with_small_gaps(options: &str) -> Image {
+    let options: Vec<&str> = options.split(' ').collect();
+    let image = Image::planted(&options, 100 << 10, |root| {
+        std::fs::create_dir_all(root).unwrap();
+        for number in 0..500 {
+            std::fs::write(root.join(format!("{number}")), [1; 3000]).unwrap();
+        }
+    });
+    let image = image.unwrap();
+    let words: String = (0..250).map(|n| format!("rm /{}\n", n * 2)).collect();
+    std::fs::write(image.aside("words"), words).unwrap();
+    let script = image.aside("words");
+    let debugfs = Tool::new("debugfs").args(["-w", "-f"]).arg(script);
+    debugfs.arg(image.path()).run();
+    image.mend();
+    assert_clean(&image.path(), options.join(" ").as_str());
+    image
+}
+
+/// A journal in many pieces needs a tree, which is no owner's.
+#[test]
+fn quotas_do_not_keep_a_journal_together() {
+    if is_skipped("quotas_do_not_keep_a_journal_together") {
+        return;
+    }
+    let image = with_small_gaps("-t ext4 -b 1024 -O quota,^resize_inode -J size=32");
+    let used = dumped(&image.path(), "Block count:") - dumped(&image.path(), "Free blocks:");
+    let plan = image.plan(SMALLEST).unwrap();
+    assert!(plan.split_file_count() > 0, "{plan:?}");
+    assert!(plan.block_count() <= used + 8, "{used}: {plan:?}");
+    assert_clean(&image.restore(&plan), "with quotas");
+}
+
+/// Each block of a new tree takes a cluster, and the file pays for all of it.
+#[test]
+fn a_tree_that_grows_takes_clusters() {
+    if is_skipped("a_tree_that_grows_takes_clusters") {
+        return;
+    }
+    let image = with_small_gaps("-t ext4 -O bigalloc -b 1024 -C 4096 -J size=32");
+    let plan = image.plan(SMALLEST).unwrap();
+    let smaller = image.restore(&plan);
+    assert_clean(&smaller, "with a tree");
+    let journal = Tool::new("debugfs").args(["-R", "stat <8>"]);
+    let said = journal.arg(&smaller).run();
+    assert!(said.contains("(ETB0)"), "{plan:?}: {said}");
+}
+
+/// A tree that was sparse is dense afterwards; e2fsck counts what it has left.
+#[test]
+fn a_tree_that_gets_smaller_gives_its_clusters_back() {
+    if is_skipped("a_tree_that_gets_smaller_gives_its_clusters_back") {
+        return;
+    }
+    let options = "-t ext4 -O bigalloc,^has_journal -b 1024 -C 4096";
+    let options: Vec<&str> = options.split(' ').collect();
+    let image = Image::planted(&options, 60 << 10, |root| {
+        std::fs::create_dir_all(root).unwrap();
+        std::fs::write(root.join("ballast"), vec![1; 2 << 20]).unwrap();
+        let file = std::fs::File::create(root.join("sparse")).unwrap();
+        for island in 0..600 {
+            file.write_all_at(&[7; 1024], island * 16_384).unwrap();
+        }
+        file.write_all_at(&vec![8; 8 << 20], 600 * 16_384).unwrap();
+    });
+    let image = image.unwrap();
+    let mut words = "rm ballast\n".to_owned();
+    for first in (0..600).step_by(60) {
+        words += &format!(
+            "punch sparse {} {}\n",
+            first * 16 + 8,
+            first * 16 + 59 * 16 + 8
+        );
+    }
+    std::fs::write(image.aside("words"), words).unwrap();
+    let script = image.aside("words");
+    let debugfs = Tool::new("debugfs").args(["-w", "-f"]).arg(script);
+    debugfs.arg(image.path()).run();
+    assert_clean(&image.path(), "as made");
+    let tree_blocks = |path: &std::path::Path| {
+        let said = Tool::new("debugfs").args(["-R", "stat sparse"]).arg(path);
+        said.run().matches("(ETB").count()
+    };
+    assert!(tree_blocks(&image.path()) > 5);
+    let plan = image.plan(SMALLEST).unwrap();
+    let smaller = image.restore(&plan);
+    assert_clean(&smaller, &format!("{plan:?}"));
+    assert!(tree_blocks(&smaller) < 3, "{plan:?}");
 }
 
 /// Returns what dumpe2fs says of the journal.

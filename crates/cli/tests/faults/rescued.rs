@@ -1,0 +1,235 @@
+//! Cards that can't be read everywhere: what can be read is in the image, and what is not has a name.
+
+use std::fs;
+use std::time::Duration;
+
+use cardkeep_block::Extent;
+use cardkeep_testkit::{Fault, Tool, skip_unless_tools};
+
+use crate::failing::Failing;
+use crate::program::cardkeep;
+
+const NAMES: [&str; 2] = ["card.img", "card.img.zst"];
+
+/// Catches: a job that ends with the first bad sector, stale bytes in place of lost ones, good
+/// sectors lost beside bad ones, and a loss without a name.
+#[test]
+fn bad_sectors_cost_just_themselves_and_are_named() {
+    let test = "bad_sectors_cost_just_themselves_and_are_named";
+    for name in NAMES {
+        let Some(card) = Failing::new(test) else {
+            return;
+        };
+        let bad: Vec<Extent> = (0..4).map(|index| card.used_place(index, 1024)).collect();
+        for &extent in &bad {
+            card.disk.declare(Fault::Unreadable(extent));
+        }
+        let image = card.path(name);
+        let answer = card.back_up(&image, &["--retries", "0"]).expect(9);
+        let lost = card.judge(&image, &answer);
+        assert_eq!(lost, bad, "{name}: {}", answer.json()["lost"]);
+        let places = answer.json()["lost"].clone();
+        let is_named =
+            |place: &serde_json::Value| !place["path"].is_null() || !place["what"].is_null();
+        assert!(places.as_array().unwrap().iter().all(is_named), "{places}");
+        if name.ends_with(".zst") {
+            // A restore of it says so, too.
+            let target = card.path("target.img");
+            fs::File::create(&target)
+                .unwrap()
+                .set_len(card.sound.len() as u64)
+                .unwrap();
+            let words = ["restore".into(), image.clone(), target, "--yes".into()];
+            cardkeep::<std::path::PathBuf>(words)
+                .expect(9)
+                .says(&["could not be read when the image was made"]);
+        }
+        // The image is sound in itself.
+        cardkeep(["verify".into(), image.clone()]).expect(0);
+        let map = fs::read_to_string(format!("{}.map", image.display())).unwrap();
+        assert!(map.contains('-'), "{map}");
+    }
+}
+
+/// Catches: reading what nobody needs, and trouble about it.
+#[test]
+fn bad_sectors_in_free_space_cost_nothing() {
+    let test = "bad_sectors_in_free_space_cost_nothing";
+    for name in NAMES {
+        let Some(card) = Failing::new(test) else {
+            return;
+        };
+        let mut end = 0;
+        for extent in &card.used {
+            // What is read through is short.
+            if extent.start() - end > 256 << 10 {
+                let free = Extent::between(end + (64 << 10), extent.start() - (64 << 10));
+                card.disk.declare(Fault::Unreadable(free));
+            }
+            end = extent.end();
+        }
+        let image = card.path(name);
+        let answer = card.back_up(&image, &[]).expect(0);
+        assert_eq!(card.judge(&image, &answer), []);
+        card.assert_nothing_left(&image);
+    }
+}
+
+/// Catches: giving up what a second try reads, and not telling that one was needed.
+#[test]
+fn what_reads_at_a_later_try_is_not_lost() {
+    let test = "what_reads_at_a_later_try_is_not_lost";
+    for name in NAMES {
+        let Some(card) = Failing::new(test) else {
+            return;
+        };
+        for index in 0..3 {
+            card.disk.declare(Fault::Flaky {
+                extent: card.used_place(index, 512),
+                failures: 3,
+            });
+        }
+        let image = card.path(name);
+        let answer = card.back_up(&image, &["--retries", "5"]).expect(9);
+        assert_eq!(card.judge(&image, &answer), []);
+        assert!(answer.json()["health"]["errors"].as_u64().unwrap() >= 3);
+        card.assert_nothing_left(&image);
+    }
+}
+
+/// Catches: an image with holes under a good name where none was wanted, and what was read lost.
+#[test]
+fn without_leave_to_skip_there_is_no_image_but_all_is_kept() {
+    let test = "without_leave_to_skip_there_is_no_image_but_all_is_kept";
+    for name in NAMES {
+        let Some(card) = Failing::new(test) else {
+            return;
+        };
+        let bad = card.used_place(3, 512);
+        card.disk.declare(Fault::Unreadable(bad));
+        let image = card.path(name);
+        let answer = card.back_up(&image, &["--skip-errors=never", "--retries", "0"]);
+        answer.expect(5).says(&["--resume"]);
+        assert!(!image.exists(), "{name}");
+        card.disk.heal();
+        let answer = card.back_up(&image, &["--resume"]);
+        let answer = if answer.code == 9 {
+            answer.expect(9)
+        } else {
+            answer.expect(0)
+        };
+        assert_eq!(card.judge(&image, &answer), []);
+        let used: u64 = card.used.iter().map(|extent| extent.len()).sum();
+        let again = answer.json()["read_bytes"].as_u64().unwrap();
+        assert!(again <= used, "{name}: {again} of {used} bytes were read");
+        card.assert_nothing_left(&image);
+    }
+}
+
+/// What ddrescue began is gone on with, and the other way round.
+#[test]
+fn ddrescue_and_cardkeep_go_on_with_each_other() {
+    let test = "ddrescue_and_cardkeep_go_on_with_each_other";
+    if skip_unless_tools(test, &["ddrescue", "ddrescuelog"]) {
+        return;
+    }
+    let Some(card) = Failing::new(test) else {
+        return;
+    };
+    let bad = card.used_place(2, 4096);
+    card.disk.declare(Fault::Unreadable(bad));
+    let (ours, theirs) = (card.path("ours.img"), card.path("theirs.img"));
+    let map_of = |image: &std::path::Path| format!("{}.map", image.display());
+    Tool::new("ddrescue")
+        .args(["-q", "-n"])
+        .arg(card.disk.path())
+        .arg(&theirs)
+        .arg(map_of(&theirs))
+        .run();
+    card.back_up(&ours, &["--retries", "0"]).expect(9);
+    card.disk.heal();
+    let served = card.disk.medium().bytes_served();
+    let answer = card.back_up(&theirs, &["--resume"]).expect(0);
+    let again = card.disk.medium().bytes_served() - served;
+    assert!(again < 12 << 20, "{again} bytes were read again");
+    assert_eq!(answer.json()["lost"], serde_json::json!([]));
+    for extent in &card.used {
+        let place = extent.start() as usize..extent.end() as usize;
+        assert!(
+            fs::read(&theirs).unwrap()[place.clone()] == card.sound[place],
+            "{extent}"
+        );
+    }
+    Tool::new("ddrescue")
+        .args(["-q", "-r1"])
+        .arg(card.disk.path())
+        .arg(&ours)
+        .arg(map_of(&ours))
+        .run();
+    Tool::new("ddrescuelog").arg("-D").arg(map_of(&ours)).run();
+    assert!(fs::read(&ours).unwrap() == card.sound);
+}
+
+/// A slow place is read after the others, and shows in the report.
+#[test]
+fn the_report_shows_where_a_card_is_slow_and_what_it_lost() {
+    let test = "the_report_shows_where_a_card_is_slow_and_what_it_lost";
+    let Some(card) = Failing::new(test) else {
+        return;
+    };
+    let slow = card.used_place(5, 4096);
+    card.disk.declare(Fault::Slow {
+        extent: slow,
+        delay: Duration::from_millis(700),
+    });
+    card.disk
+        .declare(Fault::Unreadable(card.used_place(9, 512)));
+    let image = card.path("card.img.zst");
+    let report = card.path("card.html");
+    let option = format!("--report={}", report.display());
+    let answer = card
+        .back_up(&image, &[&option, "--retries", "0"])
+        .expect(9)
+        .json();
+    let slowest = &answer["health"]["slowest"][0];
+    assert!(slowest["seconds"].as_f64().unwrap() > 0.6, "{slowest}");
+    let page = fs::read_to_string(&report).unwrap();
+    assert!(page.contains("<svg") && page.contains("#c0392b"), "{page}");
+    let place = answer["lost"][0]["start"].to_string();
+    assert!(page.contains(&format!("<td>{place}</td>")), "{page}");
+    // It is not replaced unasked.
+    card.back_up(&card.path("other.img.zst"), &[&option])
+        .expect(2);
+}
+
+/// A sector that reads differently each time is no read error, and no card to trust.
+#[test]
+fn sectors_that_read_differently_a_second_time_are_told() {
+    let test = "sectors_that_read_differently_a_second_time_are_told";
+    let Some(card) = Failing::new(test) else {
+        return;
+    };
+    let image = card.path("card.img.zst");
+    let answer = card.back_up(&image, &["--verify", "card"]).expect(0).json();
+    assert_eq!(answer["unstable"], serde_json::json!([]));
+    let place = card.used_place(3, 512);
+    // So that the second reading takes a while.
+    card.disk.declare(Fault::Slow {
+        extent: Extent::between(0, 1 << 40),
+        delay: Duration::from_millis(30),
+    });
+    let mut running = card.start(&card.path("other.img.zst"), &["--verify", "card"]);
+    // The rot begins once the image is there.
+    while !card.path("other.img.zst").exists() {
+        assert!(!running.is_done(), "it ended early");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    card.disk.declare(Fault::BitFlip {
+        offset: place.start() + 7,
+        mask: 4,
+    });
+    let answer = running.wait();
+    let answer = answer.expect(9).says(&["unstable"]);
+    let unstable = crate::failing::places(&answer.json()["unstable"]);
+    assert_eq!(unstable, [place]);
+}

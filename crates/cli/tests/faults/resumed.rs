@@ -1,0 +1,181 @@
+//! Backups that end before they are done, and go on.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cardkeep_block::{Extent, WriteAt};
+use cardkeep_testkit::{Fault, Random, is_big_matrix};
+use rustix::process::Signal;
+
+use crate::failing::{Failing, content};
+
+/// The seed of the moments.
+const SEED: u64 = 0x5eed_0f05;
+const NAMES: [&str; 4] = ["card.img.zst", "card.img", "card.img.xz", "card.img.gz"];
+
+/// Makes reading the card take a second or so.
+fn slow_down(card: &Failing) {
+    card.disk.declare(Fault::Slow {
+        extent: Extent::between(0, 1 << 40),
+        delay: Duration::from_millis(10),
+    });
+}
+
+/// Stops backups at moments spread over the whole run, and goes on with each until it is done.
+fn check(test: &str, signal: Signal, moments: u32) {
+    let mut random = Random::new(SEED);
+    let Some(card) = Failing::new(test) else {
+        return;
+    };
+    slow_down(&card);
+    for name in NAMES {
+        let started = Instant::now();
+        let whole_image = card.path(&format!("whole-{name}"));
+        card.back_up(&whole_image, &[]).expect(0);
+        let whole = started.elapsed();
+        let expected = fs::read(&whole_image).unwrap();
+        for index in 0..moments {
+            let part = f64::from(index) + random.below(1000) as f64 / 1000.0;
+            let moment = whole.mul_f64(part / f64::from(moments));
+            let image = card.path(&format!("{index}-{name}"));
+            let mut running = card.start(&image, &[]);
+            std::thread::sleep(moment);
+            running.signal(signal);
+            let answer = running.wait();
+            let what = format!("{name} stopped after {moment:?} of {whole:?}: {answer:?}");
+            assert!(image.exists() == (answer.code == 0), "{what}");
+            if answer.code != 0 {
+                let is_left = Path::new(&format!("{}.partial", image.display())).exists();
+                if is_left {
+                    // Nobody loses it by mistake.
+                    card.back_up(&image, &[]).expect(2).says(&["--resume"]);
+                }
+                card.back_up(&image, &["--resume"]).expect(0);
+            }
+            assert!(fs::read(&image).unwrap() == expected, "{what}");
+            card.assert_nothing_left(&image);
+        }
+    }
+}
+
+#[test]
+fn a_killed_backup_goes_on_to_the_same_image() {
+    let moments = if is_big_matrix() { 5 } else { 2 };
+    check(
+        "a_killed_backup_goes_on_to_the_same_image",
+        Signal::KILL,
+        moments,
+    );
+}
+
+#[test]
+fn an_interrupted_backup_goes_on_to_the_same_image() {
+    let moments = if is_big_matrix() { 3 } else { 1 };
+    check(
+        "an_interrupted_backup_goes_on_to_the_same_image",
+        Signal::INT,
+        moments,
+    );
+}
+
+/// Catches: starting from the beginning when a card is put back.
+#[test]
+fn a_card_that_was_torn_out_goes_on_where_it_was() {
+    let test = "a_card_that_was_torn_out_goes_on_where_it_was";
+    for name in ["card.img", "card.img.zst"] {
+        let Some(card) = Failing::new(test) else {
+            return;
+        };
+        let used: u64 = card.used.iter().map(|extent| extent.len()).sum();
+        let served = card.disk.medium().bytes_served();
+        card.disk.declare(Fault::GoneAfter(served + used * 3 / 4));
+        let image = card.path(name);
+        let answer = card.back_up(&image, &[]).expect(5).says(&["--resume"]);
+        assert!(
+            !answer.stderr.contains("can't be read:"),
+            "called lost: {answer:?}"
+        );
+        assert!(!image.exists());
+        card.disk.heal();
+        let answer = card.back_up(&image, &["--resume"]);
+        let answer = if answer.code == 9 {
+            answer.expect(9)
+        } else {
+            answer.expect(0)
+        };
+        assert_eq!(card.judge(&image, &answer), []);
+        if name.ends_with(".zst") {
+            let again = answer.json()["read_bytes"].as_u64().unwrap();
+            assert!(again < used * 3 / 4, "{again} of {used} bytes were read");
+        }
+        card.assert_nothing_left(&image);
+    }
+}
+
+/// Catches: two cards, or two states of one, mixed in one image.
+#[test]
+fn a_card_that_was_used_meanwhile_is_not_gone_on_with() {
+    let test = "a_card_that_was_used_meanwhile_is_not_gone_on_with";
+    for name in ["card.img", "card.img.zst"] {
+        let Some(card) = Failing::new(test) else {
+            return;
+        };
+        card.disk
+            .declare(Fault::Unreadable(card.used_place(4, 512)));
+        let image = card.path(name);
+        card.back_up(&image, &["--skip-errors=never", "--retries", "0"])
+            .expect(5);
+        card.disk.heal();
+        // The superblock's time of the last write, as any mount changes it.
+        let ext = card.sound.len() as u64;
+        let place = card
+            .used
+            .iter()
+            .find(|extent| extent.start() > 40 << 20)
+            .unwrap();
+        assert!(place.end() < ext);
+        let inner = card.disk.medium().inner();
+        inner
+            .write_at(place.start() + 1024 + 0x30, &[1, 2, 3, 4])
+            .unwrap();
+        let answer = card.back_up(&image, &["--resume"]);
+        answer.expect(3).says(&["is not what it was"]);
+        assert!(!image.exists());
+    }
+}
+
+/// A disk that is full is no reason to read the card again.
+#[test]
+fn what_was_written_before_a_disk_was_full_is_kept() {
+    let test = "what_was_written_before_a_disk_was_full_is_kept";
+    let Some(card) = Failing::new(test) else {
+        return;
+    };
+    if cardkeep_testkit::skip_unless_tools(test, &["mount", "umount"]) {
+        return;
+    }
+    let place = card.path("small");
+    fs::create_dir(&place).unwrap();
+    let mount = |size: &str, extra: &str| {
+        cardkeep_testkit::Tool::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("{extra}size={size}"), "tmpfs"])
+            .arg(&place)
+            .run();
+    };
+    mount("60k", "");
+    let image = place.join("card.img.zst");
+    let answer = card.back_up(&image, &[]);
+    let grown = answer.code == 4;
+    mount("200m", "remount,");
+    let again = card.back_up(&image, &["--resume"]);
+    let found = (again.code == 0).then(|| {
+        let copy = card.path("copy.img.zst");
+        fs::copy(&image, &copy).unwrap();
+        content(&copy)
+    });
+    cardkeep_testkit::Tool::new("umount").arg(&place).run();
+    assert!(grown, "{answer:?}");
+    assert!(answer.stderr.contains("--resume"), "{answer:?}");
+    assert!(found == Some(card.sound.clone()), "{again:?}");
+}

@@ -1,0 +1,145 @@
+//! The shelf of an image in a file: `NAME.rescue` and `NAME.map` beside it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use cardkeep_block::{BlockError, BlockErrorKind, Operation, ReadAt, RescueMap, RescueStatus};
+use cardkeep_device::{PartialFile, PartialFileError, TextFile};
+use cardkeep_image::Mapfile;
+
+use crate::destination::Destination;
+use crate::error::CopyError;
+use crate::rescue::shelf::Shelf;
+
+/// A map of as many runs as there can be takes some 20 MB as text.
+const MAPFILE_BYTES_MAX: u64 = 64 << 20;
+
+/// What stands before the maker's name in a mapfile's first line.
+const MADE_BY: &str = "Created by ";
+
+/// The shelf of an image in a file.
+pub struct FileShelf<'a> {
+    image: PathBuf,
+    tool: String,
+    mapfile: TextFile,
+    store: Store<'a>,
+}
+
+enum Store<'a> {
+    /// A file of its own, made when first wanted.
+    Beside(OnceLock<PartialFile>),
+    /// The raw image itself.
+    Image(&'a PartialFile),
+}
+
+impl<'a> FileShelf<'a> {
+    /// Returns the shelf beside `image`, written by the program `tool`: name and version.
+    #[must_use]
+    pub fn beside(image: &Path, tool: &str) -> Self {
+        Self::new(image, tool, Store::Beside(OnceLock::new()))
+    }
+
+    /// Returns the shelf whose store is the unfinished raw image `file`.
+    #[must_use]
+    pub fn within(file: &'a PartialFile, tool: &str) -> Self {
+        Self::new(file.final_path(), tool, Store::Image(file))
+    }
+
+    fn new(image: &Path, tool: &str, store: Store<'a>) -> Self {
+        Self {
+            image: image.to_path_buf(),
+            tool: tool.to_owned(),
+            mapfile: TextFile::new(Self::map_path(image)),
+            store,
+        }
+    }
+
+    /// Returns the name of the mapfile.
+    #[must_use]
+    pub fn map_path(image: &Path) -> PathBuf {
+        let mut name = OsString::from(image);
+        name.push(".map");
+        PathBuf::from(name)
+    }
+
+    /// Returns how far earlier runs came with a medium of `len` bytes: nowhere, where there is no
+    /// mapfile, or not the store that it speaks of.
+    ///
+    /// # Errors
+    /// [`CopyError::Image`] where the mapfile is damaged, [`CopyError::Destination`] where it or
+    /// the store can't be read.
+    pub fn load(&self, len: u64) -> Result<RescueMap, CopyError> {
+        let text = self.mapfile.load(MAPFILE_BYTES_MAX);
+        let untried = RescueMap::new(len, RescueStatus::NonTried);
+        let Some(text) = text.map_err(CopyError::Destination)? else {
+            return Ok(untried);
+        };
+        let mapfile = Mapfile::parse(&text, len)?;
+        let is_there = match &self.store {
+            Store::Image(file) => file.len() >= len,
+            Store::Beside(_) if !PartialFile::rescue_path(&self.image).exists() => false,
+            Store::Beside(_) => self.own().map_err(CopyError::Destination)?.len() >= len,
+        };
+        Ok(if is_there { mapfile.map } else { untried })
+    }
+
+    /// Returns who made the mapfile, as it says; `None` where there is none, or another program's.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn maker(&self) -> Result<Option<String>, BlockError> {
+        let Some(text) = self.mapfile.load(MAPFILE_BYTES_MAX)? else {
+            return Ok(None);
+        };
+        let line = text.split(|&byte| byte == b'\n').next().unwrap_or(&[]);
+        let line = String::from_utf8_lossy(line);
+        Ok(line.split_once(MADE_BY).map(|(_, maker)| maker.to_owned()))
+    }
+
+    /// Removes store and mapfile: the image holds all that they did.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn discard(self) -> Result<(), BlockError> {
+        if let Store::Beside(file) = self.store {
+            drop(file);
+            TextFile::new(PartialFile::rescue_path(&self.image)).remove()?;
+        }
+        self.mapfile.remove()
+    }
+
+    fn own(&self) -> Result<&PartialFile, BlockError> {
+        match &self.store {
+            Store::Image(file) => Ok(file),
+            Store::Beside(cell) => {
+                if let Some(file) = cell.get() {
+                    return Ok(file);
+                }
+                let file = PartialFile::rescue(&self.image).map_err(block_error)?;
+                Ok(cell.get_or_init(|| file))
+            }
+        }
+    }
+}
+
+impl Shelf for FileShelf<'_> {
+    fn store(&self) -> Result<&dyn Destination, BlockError> {
+        self.own().map(|file| file as &dyn Destination)
+    }
+
+    fn save(&self, mapfile: &Mapfile) -> Result<(), BlockError> {
+        self.mapfile.replace(mapfile.to_text(&self.tool).as_bytes())
+    }
+
+    fn is_image(&self) -> bool {
+        matches!(self.store, Store::Image(_))
+    }
+}
+
+fn block_error(error: PartialFileError) -> BlockError {
+    let kind = error
+        .medium_error()
+        .map_or(BlockErrorKind::Busy, BlockError::kind);
+    BlockError::new(kind, Operation::Open).caused_by(error)
+}

@@ -1,0 +1,141 @@
+//! Reading sources that fail: the good data first, what is lost by name, and nothing twice.
+//!
+//! ```text
+//!   pipeline ──reads in address order──▶ Rescuing ──▶ source, as long as that does not fail
+//!                                           │
+//!                                           └──▶ Reach: copy, trim, scrape, retry ──▶ Shelf
+//! ```
+//!
+//! Only what the allocation map calls used is read: a bad sector in free space costs nothing.
+
+mod file_shelf;
+mod health;
+mod phases;
+mod policy;
+mod reach;
+mod same_source;
+mod shelf;
+mod view;
+mod wanted;
+
+use cardkeep_block::{AllocationMap, Extent, Monitor, RescueMap, RescueStatus};
+use cardkeep_image::Format;
+
+pub use file_shelf::FileShelf;
+pub use health::{Health, SlowRead, Stretch};
+pub use policy::{Holes, RetryPolicy};
+pub use shelf::Shelf;
+
+use crate::destination::Output;
+use crate::error::CopyError;
+use crate::outcome::Outcome;
+use crate::pipeline::{Job, ManifestOf, Start, copy_behind};
+use crate::prefix::Prefix;
+use crate::rescue::view::{Rescuing, Setup};
+
+/// What a copy of a source that may fail needs besides the job.
+pub struct Rescue<'a> {
+    /// Where rescued bytes are kept.
+    pub shelf: &'a dyn Shelf,
+    /// How hard the source is tried.
+    pub policy: RetryPolicy,
+    /// How far earlier runs came: the shelf's mapfile, or [`untried`].
+    pub map: RescueMap,
+    /// What an earlier run left of the output, which must be stored and zstd.
+    pub prefix: Prefix,
+}
+
+/// What there is to tell of a source, however the copy ended.
+#[derive(Clone, Debug)]
+pub struct RescueReport {
+    /// Used bytes that could not be read, in address order.
+    pub lost: Vec<Extent>,
+    /// How well it reads.
+    pub health: Health,
+}
+
+/// Returns the rescue map of a source that nobody tried yet.
+#[must_use]
+pub fn untried(map: &AllocationMap) -> RescueMap {
+    RescueMap::new(map.len(), RescueStatus::NonTried)
+}
+
+/// Copies like [`crate::copy`], from a source that may fail. On one that does not, the image is the
+/// same byte by byte, and the shelf is not asked for its store.
+///
+/// The manifest that `manifest_of` makes gets what was lost.
+///
+/// # Errors
+/// [`CopyError`]. What was read until then is in the output and on the shelf: see
+/// [`Prefix::load`] and [`Shelf`].
+pub fn copy_rescuing(
+    job: &Job<'_>,
+    rescue: Rescue<'_>,
+    output: Output<'_>,
+    manifest_of: ManifestOf<'_>,
+    monitor: &dyn Monitor,
+) -> (Result<Outcome, CopyError>, RescueReport) {
+    let setup = Setup {
+        source: job.source,
+        wanted: job.map,
+        shelf: rescue.shelf,
+        policy: &rescue.policy,
+        monitor,
+        read_through_bytes: job.limits.read_through_bytes,
+    };
+    let prefix = rescue.prefix.before_rescued(&rescue.map, job.map);
+    let view = cut(&output, job.format, &prefix)
+        .and_then(|()| Rescuing::new(setup, rescue.map, prefix.content_end()));
+    let view = match view {
+        Ok(view) => view,
+        Err(error) => return (Err(error), RescueReport::nothing(job.map.len())),
+    };
+    view.go_on();
+    let durable = |end| view.durable_to(end);
+    let start = Start {
+        prefix,
+        durable: rescue.shelf.is_image().then_some(&durable),
+    };
+    let with_lost = |frames| {
+        let mut manifest = manifest_of(frames);
+        manifest.lost = view.lost();
+        manifest
+    };
+    let job = Job {
+        source: &view,
+        options: job.options.clone(),
+        ..*job
+    };
+    let result = copy_behind(&job, &start, output, &with_lost, monitor);
+    let (lost, health, failure) = view.into_parts();
+    let result = match failure {
+        // The pipeline only knows that it got nothing more to read.
+        Some(failure) => Err(failure),
+        None => result,
+    };
+    (result, RescueReport { lost, health })
+}
+
+/// Cuts off what an earlier run wrote behind the prefix.
+fn cut(output: &Output<'_>, format: Format, prefix: &Prefix) -> Result<(), CopyError> {
+    let Output::Stored(file) = output else {
+        return Ok(());
+    };
+    if format == Format::Raw {
+        return Ok(());
+    }
+    // ORDER: before anything is read that was lost then. A frame that was made with zeros must not
+    // be there when the map says that nothing is lost any more.
+    file.set_len(prefix.end)
+        .and_then(|()| file.flush())
+        .map_err(CopyError::Destination)
+}
+
+impl RescueReport {
+    fn nothing(len: u64) -> Self {
+        Self {
+            lost: Vec::new(),
+            health: Health::new(len),
+        }
+    }
+}

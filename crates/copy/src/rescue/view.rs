@@ -1,0 +1,420 @@
+//! A failing source seen as one that does not fail.
+//!
+//! ```text
+//!   direct   every request goes to the source, or to the store for what an earlier run put there
+//!      │ the first error: who asks waits, until
+//!   rescue   what nobody has yet was read into the store as far as it goes
+//!      │
+//!   stored   every request goes to the store; what could not be read is zeros
+//! ```
+//!
+//! So the pipeline reads in address order, into any container, and knows nothing of this. On a
+//! healthy source nothing is stored, and nothing waits.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use cardkeep_block::{
+    AllocationMap, BlockError, BlockErrorKind, Extent, Monitor, Operation, Phase, ReadAt,
+    RescueMap, RescueStatus, State, Trouble,
+};
+use cardkeep_image::{Mapfile, RescuePhase};
+
+use crate::error::CopyError;
+use crate::rescue::health::Health;
+use crate::rescue::policy::{Holes, RetryPolicy};
+use crate::rescue::reach::{Reach, Work, may_be_rescued};
+use crate::rescue::shelf::Shelf;
+use crate::rescue::wanted::{add_served, left_bytes, lost_of, without_idle};
+
+/// What does not change while a source is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup<'a> {
+    pub(crate) source: &'a dyn ReadAt,
+    pub(crate) wanted: &'a AllocationMap,
+    pub(crate) shelf: &'a dyn Shelf,
+    pub(crate) policy: &'a RetryPolicy,
+    pub(crate) monitor: &'a dyn Monitor,
+    pub(crate) read_through_bytes: u64,
+}
+
+/// A failing source seen as one that does not fail.
+pub(crate) struct Rescuing<'a> {
+    setup: Setup<'a>,
+    state: Mutex<Progress>,
+    changed: Condvar,
+}
+
+struct Progress {
+    mode: Mode,
+    /// Requests that the source is busy with.
+    in_flight: usize,
+    /// What the store holds, or nobody wants.
+    held: RescueMap,
+    /// What was handed on without the store's help.
+    served: RescueMap,
+    health: Health,
+    busy_until: Instant,
+    witness: Option<Extent>,
+    lost: Vec<Extent>,
+    failure: Option<CopyError>,
+}
+
+#[derive(Clone)]
+enum Mode {
+    /// With what reads the store, where that holds anything.
+    Direct(Option<Arc<dyn ReadAt>>),
+    Rescue,
+    Stored(Arc<dyn ReadAt>),
+    Failed,
+}
+
+impl<'a> Rescuing<'a> {
+    /// Returns the view of a source of which earlier runs have `held` in the store, and `done`
+    /// bytes from the beginning on in the image.
+    pub(crate) fn new(setup: Setup<'a>, held: RescueMap, done: u64) -> Result<Self, CopyError> {
+        let holds_something = setup.wanted.extents(State::Used).any(|extent| {
+            held.runs_in(extent)
+                .any(|r| r.status == RescueStatus::Finished)
+        });
+        let reader = holds_something
+            .then(|| setup.shelf.store()?.settled().map(Arc::from))
+            .transpose()
+            .map_err(CopyError::Destination)?;
+        let len = setup.wanted.len();
+        let mut served = RescueMap::new(len, RescueStatus::NonTried);
+        served.set(Extent::between(0, done), RescueStatus::Finished);
+        let progress = Progress {
+            mode: Mode::Direct(reader),
+            in_flight: 0,
+            held,
+            served,
+            health: Health::new(len),
+            busy_until: Instant::now(),
+            witness: None,
+            lost: Vec::new(),
+            failure: None,
+        };
+        Ok(Self {
+            setup,
+            state: Mutex::new(progress),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Goes on with a rescue that an earlier run began, before anything else is read.
+    pub(crate) fn go_on(&self) {
+        let state = self.lock();
+        if state.held.has_failures() {
+            drop(self.rescue(state));
+        }
+    }
+
+    /// Returns what could not be read, the health of the source, and why reading ended early.
+    pub(crate) fn into_parts(self) -> (Vec<Extent>, Health, Option<CopyError>) {
+        let state = self.state.into_inner();
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        (state.lost, state.health, state.failure)
+    }
+
+    /// Returns what could not be read so far.
+    pub(crate) fn lost(&self) -> Vec<Extent> {
+        self.lock().lost.clone()
+    }
+
+    /// Takes down that a raw image, which is the store, is durable up to `end`.
+    pub(crate) fn durable_to(&self, end: u64) -> Result<(), CopyError> {
+        let mut state = self.lock();
+        if !matches!(state.mode, Mode::Direct(_)) {
+            return Ok(());
+        }
+        state
+            .held
+            .set(Extent::between(0, end), RescueStatus::Finished);
+        let mapfile = Mapfile {
+            position: end,
+            phase: RescuePhase::Copying,
+            pass: 1,
+            map: state.held.clone(),
+        };
+        drop(state);
+        let saved = self.setup.shelf.save(&mapfile);
+        saved.map_err(CopyError::Destination)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'g>(&self, guard: MutexGuard<'g, Progress>) -> MutexGuard<'g, Progress> {
+        let guard = self.changed.wait(guard);
+        guard.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads past the store; `None` where the source was rescued from instead.
+    fn read_direct(
+        &self,
+        store: Option<&dyn ReadAt>,
+        extent: Extent,
+        buffer: &mut [u8],
+    ) -> Result<Option<()>, BlockError> {
+        let held: Vec<_> = match store {
+            Some(_) => self.lock().held.runs_in(extent).collect(),
+            None => Vec::new(),
+        };
+        let began = Instant::now();
+        let result = if held.is_empty() {
+            self.setup.source.read_at(extent.start(), buffer)
+        } else {
+            held.iter().try_for_each(|run| {
+                let part = part_of(buffer, extent, run.extent);
+                match store {
+                    Some(store) if run.status == RescueStatus::Finished => {
+                        self.read_store(store, run.extent, part)
+                    }
+                    _ => self.setup.source.read_at(run.extent.start(), part),
+                }
+            })
+        };
+        let mut state = self.lock();
+        state.in_flight -= 1;
+        self.changed.notify_all();
+        state.note(extent, began, result.is_ok());
+        match result {
+            Ok(()) => {
+                let from = self.gap_before(extent.start());
+                let handed = Extent::between(from, extent.end());
+                state.served.set(handed, RescueStatus::Finished);
+                Ok(Some(()))
+            }
+            Err(error) if may_be_rescued(&error) => {
+                if matches!(state.mode, Mode::Direct(_)) {
+                    self.tell(&error);
+                    drop(self.rescue(state));
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns where what nobody wants before `offset` begins: with it, what was handed on is one
+    /// extent, not thousands.
+    fn gap_before(&self, offset: u64) -> u64 {
+        match self.setup.wanted.run_at(offset.saturating_sub(1)) {
+            Some(run) if run.state != State::Used => run.extent.start(),
+            _ => offset,
+        }
+    }
+
+    fn tell(&self, error: &BlockError) {
+        let message = format!("{error}; the rest is read first, and then what failed again");
+        let trouble = Trouble::new(message);
+        self.setup.monitor.trouble(match error.extent() {
+            Some(extent) => trouble.at(extent),
+            None => trouble,
+        });
+    }
+
+    /// Does the rescue on the calling thread, once nobody else reads the source.
+    fn rescue<'g>(&'g self, mut state: MutexGuard<'g, Progress>) -> MutexGuard<'g, Progress> {
+        state.mode = Mode::Rescue;
+        while state.in_flight > 0 {
+            state = self.wait(state);
+        }
+        let len = self.setup.wanted.len();
+        let nothing = || RescueMap::new(len, RescueStatus::NonTried);
+        let held = std::mem::replace(&mut state.held, nothing());
+        let served = state.served.clone();
+        let health = std::mem::replace(&mut state.health, Health::new(len));
+        let witness = state.witness;
+        drop(state);
+        let done = self.rescued(held, &served, health, witness);
+        let mut state = self.lock();
+        state.held = done.held;
+        state.health = done.health;
+        state.lost = done.lost;
+        state.mode = match done.result {
+            Ok(reader) => Mode::Stored(reader),
+            Err(error) => {
+                state.failure = Some(error);
+                Mode::Failed
+            }
+        };
+        self.changed.notify_all();
+        state
+    }
+
+    fn rescued(
+        &self,
+        held: RescueMap,
+        served: &RescueMap,
+        health: Health,
+        witness: Option<Extent>,
+    ) -> Done {
+        let store = match self.store() {
+            Ok(store) => store,
+            Err(error) => return Done::failed(held, health, error),
+        };
+        let mut map = without_idle(held, self.setup.wanted);
+        let elsewhere = add_served(&mut map, served);
+        self.setup
+            .monitor
+            .phase(Phase::Rescue, Some(left_bytes(self.setup.wanted, &map)));
+        let mut reach = Reach {
+            source: self.setup.source,
+            wanted: self.setup.wanted,
+            store,
+            shelf: self.setup.shelf,
+            policy: self.setup.policy,
+            monitor: self.setup.monitor,
+            read_through_bytes: self.setup.read_through_bytes,
+            map,
+            elsewhere,
+            health,
+            witness,
+            work: Work::new(),
+        };
+        let result = reach.rescue();
+        if result.is_err() {
+            // Why it ended is the error to tell, not that the map could not be saved.
+            drop(reach.save());
+        }
+        let lost = lost_of(self.setup.wanted, &reach.map);
+        let result = result.and_then(|()| {
+            let reader = store.settled().map_err(CopyError::Destination)?;
+            match (self.setup.policy.holes, lost.first()) {
+                (Holes::Refused, Some(&first)) => Err(CopyError::Source(unreadable(first))),
+                _ => Ok(Arc::from(reader)),
+            }
+        });
+        Done {
+            held: reach.stored(),
+            health: reach.health,
+            lost,
+            result,
+        }
+    }
+
+    /// Reads what the store holds. That it fails is not the source's fault, and ends the copy.
+    fn read_store(
+        &self,
+        store: &dyn ReadAt,
+        extent: Extent,
+        buffer: &mut [u8],
+    ) -> Result<(), BlockError> {
+        store.read_at(extent.start(), buffer).map_err(|error| {
+            let mut state = self.lock();
+            state.failure = Some(CopyError::Destination(error));
+            state.mode = Mode::Failed;
+            BlockError::new(BlockErrorKind::NoSpace, Operation::Read).at(extent)
+        })
+    }
+
+    fn store(&self) -> Result<&'a dyn crate::Destination, CopyError> {
+        let store = self.setup.shelf.store().map_err(CopyError::Destination)?;
+        let set = store.set_len(self.setup.wanted.len());
+        set.map_err(CopyError::Destination)?;
+        Ok(store)
+    }
+
+    /// Reads from the store. What could not be read is zeros, whatever was in the buffer.
+    fn read_stored(
+        &self,
+        store: &dyn ReadAt,
+        extent: Extent,
+        buffer: &mut [u8],
+    ) -> Result<(), BlockError> {
+        let runs: Vec<_> = self.lock().held.runs_in(extent).collect();
+        for run in runs {
+            let part = part_of(buffer, extent, run.extent);
+            match run.status {
+                RescueStatus::Finished => self.read_store(store, run.extent, part)?,
+                // Handed on before, and asked for again.
+                RescueStatus::NonTried => self.setup.source.read_at(run.extent.start(), part)?,
+                _ => part.fill(0),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a rescue came to.
+struct Done {
+    held: RescueMap,
+    health: Health,
+    lost: Vec<Extent>,
+    result: Result<Arc<dyn ReadAt>, CopyError>,
+}
+
+impl Done {
+    fn failed(held: RescueMap, health: Health, error: CopyError) -> Self {
+        Self {
+            held,
+            health,
+            lost: Vec::new(),
+            result: Err(error),
+        }
+    }
+}
+
+impl Progress {
+    /// Takes down what the source did. Where it was busy with several requests, the time until
+    /// the last one ended was not this one's.
+    fn note(&mut self, extent: Extent, began: Instant, is_served: bool) {
+        let now = Instant::now();
+        let time = now.saturating_duration_since(began.max(self.busy_until));
+        self.busy_until = now;
+        self.health.record(extent, time, is_served);
+        if is_served {
+            let end = extent.end().min(extent.start() + WITNESS_BYTES);
+            self.witness = Some(Extent::between(extent.start(), end));
+        }
+    }
+}
+
+/// So much is read to see whether the source is still there: a block of any.
+const WITNESS_BYTES: u64 = 4096;
+
+impl ReadAt for Rescuing<'_> {
+    fn len(&self) -> u64 {
+        self.setup.source.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+        let extent = self.bounded(offset, buffer.len())?;
+        loop {
+            let mut state = self.lock();
+            match state.mode.clone() {
+                Mode::Direct(store) => {
+                    state.in_flight += 1;
+                    drop(state);
+                    if let Some(done) = self.read_direct(store.as_deref(), extent, buffer)? {
+                        return Ok(done);
+                    }
+                }
+                Mode::Rescue => drop(self.wait(state)),
+                Mode::Stored(store) => {
+                    drop(state);
+                    return self.read_stored(&*store, extent, buffer);
+                }
+                Mode::Failed => return Err(unreadable(extent)),
+            }
+        }
+    }
+
+    fn alignment(&self) -> usize {
+        self.setup.source.alignment()
+    }
+}
+
+fn unreadable(extent: Extent) -> BlockError {
+    BlockError::new(BlockErrorKind::Io, Operation::Read).at(extent)
+}
+
+/// Returns the part of `buffer`, which holds `whole`, that holds `part`.
+fn part_of(buffer: &mut [u8], whole: Extent, part: Extent) -> &mut [u8] {
+    // OK to cast: offsets within a buffer in memory.
+    let from = (part.start() - whole.start()) as usize;
+    &mut buffer[from..from + part.len() as usize]
+}

@@ -1,0 +1,100 @@
+//! A small file that is replaced as a whole: a crash leaves the old content or the new one.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use cardkeep_block::{BlockError, Operation};
+
+use crate::partial_file::{open_as_named, sync_folder};
+use crate::transfer::system_error;
+use crate::user;
+
+/// A small file that is replaced as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextFile {
+    path: PathBuf,
+}
+
+impl TextFile {
+    /// Returns the file that has this name, or will have.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Returns its name.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the content; `None` where there is no such file.
+    ///
+    /// # Errors
+    /// What the system said; also where it is longer than `bytes_max`, or no regular file.
+    pub fn load(&self, bytes_max: u64) -> Result<Option<Vec<u8>>, BlockError> {
+        let mut options = OpenOptions::new();
+        let file = match open_as_named(options.read(true), &self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(system_error(Operation::Open, error)),
+        };
+        let read = || -> io::Result<Vec<u8>> {
+            let metadata = file.metadata()?;
+            if !metadata.is_file() || metadata.len() > bytes_max {
+                return Err(io::Error::other("it is too long, or no file"));
+            }
+            let mut content = Vec::new();
+            (&file).take(bytes_max).read_to_end(&mut content)?;
+            Ok(content)
+        };
+        let content = read().map_err(|error| system_error(Operation::Read, error))?;
+        Ok(Some(content))
+    }
+
+    /// Puts `content` in the place of what is there; durable when it returns. Under sudo the file
+    /// is given to the user who called sudo.
+    ///
+    /// # Errors
+    /// What the system said; the old content stays then.
+    pub fn replace(&self, content: &[u8]) -> Result<(), BlockError> {
+        let write = || -> io::Result<()> {
+            let aside = self.aside();
+            // A crash may have left one. A link is removed, not followed.
+            match std::fs::remove_file(&aside) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut options = OpenOptions::new();
+            let mut file = open_as_named(options.write(true).create_new(true), &aside)?;
+            user::give_to_sudo_user(&file)?;
+            file.write_all(content)?;
+            // ORDER: content before name. A name that outlives a crash must name all of it.
+            file.sync_all()?;
+            std::fs::rename(&aside, &self.path)?;
+            sync_folder(&self.path)
+        };
+        write().map_err(|error| system_error(Operation::Write, error))
+    }
+
+    /// Removes the file; none is no error.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn remove(&self) -> Result<(), BlockError> {
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(system_error(Operation::Write, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn aside(&self) -> PathBuf {
+        let mut name = OsString::from(&self.path);
+        name.push(".new");
+        PathBuf::from(name)
+    }
+}

@@ -1,0 +1,127 @@
+//! Reading a card a second time: what reads differently is unstable, whatever the card says of it.
+
+use std::path::Path;
+
+use cardkeep_block::{AllocationMap, Extent, Monitor, ReadAt, Run, State, Trouble, size_text};
+use cardkeep_copy::{CopyError, Difference, FrameList, Outcome, compare};
+use cardkeep_device::Source;
+use cardkeep_image::FRAME_BYTES;
+use cardkeep_survey::{Place, locate};
+
+use crate::backup::BackupPlan;
+use crate::error::OpError;
+use crate::opened::Opened;
+
+/// As many are told one by one: nobody reads more.
+const TOLD_MAX: usize = 100;
+
+/// Reads all that was copied a second time, and tells what reads differently now.
+///
+/// # Errors
+/// Where the image can't be read. That the card can't is trouble.
+pub(crate) fn read_again(
+    plan: &BackupPlan,
+    image: &Path,
+    (outcome, lost): (&Outcome, &[Extent]),
+    monitor: &dyn Monitor,
+) -> Result<Vec<Place>, OpError> {
+    let map = without_lost(&plan.contents().map, lost);
+    let difference = match compare_with(plan, image, (&map, outcome), monitor) {
+        Ok(difference) => difference,
+        Err(CopyError::Source(error)) => {
+            let message = format!("what could be read once can't be read again: {error}");
+            monitor.trouble(Trouble::new(message));
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(OpError::of_copy(&plan.opened.path, image, error)),
+    };
+    if difference.extents.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places = locate(
+        plan.content(),
+        plan.contents(),
+        &difference.extents,
+        monitor,
+    );
+    for place in places.iter().take(TOLD_MAX) {
+        let what = place.path.as_deref().or(place.what.as_deref());
+        let message = format!(
+            "unstable: {} of {} read differently a second time; don't trust this card",
+            size_text(place.extent.len()),
+            what.unwrap_or("something unknown")
+        );
+        monitor.trouble(Trouble::new(message).at(place.extent));
+    }
+    Ok(places)
+}
+
+fn compare_with(
+    plan: &BackupPlan,
+    image: &Path,
+    (map, outcome): (&AllocationMap, &Outcome),
+    monitor: &dyn Monitor,
+) -> Result<Difference, CopyError> {
+    let source = Source::open(image).map_err(CopyError::Destination)?;
+    // Without an index it is known which frames differ, not which sectors.
+    let opened = Opened::open_file(image, source).ok().flatten();
+    let nothing = Nothing(map.len());
+    let content: &dyn ReadAt = match &opened {
+        Some(opened) => &opened.content,
+        None => &nothing,
+    };
+    let frames = FrameList::new(map);
+    compare(
+        &frames,
+        content,
+        Some(&outcome.frames),
+        plan.content(),
+        monitor,
+    )
+}
+
+/// A medium of which every byte counts as another one than the card's: zeros.
+struct Nothing(u64);
+
+impl ReadAt for Nothing {
+    fn len(&self) -> u64 {
+        self.0
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), cardkeep_block::BlockError> {
+        self.bounded(offset, buffer.len())?;
+        buffer.fill(0);
+        Ok(())
+    }
+}
+
+/// Returns the map without the frames that hold lost bytes: their digests are of zeros.
+fn without_lost(map: &AllocationMap, lost: &[Extent]) -> AllocationMap {
+    let frame = FRAME_BYTES as u64;
+    let frames = lost.iter().map(|extent| {
+        let start = extent.start() / frame * frame;
+        let end = extent
+            .end()
+            .div_ceil(frame)
+            .saturating_mul(frame)
+            .min(map.len());
+        Run::new(Extent::between(start, end), State::Free)
+    });
+    map.replaced(&frames.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_lost;
+    use cardkeep_block::{AllocationMap, Extent, State};
+
+    #[test]
+    fn frames_with_holes_are_not_read_again() {
+        let map = AllocationMap::all(10 << 20, State::Used);
+        let lost = [Extent::between(5 << 20, (5 << 20) + 512)];
+        let left = without_lost(&map, &lost);
+        let used: Vec<_> = left.extents(State::Used).collect();
+        let expected = [(0, 4 << 20), (8 << 20, 10 << 20)];
+        assert_eq!(used, expected.map(|(from, to)| Extent::between(from, to)));
+    }
+}

@@ -1,0 +1,137 @@
+//! The image while it is made, with what earlier runs left of it.
+//!
+//! ```text
+//!   NAME.partial   the image so far: whole frames, or a raw image with its bytes in place
+//!   NAME.rescue    bytes of a card that fails, until a compressed image can be made of them
+//!   NAME.map       which bytes those are, in ddrescue's words
+//! ```
+
+use std::path::Path;
+
+use cardkeep_block::{Extent, ReadAt, State, WriteAt};
+use cardkeep_copy::{CopyError, FileShelf, FrameList, Job, Prefix, Rescue, untried};
+use cardkeep_device::{Overwrite, PartialFile, PartialFileError};
+use cardkeep_image::Format;
+
+use crate::backup::{BackupRequest, Resume};
+use crate::error::{OpError, OpErrorKind};
+
+/// The image while it is made.
+pub(crate) struct Unfinished {
+    file: PartialFile,
+    left: Left,
+}
+
+/// What there was of an image before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// What an interrupted run has made of it.
+    Begun,
+    /// A raw image with a mapfile, of ddrescue's perhaps, which knows no filesystem.
+    Store,
+}
+
+impl Unfinished {
+    /// Opens what an earlier run left of `image`, where that is wanted and there; or begins anew.
+    pub(crate) fn open(
+        request: &BackupRequest,
+        image: &Path,
+        format: Format,
+        overwrite: Overwrite,
+    ) -> Result<Self, OpError> {
+        let of_file = |error| OpError::of_partial_file(image, error);
+        let partial = PartialFile::partial_path(image);
+        if request.resume == Resume::Yes {
+            let mut left = Left::Begun;
+            if format == Format::Raw && !partial.exists() && overwrite == Overwrite::Replace {
+                take_back(image, &partial)?;
+                left = Left::Store;
+            }
+            if partial.exists() {
+                let file = PartialFile::reopen(image, overwrite).map_err(of_file)?;
+                return Ok(Self { file, left });
+            }
+        } else if overwrite == Overwrite::Replace {
+            PartialFile::discard_leftover(image).map_err(of_file)?;
+            FileShelf::beside(image, &request.tool)
+                .discard()
+                .map_err(|error| OpError::of_leftover(image, error))?;
+        }
+        let file = PartialFile::create(image, overwrite).map_err(of_file)?;
+        let left = Left::Nothing;
+        Ok(Self { file, left })
+    }
+
+    pub(crate) const fn file(&self) -> &PartialFile {
+        &self.file
+    }
+
+    /// Returns where bytes are kept that a failing card gave.
+    pub(crate) fn shelf(&self, tool: &str, format: Format) -> FileShelf<'_> {
+        match format {
+            Format::Raw => FileShelf::within(&self.file, tool),
+            _ => FileShelf::beside(self.file.final_path(), tool),
+        }
+    }
+
+    /// Returns how far earlier runs came.
+    pub(crate) fn rescue<'a>(
+        &self,
+        shelf: &'a FileShelf<'a>,
+        job: &Job<'_>,
+        request: &BackupRequest,
+    ) -> Result<Rescue<'a>, CopyError> {
+        let mut map = untried(job.map);
+        let mut prefix = Prefix::default();
+        if request.resume == Resume::Yes {
+            map = shelf.load(job.map.len())?;
+            if job.format == Format::Zstd && self.left == Left::Begun {
+                prefix = Prefix::load(&self.file, &FrameList::new(job.map))?;
+            }
+            if self.left == Left::Store {
+                self.clear_zeros(job)?;
+            }
+        }
+        Ok(Rescue {
+            shelf,
+            policy: request.policy,
+            map,
+            prefix,
+        })
+    }
+
+    /// Zeros what has to be zero in an image: a journal's old log, which others have copied.
+    fn clear_zeros(&self, job: &Job<'_>) -> Result<(), CopyError> {
+        for extent in job.map.extents(State::Zero) {
+            let end = extent.end().min(self.file.len());
+            let place = Extent::between(extent.start().min(end), end);
+            self.file
+                .write_zeros(place)
+                .map_err(CopyError::Destination)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the image its name.
+    pub(crate) fn finish(self) -> Result<(), PartialFileError> {
+        self.file.finish()
+    }
+
+    /// Keeps what there is for another run.
+    pub(crate) fn keep(self) -> Result<(), PartialFileError> {
+        self.file.keep()
+    }
+}
+
+/// A raw image with a rescue map is the store itself, made by ddrescue or by an earlier run.
+fn take_back(image: &Path, partial: &Path) -> Result<(), OpError> {
+    match std::fs::rename(image, partial) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => {
+            let message = format!("{} can't be gone on with", image.display());
+            Err(OpError::new(OpErrorKind::Environment, message).caused_by(error))
+        }
+    }
+}
