@@ -11,6 +11,8 @@ mod partition;
 mod peer;
 mod restore;
 mod scale;
+mod scratch;
+mod shrink;
 mod table;
 mod throttle;
 
@@ -181,4 +183,13 @@ pub(crate) fn run_scale(options: &Options) -> Result<(), String> {
 pub(crate) fn run_restore(options: &Options) -> Result<(), String> {
     println!("{}\n", machine::describe());
     restore::run(options)
+}
+
+/// Measures the way from a card to a small image.
+///
+/// # Errors
+/// Says what can't be set up. A peer that fails is a line of the table.
+pub(crate) fn run_shrink(options: &Options) -> Result<(), String> {
+    println!("{}\n", machine::describe());
+    shrink::run(options)
 }

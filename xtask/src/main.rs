@@ -21,6 +21,8 @@ usage: cargo xtask demo
                          [--program FILE]
        cargo xtask bench restore --card FILE --work DIR [--speed 10,20,45,0] [--peers NAME,...]
                          [--target DIR] [--program FILE]
+       cargo xtask bench shrink --card FILE --work DIR [--speed 45] [--peers NAME,...]
+                         [--program FILE]
        cargo xtask bench scale --card FILE --work DIR [--sizes 8,64,512] [--program FILE]
 
   demo            build cardkeep, make a sample card, back it up, restore it onto a file that
@@ -31,6 +33,8 @@ usage: cargo xtask demo
                   speed); needs root, loop devices and the blkio cgroup
   bench restore   measure how fast images are put back onto a card that writes at each speed
                   and reads at three times it; the target card lies in --target
+  bench shrink    measure the way from a card to a small verified image, and the disk it takes;
+                  needs room for the whole card in --work, and parted
   bench scale     measure cardkeep on ever larger cards with the same content";
 
 fn main() -> ExitCode {
@@ -45,6 +49,9 @@ fn main() -> ExitCode {
         }
         ["bench", "restore", options @ ..] => {
             bench::Options::parse(options).and_then(|options| bench::run_restore(&options))
+        }
+        ["bench", "shrink", options @ ..] => {
+            bench::Options::parse(options).and_then(|options| bench::run_shrink(&options))
         }
         ["bench", options @ ..] => {
             bench::Options::parse(options).and_then(|options| bench::run(&options))

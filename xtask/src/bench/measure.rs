@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use cardkeep_testkit::Loop;
 
 use super::machine;
+use super::scratch::Scratch;
 
-/// How often memory is looked at. The kernel keeps each process's own peak: only one that ends
-/// within this time escapes.
+/// How often memory and disk are looked at. The kernel keeps each process's own peak of memory: only
+/// one that ends within this time escapes. Of the disk, a peak that is shorter escapes.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
 /// `/proc/PID/stat` counts in these (USER_HZ, 100 on all that Linux runs on; proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -30,8 +31,18 @@ pub(crate) struct Measured {
     pub(crate) output_bytes: u64,
     /// The sum of the peaks of all its processes.
     pub(crate) memory_bytes: u64,
+    /// The peak of what it took on the disk besides its output, where that was asked for.
+    pub(crate) temporary_bytes: u64,
     /// Others who wanted the cores meanwhile, as the load average tells it.
     pub(crate) load: String,
+}
+
+/// What the samples of one run showed at most.
+#[derive(Debug, Default)]
+struct Peaks {
+    /// Of each process.
+    memory: HashMap<u32, u64>,
+    temporary_bytes: u64,
 }
 
 /// What went through a device since it exists.
@@ -65,6 +76,18 @@ impl Traffic {
 /// # Errors
 /// Says how it failed.
 pub(crate) fn pipeline(script: &str, device: Option<&Loop>) -> Result<Measured, String> {
+    pipeline_in(script, device, None)
+}
+
+/// As [`pipeline`]; what the script keeps in `scratch` besides its output counts too.
+///
+/// # Errors
+/// Says how it failed.
+pub(crate) fn pipeline_in(
+    script: &str,
+    device: Option<&Loop>,
+    scratch: Option<&Scratch>,
+) -> Result<Measured, String> {
     let before = device.map(Traffic::of).transpose()?.unwrap_or_default();
     let cpu_before = children_seconds();
     let started = Instant::now();
@@ -75,14 +98,7 @@ pub(crate) fn pipeline(script: &str, device: Option<&Loop>) -> Result<Measured, 
         .process_group(0)
         .spawn()
         .map_err(|e| format!("can't run bash: {e}"))?;
-    let mut peaks = HashMap::new();
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {
-            break status;
-        }
-        sample_peaks(child.id(), &mut peaks);
-        std::thread::sleep(SAMPLE_INTERVAL);
-    };
+    let (status, peaks) = watch(&mut child, scratch)?;
     if !status.success() {
         return Err(format!("{status}: {script}"));
     }
@@ -93,9 +109,25 @@ pub(crate) fn pipeline(script: &str, device: Option<&Loop>) -> Result<Measured, 
         bytes_read: after.bytes_read - before.bytes_read,
         bytes_written: after.bytes_written - before.bytes_written,
         output_bytes: 0,
-        memory_bytes: peaks.values().sum(),
+        memory_bytes: peaks.memory.values().sum(),
+        temporary_bytes: peaks.temporary_bytes,
         load: machine::load(),
     })
+}
+
+/// Waits for the end of `child` and looks at its group meanwhile.
+fn watch(child: &mut Child, scratch: Option<&Scratch>) -> Result<(ExitStatus, Peaks), String> {
+    let mut peaks = Peaks::default();
+    loop {
+        if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {
+            return Ok((status, peaks));
+        }
+        let processes = processes_of(child.id());
+        sample_memory(&processes, &mut peaks.memory);
+        let temporary_bytes = scratch.map_or(0, |scratch| scratch.temporary_bytes(&processes));
+        peaks.temporary_bytes = temporary_bytes.max(peaks.temporary_bytes);
+        std::thread::sleep(SAMPLE_INTERVAL);
+    }
 }
 
 /// Returns the processor time of all children waited for so far (proc(5), `cutime`, `cstime`).
@@ -110,19 +142,19 @@ fn children_seconds() -> f64 {
         / TICKS_PER_SECOND
 }
 
-/// Notes the peak memory of every process of the group, by process.
-fn sample_peaks(group: u32, peaks: &mut HashMap<u32, u64>) {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Some(process) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        if group_of(process) == Some(group)
-            && let Some(bytes) = peak_bytes(process)
-        {
+/// Returns the processes of a group.
+fn processes_of(group: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    processes
+        .filter(|&process| group_of(process) == Some(group))
+        .collect()
+}
+
+/// Notes the peak memory of every process, by process.
+fn sample_memory(processes: &[u32], peaks: &mut HashMap<u32, u64>) {
+    for &process in processes {
+        if let Some(bytes) = peak_bytes(process) {
             let known = peaks.entry(process).or_insert(0);
             *known = bytes.max(*known);
         }
