@@ -1,6 +1,6 @@
 //! What a card did not give, by name.
 
-use cardkeep_block::{Extent, Monitor, ReadAt, Trouble, size_text};
+use cardkeep_block::{Extent, Lossy, Monitor, ReadAt, Trouble, size_text};
 use cardkeep_survey::{Place, Survey, locate};
 
 /// As many are told one by one: nobody reads more.
@@ -26,7 +26,9 @@ pub(crate) fn tell_lost(
     if lost.is_empty() {
         return Vec::new();
     }
-    let places = locate(medium, survey, lost, monitor);
+    // Nothing there is worth another try.
+    let readable = Lossy::new(medium, lost.to_vec());
+    let places = locate(&readable, survey, lost, monitor);
     for place in places.iter().take(TOLD_MAX) {
         monitor.trouble(Trouble::new(told(place, when)).at(place.extent));
     }

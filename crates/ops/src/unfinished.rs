@@ -43,6 +43,7 @@ impl Unfinished {
         let of_file = |error| OpError::of_partial_file(image, error);
         let partial = PartialFile::partial_path(image);
         if request.resume == Resume::Yes {
+            check_map(image)?;
             let mut left = Left::Begun;
             if format == Format::Raw && !partial.exists() && overwrite == Overwrite::Replace {
                 take_back(image, &partial)?;
@@ -122,6 +123,17 @@ impl Unfinished {
     pub(crate) fn keep(self) -> Result<(), PartialFileError> {
         self.file.keep()
     }
+}
+
+/// Without its map nobody knows what of a store is content, and which frames were made with holes.
+fn check_map(image: &Path) -> Result<(), OpError> {
+    let (store, map) = (PartialFile::rescue_path(image), FileShelf::map_path(image));
+    if !store.exists() || map.exists() {
+        return Ok(());
+    }
+    let message = format!("{} is there, but not {}", store.display(), map.display());
+    Err(OpError::new(OpErrorKind::Usage, message)
+        .hint("put it back; or start anew, with --force in place of --resume"))
 }
 
 /// A raw image with a rescue map is the store itself, made by ddrescue or by an earlier run.

@@ -224,8 +224,16 @@ fn a_card_that_can_t_be_read_back_is_not_trusted() {
         extent: place,
         failures: 1,
     };
-    let report = check_success(&original, flaky, 9);
+    // The one failure may strike somebody else's read: the system looks at devices, too.
+    let struck = (0..3).find_map(|_| {
+        let (target, answer) = run(&original, flaky, &["--json"]);
+        (answer.code != 0).then_some((target, answer))
+    });
+    let (target, answer) = struck.expect("a failure that strikes the restore");
+    let report = answer.expect(9).json();
+    assert_eq!(report["targets"][0]["verified"], true);
     assert_eq!(report["targets"][0]["mended_frames"], 1);
+    target.assert_restored(&original);
 }
 
 #[test]
