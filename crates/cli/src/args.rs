@@ -148,8 +148,9 @@ pub(crate) enum SkipErrorsArg {
     Never,
 }
 
-/// The last filesystem's smallest size, and some room for a system to wake up in.
-const MARGIN_PER_MILLE: u32 = 40;
+/// The last filesystem's smallest size, and some room for a system to wake up in: usually 5 % are
+/// root's own, and others want to write, too.
+const MARGIN_PER_MILLE: u32 = 80;
 /// What `--shrink` and `--expand` mean without a size.
 const AS_FAR_AS_CAN_BE: &str = "max";
 
@@ -200,7 +201,7 @@ pub(crate) struct BackupArgs {
           conflicts_with = "everything")]
     pub(crate) shrink: Option<SizeArg>,
     /// With --shrink: how much larger than the smallest size the filesystem gets, in per cent
-    /// [default: 4].
+    /// [default: 8].
     #[arg(long, value_name = "PERCENT", value_parser = units::parse_per_mille,
           requires = "shrink")]
     pub(crate) margin: Option<u32>,
@@ -318,7 +319,7 @@ pub(crate) struct ShrinkArgs {
     /// Make it fit a card of this size, such as 8GB, instead of as small as can be.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) size: Option<SizeArg>,
-    /// How much larger than the smallest size the filesystem gets, in per cent [default: 4].
+    /// How much larger than the smallest size the filesystem gets, in per cent [default: 8].
     #[arg(long, value_name = "PERCENT", value_parser = units::parse_per_mille)]
     pub(crate) margin: Option<u32>,
     /// Show what would be done, and do nothing.

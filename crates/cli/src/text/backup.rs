@@ -37,12 +37,19 @@ pub(crate) fn print_plan(plan: &BackupPlan) {
             let seconds = plan.used_bytes() as f64 / speed as f64;
             format!(", about {} at {}/s", duration(seconds), size(speed))
         });
+    // Of a smaller image, what is free is no number of the card's.
+    let rest = match plan.shrunk {
+        Some(_) => String::new(),
+        None => format!(
+            " ({} are free, {} zero)",
+            size(plan.free_bytes()),
+            size(plan.zero_bytes())
+        ),
+    };
     anstream::eprintln!(
-        "To read  {} of {} ({} are free, {} zero){time}",
+        "To read  {} of {}{rest}{time}",
         size(plan.used_bytes()),
-        size(plan.survey.len),
-        size(plan.free_bytes()),
-        size(plan.zero_bytes())
+        size(plan.survey.len)
     );
     if !plan.contents().is_clean() {
         anstream::eprintln!(
