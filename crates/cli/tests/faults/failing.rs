@@ -78,6 +78,11 @@ impl Failing {
         Running::start(self.words(image, options))
     }
 
+    /// Returns how many bytes are used.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used.iter().map(|extent| extent.len()).sum()
+    }
+
     /// Returns a used extent of at least `len` bytes: that of the `index`-th such one, cut.
     pub(crate) fn used_place(&self, index: usize, len: u64) -> Extent {
         let long = self.used.iter().filter(|extent| extent.len() >= 2 * len);

@@ -88,8 +88,7 @@ fn a_card_that_was_torn_out_goes_on_where_it_was() {
             return;
         };
         let used: u64 = card.used.iter().map(|extent| extent.len()).sum();
-        let served = card.disk.medium().bytes_served();
-        card.disk.declare(Fault::GoneAfter(served + used * 3 / 4));
+        card.disk.declare(Fault::GoneAfter(used * 3 / 4));
         let image = card.path(name);
         let answer = card.back_up(&image, &[]).expect(5).says(&["--resume"]);
         assert!(
@@ -122,8 +121,7 @@ fn a_card_that_comes_back_is_read_on() {
             return;
         };
         let used: u64 = card.used.iter().map(|extent| extent.len()).sum();
-        let served = card.disk.medium().bytes_served();
-        card.disk.declare(Fault::GoneAfter(served + used / 2));
+        card.disk.declare(Fault::GoneAfter(used / 2));
         let image = card.path(name);
         let mut running = card.start(&image, &["--wait-for-card=60"]);
         std::thread::sleep(Duration::from_secs(2));
