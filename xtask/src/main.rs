@@ -21,6 +21,8 @@ usage: cargo xtask demo
                          [--program FILE]
        cargo xtask bench restore --card FILE --work DIR [--speed 10,20,45,0] [--peers NAME,...]
                          [--target DIR] [--program FILE]
+       cargo xtask bench rescue --card FILE --work DIR [--speed 20] [--peers NAME,...]
+                         [--program FILE]
        cargo xtask bench scale --card FILE --work DIR [--sizes 8,64,512] [--program FILE]
 
   demo            build cardkeep, make a sample card, back it up, restore it onto a file that
@@ -31,6 +33,8 @@ usage: cargo xtask demo
                   speed); needs root, loop devices and the blkio cgroup
   bench restore   measure how fast images are put back onto a card that writes at each speed
                   and reads at three times it; the target card lies in --target
+  bench rescue    measure how much of a card with bad and slow places is read, and how soon;
+                  needs /dev/fuse too
   bench scale     measure cardkeep on ever larger cards with the same content";
 
 fn main() -> ExitCode {
@@ -45,6 +49,9 @@ fn main() -> ExitCode {
         }
         ["bench", "restore", options @ ..] => {
             bench::Options::parse(options).and_then(|options| bench::run_restore(&options))
+        }
+        ["bench", "rescue", options @ ..] => {
+            bench::Options::parse(options).and_then(|options| bench::run_rescue(&options))
         }
         ["bench", options @ ..] => {
             bench::Options::parse(options).and_then(|options| bench::run(&options))
