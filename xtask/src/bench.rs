@@ -5,10 +5,13 @@
 //! those of one round: a machine's mood spares nobody.
 
 mod call;
+mod content;
 mod machine;
 mod measure;
 mod partition;
 mod peer;
+#[cfg(target_os = "linux")]
+mod rescue;
 mod restore;
 mod scale;
 mod scratch;
@@ -192,4 +195,23 @@ pub(crate) fn run_restore(options: &Options) -> Result<(), String> {
 pub(crate) fn run_shrink(options: &Options) -> Result<(), String> {
     println!("{}\n", machine::describe());
     shrink::run(options)
+}
+
+/// Measures how much of a failing card is read, and how soon.
+///
+/// # Errors
+/// Says what can't be set up. A peer that fails is a line of the table.
+#[cfg(target_os = "linux")]
+pub(crate) fn run_rescue(options: &Options) -> Result<(), String> {
+    println!("{}\n", machine::describe());
+    rescue::run(options)
+}
+
+/// Says that there is no card that fails.
+///
+/// # Errors
+/// Always.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn run_rescue(_: &Options) -> Result<(), String> {
+    Err("a card that fails needs Linux".to_owned())
 }

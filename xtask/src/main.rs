@@ -23,6 +23,8 @@ usage: cargo xtask demo
                          [--target DIR] [--program FILE]
        cargo xtask bench shrink --card FILE --work DIR [--speed 45] [--peers NAME,...]
                          [--program FILE]
+       cargo xtask bench rescue --card FILE --work DIR [--speed 20] [--peers NAME,...]
+                         [--program FILE]
        cargo xtask bench scale --card FILE --work DIR [--sizes 8,64,512] [--program FILE]
 
   demo            build cardkeep, make a sample card, back it up, restore it onto a file that
@@ -35,6 +37,8 @@ usage: cargo xtask demo
                   and reads at three times it; the target card lies in --target
   bench shrink    measure the way from a card to a small verified image, and the disk it takes;
                   needs room for the whole card in --work, and parted
+  bench rescue    measure how much of a card with bad and slow places is read, and how soon;
+                  needs /dev/fuse too
   bench scale     measure cardkeep on ever larger cards with the same content";
 
 fn main() -> ExitCode {
@@ -52,6 +56,9 @@ fn main() -> ExitCode {
         }
         ["bench", "shrink", options @ ..] => {
             bench::Options::parse(options).and_then(|options| bench::run_shrink(&options))
+        }
+        ["bench", "rescue", options @ ..] => {
+            bench::Options::parse(options).and_then(|options| bench::run_rescue(&options))
         }
         ["bench", options @ ..] => {
             bench::Options::parse(options).and_then(|options| bench::run(&options))

@@ -5,7 +5,6 @@
 //! on the medium. Afterwards each byte that matters is compared with the original: speed at the
 //! price of content would show.
 
-mod content;
 mod peer;
 mod shelf;
 mod table;

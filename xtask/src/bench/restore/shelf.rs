@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use super::content::Content;
 use super::peer::{Peer, Task};
 use crate::bench::call::{bash, call};
+use crate::bench::content::Content;
 use crate::bench::{Options, partition};
 
 /// What a day changes of the used bytes, in per cent.

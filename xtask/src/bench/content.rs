@@ -10,6 +10,8 @@ use serde_json::Value;
 
 /// Differences are counted in these, the block of nearly all ext filesystems.
 const UNIT_BYTES: usize = 4096;
+/// The least that a card loses.
+const SECTOR_BYTES: usize = 512;
 /// How much of both sides is compared at once.
 const STEP_BYTES: u64 = 4 << 20;
 
@@ -54,7 +56,25 @@ impl Content {
     /// # Errors
     /// Says which file can't be read.
     pub(crate) fn differing_bytes(&self, other: &Path) -> Result<u64, String> {
-        self.count(&self.used, other, |own, other| own != other)
+        self.count(&self.used, other, UNIT_BYTES, |own, other| own != other)
+    }
+
+    /// Returns how many of the used bytes are not the same in the file `other`, counted in sectors.
+    ///
+    /// # Errors
+    /// Says which file can't be read.
+    pub(crate) fn differing_sector_bytes(&self, other: &Path) -> Result<u64, String> {
+        self.count(&self.used, other, SECTOR_BYTES, |own, other| own != other)
+    }
+
+    /// Returns where bytes are in use.
+    pub(crate) fn used(&self) -> &[Extent] {
+        &self.used
+    }
+
+    /// Returns where bytes are known to be zero.
+    pub(crate) fn zero(&self) -> &[Extent] {
+        &self.zero
     }
 
     /// Returns how many bytes are wrong in `other` after a restore: used ones that differ, and
@@ -65,14 +85,15 @@ impl Content {
     pub(crate) fn wrong_bytes(&self, other: &Path) -> Result<u64, String> {
         let is_stale =
             |own: &[u8], other: &[u8]| own != other && other.iter().any(|&byte| byte != 0);
-        Ok(self.differing_bytes(other)? + self.count(&self.zero, other, is_stale)?)
+        Ok(self.differing_bytes(other)? + self.count(&self.zero, other, UNIT_BYTES, is_stale)?)
     }
 
-    /// Adds up the blocks of `extents` that `is_counted`, given the card's own and the other.
+    /// Adds up the units of `extents` that `is_counted`, given the card's own and the other.
     fn count(
         &self,
         extents: &[Extent],
         other: &Path,
+        unit_bytes: usize,
         is_counted: impl Fn(&[u8], &[u8]) -> bool,
     ) -> Result<u64, String> {
         let open = |path: &Path| File::open(path).map_err(|e| format!("{}: {e}", path.display()));
@@ -88,11 +109,11 @@ impl Content {
                 own.read_exact_at(&mut buffers.0, start)
                     .and_then(|()| other.read_exact_at(&mut buffers.1, start))
                     .map_err(|e| format!("can't compare at {start}: {e}"))?;
-                let blocks = buffers
+                let units = buffers
                     .0
-                    .chunks(UNIT_BYTES)
-                    .zip(buffers.1.chunks(UNIT_BYTES));
-                let found = blocks.filter(|(own, other)| is_counted(own, other));
+                    .chunks(unit_bytes)
+                    .zip(buffers.1.chunks(unit_bytes));
+                let found = units.filter(|(own, other)| is_counted(own, other));
                 counted += found.map(|(own, _)| own.len() as u64).sum::<u64>();
                 start += len;
             }
