@@ -4,6 +4,7 @@
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cardkeep_block::{
@@ -42,6 +43,7 @@ pub struct DeviceSink {
     permit: WritePermit,
     sector_bytes: u32,
     is_direct: bool,
+    write_count: AtomicU64,
 }
 
 impl DeviceSink {
@@ -74,7 +76,14 @@ impl DeviceSink {
             permit,
             sector_bytes,
             is_direct,
+            write_count: AtomicU64::new(0),
         })
+    }
+
+    /// Returns how often something was written, or tried to be.
+    #[must_use]
+    pub fn write_count(&self) -> u64 {
+        self.write_count.load(Ordering::Relaxed)
     }
 
     /// Returns the path it was opened by.
@@ -152,11 +161,13 @@ impl ReadAt for DeviceSink {
 impl WriteAt for DeviceSink {
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), BlockError> {
         self.checked(offset, data.len() as u64)?;
+        self.write_count.fetch_add(1, Ordering::Relaxed);
         self.file.write_at(offset, data)
     }
 
     fn write_zeros(&self, extent: Extent) -> Result<(), BlockError> {
         self.checked(extent.start(), extent.len())?;
+        self.write_count.fetch_add(1, Ordering::Relaxed);
         let unit = match self.is_device() {
             true => u64::from(self.sector_bytes),
             false => u64::from(FILE_ALIGNMENT),

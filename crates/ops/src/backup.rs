@@ -326,7 +326,7 @@ fn shrunk(
             "{} ({least} bytes) are the least that it fits",
             size_text(least)
         )),
-        _ => error.hint("--or-whole copies it as it is where it can't be made smaller"),
+        _ => error.hint("`cardkeep backup` with --or-whole copies a card as it is where it can't be made smaller"),
     };
     Err(error.caused_by(declined))
 }
@@ -449,7 +449,10 @@ fn to_file(
     }
     let rescue = file
         .rescue(&shelf, job, &plan.request)
-        .map_err(|error| told(plan, image, error))?;
+        .map_err(|error| match error {
+            CopyError::Image(_) => told(plan, &FileShelf::map_path(image), error),
+            error => told(plan, image, error),
+        })?;
     check_same(plan, job, &rescue, image)?;
     let (result, rescued) =
         copy_rescuing(job, rescue, Output::Stored(file.file()), manifest, monitor);

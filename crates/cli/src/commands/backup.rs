@@ -87,13 +87,14 @@ impl Shown {
         let report = apply(machine, plan, &mut stdout, &progress);
         let troubles = progress.finish();
         let report = report?;
-        if let Some(path) = &self.report {
-            report::write(path, plan, &report)?;
-        }
         if output.json {
             json::print_backup(self.command, plan, &report, &troubles);
         } else if !output.quiet {
             text::print_backup(plan, &report);
+        }
+        // The image is there, whatever becomes of the report.
+        if let Some(path) = &self.report {
+            report::write(path, plan, &report)?;
         }
         Ok(commands::done(&troubles))
     }

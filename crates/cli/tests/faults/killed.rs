@@ -148,9 +148,7 @@ fn an_interrupted_restore_says_how_to_go_on() {
         match (answer.code, left) {
             (0, Left::Complete) => {}
             (8, Left::NotBootable) => assert!(answer.stderr.contains("--resume"), "{answer:?}"),
-            // It was asked for its size and left as it was, or the first write did not come to it:
-            // then it is told that the card *may* not be bootable.
-            (8, Left::Unchanged) => {}
+            (8, Left::Unchanged) => assert!(!answer.stderr.contains("--resume"), "{answer:?}"),
             // Before it listens to signals it has done nothing.
             (-1, Left::Unchanged) => {}
             _ => panic!("{left:?} after {answer:?}"),

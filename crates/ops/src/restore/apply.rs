@@ -236,6 +236,7 @@ fn write_group(
             monitor: monitors[*place],
         })
         .collect();
+    let before: Vec<u64> = members.iter().map(|(_, sink)| sink.write_count()).collect();
     let options = RestoreOptions {
         mode: plan.mode,
         verify: plan.verify,
@@ -244,9 +245,10 @@ fn write_group(
         restore(original, &recipients, options)
     });
     drop(recipients);
-    let results = members.into_iter().zip(outcomes);
+    let results = members.into_iter().zip(before).zip(outcomes);
     results
-        .map(|((place, sink), outcome)| {
+        .map(|(((place, sink), before), outcome)| {
+            let is_untouched = sink.write_count() == before;
             let path = &plan.targets[place].path;
             let written = outcome
                 .map(|outcome| Written { sink, outcome })
@@ -256,7 +258,9 @@ fn write_group(
                         fit,
                         monitor: monitors[place],
                     };
-                    of_restore(path, Some(known), error)
+                    // Stopped before its first write, a card is what it was.
+                    let is_same = is_untouched && matches!(error, CopyError::Interrupted);
+                    of_restore(path, (!is_same).then_some(known), error)
                 });
             (place, written)
         })
