@@ -124,12 +124,25 @@ impl DeviceSink {
             .map_err(|error| system_error(Operation::Flush, error))
     }
 
+    /// Checks that the card is still the one that the permit was given for: a reader keeps its device
+    /// while cards come and go, and once somebody has looked at the next one, writing goes there.
+    fn expect_same_card(&self, operation: Operation, extent: Extent) -> Result<(), BlockError> {
+        let Target::Device { diskseq, .. } = self.permit.target() else {
+            return Ok(());
+        };
+        if diskseq.is_none() || platform::diskseq(self.file.file()) == diskseq {
+            return Ok(());
+        }
+        Err(BlockError::new(BlockErrorKind::Gone, operation).at(extent))
+    }
+
     fn checked(&self, offset: u64, len: u64) -> Result<Extent, BlockError> {
         let Some(extent) = Extent::new(offset, len) else {
             let error = BlockError::new(BlockErrorKind::OutOfBounds, Operation::Write);
             return Err(error.at(Extent::between(offset, u64::MAX)));
         };
         self.permit.check(extent)?;
+        self.expect_same_card(Operation::Write, extent)?;
         Ok(extent)
     }
 
@@ -150,7 +163,10 @@ impl ReadAt for DeviceSink {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
         self.bounded(offset, buffer.len())?;
-        self.file.read_at(offset, buffer)
+        let result = self.file.read_at(offset, buffer);
+        let extent = Extent::between(offset, offset + buffer.len() as u64);
+        self.expect_same_card(Operation::Read, extent)?;
+        result
     }
 
     fn alignment(&self) -> usize {
@@ -177,6 +193,7 @@ impl WriteAt for DeviceSink {
         let end = (extent.end() - extent.end() % unit).max(start);
         self.write_plain_zeros(Extent::between(extent.start(), start))?;
         for part in parts(Extent::between(start, end), ZERO_BYTES_MAX) {
+            self.expect_same_card(Operation::Write, part)?;
             if !platform_writing::zero(self.file.file(), part) {
                 self.write_plain_zeros(part)?;
             }

@@ -6,7 +6,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use cardkeep_block::{BlockError, BlockErrorKind, Operation, ReadAt};
+use cardkeep_block::{BlockError, BlockErrorKind, Extent, Operation, ReadAt};
 
 use crate::aligned_file::AlignedFile;
 use crate::platform;
@@ -163,7 +163,14 @@ impl ReadAt for Source {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
         self.bounded(offset, buffer.len())?;
-        self.file.read_at(offset, buffer)
+        let result = self.file.read_at(offset, buffer);
+        if self.diskseq.is_none() || platform::diskseq(self.file.file()) == self.diskseq {
+            return result;
+        }
+        // A reader keeps its device while cards come and go. The system refuses with one error or
+        // another while there is none, and what it reads then, without any error, is the next card's.
+        let extent = Extent::between(offset, offset + buffer.len() as u64);
+        Err(BlockError::new(BlockErrorKind::Gone, Operation::Read).at(extent))
     }
 
     fn alignment(&self) -> usize {

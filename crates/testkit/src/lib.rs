@@ -1,7 +1,8 @@
 //! What tests need and products do not: media that fail on demand, real block devices made of
 //! files, mounts, a comparison of file trees, and tools of the system as outside oracles.
 //!
-//! `FaultDisk`, a block device that fails, is behind the feature `fault-disk`.
+//! `FaultDisk`, a block device that fails, is behind the feature `fault-disk`; `Guest`, a virtual
+//! machine with card readers, behind `guest`.
 //!
 //! Only tests may depend on this crate. What needs root says so through [`skip`], aloud, and
 //! leaves a line in the file named by `CARDKEEP_SKIPS`, so that CI can tell how much was left out.
@@ -15,6 +16,8 @@ mod fault_disk;
 mod faulty;
 #[cfg(all(target_os = "linux", feature = "fault-disk"))]
 mod fuse;
+#[cfg(all(target_os = "linux", feature = "guest"))]
+mod guest;
 mod loop_device;
 mod mount;
 mod skip;
@@ -30,6 +33,8 @@ pub use fault::{Fault, RequestKind, Times, Unflushed};
 #[cfg(all(target_os = "linux", feature = "fault-disk"))]
 pub use fault_disk::FaultDisk;
 pub use faulty::{FaultyMedium, Request};
+#[cfg(all(target_os = "linux", feature = "guest"))]
+pub use guest::{Guest, Insertion, Job, Machine, Said};
 pub use loop_device::{Loop, SectorSize, Throttle};
 pub use mount::Mount;
 pub use skip::{is_big_matrix, skip, skip_unless_fuse, skip_unless_root, skip_unless_tools};

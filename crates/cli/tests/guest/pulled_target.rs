@@ -1,0 +1,69 @@
+//! A card that is pulled out while it is written.
+
+use std::fs;
+
+use cardkeep_testkit::Insertion;
+
+use crate::bench::{Bench, QUICK};
+
+/// A card that is written for some seconds.
+const SLOWLY: Insertion = Insertion {
+    write_speed: Some(2_000_000),
+    ..QUICK
+};
+
+#[test]
+fn a_card_pulled_while_it_is_written_is_not_called_restored() {
+    let test = "a_card_pulled_while_it_is_written_is_not_called_restored";
+    let Some(mut bench) = Bench::new(test) else {
+        return;
+    };
+    drop(bench.cardkeep("backup /dev/mmcblk0 card.img.zst").expect(0));
+    let target = bench.used_up("target.img", 128);
+    let path = bench.plug("reader", &target, SLOWLY);
+    let job = bench.start(&format!("restore --yes card.img.zst {path}"));
+    bench.guest.unplug("reader");
+    let said = bench.guest.wait(job).expect(5);
+    assert!(said.stderr.contains("error"), "{}", said.stderr);
+    // No kernel and no firmware finds anything to start on it.
+    let head = fs::read(&target).unwrap()[..512].to_vec();
+    assert_ne!(head[510..], [0x55, 0xAA]);
+
+    let path = bench.plug("reader", &target, QUICK);
+    drop(
+        bench
+            .cardkeep(&format!("restore --yes card.img.zst {path}"))
+            .expect(0),
+    );
+    drop(
+        bench
+            .cardkeep(&format!("verify card.img.zst --against {path}"))
+            .expect(0),
+    );
+}
+
+#[test]
+fn another_card_put_into_the_reader_is_not_written() {
+    let Some(mut bench) = Bench::new("another_card_put_into_the_reader_is_not_written") else {
+        return;
+    };
+    drop(bench.cardkeep("backup /dev/mmcblk0 card.img.zst").expect(0));
+    let target = bench.used_up("target.img", 128);
+    let other = bench.used_up("other.img", 128);
+    let before = fs::read(&other).unwrap();
+    let path = bench.plug("reader", &target, SLOWLY);
+    let job = bench.start(&format!("restore --yes card.img.zst {path}"));
+    bench.guest.take_out("reader");
+    bench.guest.put_in("reader", &other, QUICK);
+    // Opened by somebody, the reader writes to the new card for whoever has it open.
+    while !bench.guest.has_ended(job) {
+        bench.list();
+    }
+    let said = bench.guest.wait(job).expect(5);
+    assert!(said.stderr.contains("error"), "{said}");
+    bench.guest.unplug("reader");
+    assert!(
+        fs::read(&other).unwrap() == before,
+        "the other card was written"
+    );
+}
