@@ -1,7 +1,8 @@
 //! What tests need and products do not: media that fail on demand, real block devices made of
 //! files, mounts, a comparison of file trees, and tools of the system as outside oracles.
 //!
-//! `FaultDisk`, a block device that fails, is behind the feature `fault-disk`.
+//! `FaultDisk`, a block device that fails, is behind the feature `fault-disk`; `FakeUdisks`, a
+//! system service that opens devices for others, behind `fake-udisks`.
 //!
 //! Only tests may depend on this crate. What needs root says so through [`skip`], aloud, and
 //! leaves a line in the file named by `CARDKEEP_SKIPS`, so that CI can tell how much was left out.
@@ -9,6 +10,8 @@
 #[cfg(target_os = "linux")]
 mod card_file;
 mod churn;
+#[cfg(all(target_os = "linux", feature = "fake-udisks"))]
+mod fake_udisks;
 mod fault;
 #[cfg(all(target_os = "linux", feature = "fault-disk"))]
 mod fault_disk;
@@ -26,6 +29,8 @@ mod volatile;
 #[cfg(target_os = "linux")]
 pub use card_file::CardFile;
 pub use churn::{Churn, Random};
+#[cfg(all(target_os = "linux", feature = "fake-udisks"))]
+pub use fake_udisks::{FakeUdisks, Handing};
 pub use fault::{Fault, RequestKind, Times, Unflushed};
 #[cfg(all(target_os = "linux", feature = "fault-disk"))]
 pub use fault_disk::FaultDisk;

@@ -105,7 +105,8 @@ fn check_device(device: &Device, expected_serial: Option<&str>) -> Result<(), Op
 
 /// Returns what is on a card, where it can be read.
 pub(crate) fn contents(looked: &Looked, monitor: &dyn Monitor) -> Option<Survey> {
-    let source = Source::open(&looked.path).ok()?;
+    // Whoever says no here is asked again before anything is written, and says it to all.
+    let source = Source::open_asking(&looked.path, monitor).ok()?;
     if source.len() == 0 {
         return None;
     }
