@@ -271,3 +271,279 @@ fn diskseq_of_open(file: &File) -> Option<u64> {
     // SAFETY: the descriptor is open while `file` is borrowed, and the request changes nothing.
     unsafe { ioctl(file, getter) }.ok()
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixListener;
+    use std::path::{Path, PathBuf};
+    use std::sync::Mutex;
+    use std::time::{Duration, Instant};
+
+    use cardkeep_block::{BlockErrorKind, Monitor, Phase, Silent, Trouble};
+    use cardkeep_testkit::{FakeUdisks, Handing, Loop, skip_unless_root, skip_unless_tools};
+    use tempfile::TempDir;
+
+    use super::{PATIENCE, Patience, Udisks, Unserved};
+    use crate::permission::{NotPermitted, Purpose};
+
+    const LEN: usize = 1 << 20;
+    const SHORT: Patience = Patience {
+        service: Duration::from_millis(300),
+        person: Duration::from_millis(600),
+        silence: Duration::from_millis(100),
+    };
+    /// Far less than anybody is waited for, and far more than anything takes here.
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// Two cards of one size, so that nothing but their numbers tells them apart.
+    struct Cards {
+        folder: TempDir,
+        one: Loop,
+        other: Loop,
+    }
+
+    impl Cards {
+        /// Returns the cards; `None` where `test` can't be run here.
+        fn new(test: &str) -> Option<Self> {
+            if skip_unless_root(test) || skip_unless_tools(test, &["losetup", "dbus-daemon"]) {
+                return None;
+            }
+            let folder = TempDir::new().unwrap();
+            let attached = |byte: u8| {
+                let file = folder.path().join(byte.to_string());
+                std::fs::write(&file, vec![byte; LEN]).unwrap();
+                Loop::attach(&file)
+            };
+            Some(Self {
+                one: attached(1),
+                other: attached(2),
+                folder,
+            })
+        }
+
+        fn one(&self) -> PathBuf {
+            self.one.path().to_path_buf()
+        }
+
+        fn other(&self) -> PathBuf {
+            self.other.path().to_path_buf()
+        }
+    }
+
+    fn at(address: String, patience: Patience) -> Udisks {
+        Udisks {
+            address: Some(address),
+            patience,
+        }
+    }
+
+    /// Asks a UDisks2 that answers so for the first card; returns why it is not had.
+    fn refused(cards: &Cards, handing: Handing, purpose: Purpose) -> Option<NotPermitted> {
+        let fake = FakeUdisks::start(&cards.one(), handing);
+        why(
+            &at(fake.address(), PATIENCE),
+            (&cards.one(), purpose),
+            &Silent,
+        )
+    }
+
+    fn why(
+        udisks: &Udisks,
+        (card, purpose): (&Path, Purpose),
+        monitor: &dyn Monitor,
+    ) -> Option<NotPermitted> {
+        let error = udisks.open(card, purpose, monitor).unwrap().err()?;
+        assert_eq!(error.kind(), BlockErrorKind::Permission, "{error:?}");
+        let cause = std::error::Error::source(&error).unwrap();
+        Some(cause.downcast_ref::<NotPermitted>().unwrap().clone())
+    }
+
+    #[test]
+    fn a_device_is_handed_out_as_it_was_asked_for() {
+        let Some(cards) = Cards::new("a_device_is_handed_out_as_it_was_asked_for") else {
+            return;
+        };
+        let fake = FakeUdisks::start(&cards.one(), Handing::Device(cards.one()));
+        let udisks = at(fake.address(), PATIENCE);
+        for purpose in [Purpose::Read, Purpose::Write] {
+            let opened = udisks.open(&cards.one(), purpose, &Silent).unwrap();
+            let (file, is_direct) = opened.unwrap();
+            assert!(is_direct);
+            assert_eq!(
+                super::device_number(&cards.one()),
+                super::number_of(&file.metadata().unwrap())
+            );
+        }
+        let [direct, cloexec, excl] = [libc::O_DIRECT, libc::O_CLOEXEC, libc::O_EXCL];
+        let expected = [
+            format!("open r {:#x}", direct | cloexec),
+            format!("open rw {:#x}", direct | cloexec | excl),
+        ];
+        assert_eq!(fake.requests(), expected);
+    }
+
+    #[test]
+    fn another_device_is_refused() {
+        let Some(cards) = Cards::new("another_device_is_refused") else {
+            return;
+        };
+        let file = cards.folder.path().join("1");
+        for purpose in [Purpose::Read, Purpose::Write] {
+            for handing in [
+                Handing::Device(cards.other()),
+                Handing::WithoutFlags(cards.other()),
+                // Neither a file nor a character device is a card, whatever is in it.
+                Handing::WithoutFlags(file.clone()),
+                Handing::WithoutFlags("/dev/zero".into()),
+            ] {
+                let found = refused(&cards, handing.clone(), purpose);
+                assert_eq!(found, Some(NotPermitted::AnotherDevice), "{handing:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_mode_is_refused() {
+        let Some(cards) = Cards::new("another_mode_is_refused") else {
+            return;
+        };
+        let another = Some(NotPermitted::AnotherMode);
+        let deaf = || Handing::WithoutFlags(cards.one());
+        assert_eq!(refused(&cards, deaf(), Purpose::Write), another);
+        let writing = Handing::ForWriting(cards.one());
+        assert_eq!(refused(&cards, writing, Purpose::Read), another);
+        // What is only slower is put right.
+        let fake = FakeUdisks::start(&cards.one(), deaf());
+        let opened = at(fake.address(), PATIENCE).open(&cards.one(), Purpose::Read, &Silent);
+        let (mut file, is_direct) = opened.unwrap().unwrap();
+        assert!(is_direct);
+        let mut unaligned = [0; 100];
+        assert!(file.read(&mut unaligned).is_err(), "it is not direct");
+    }
+
+    #[test]
+    fn who_says_no_is_understood() {
+        let Some(cards) = Cards::new("who_says_no_is_understood") else {
+            return;
+        };
+        for (handing, expected) in [
+            (Handing::Forbidden, NotPermitted::Forbidden),
+            (Handing::NoAgent, NotPermitted::NoAgent),
+            (Handing::Declined, NotPermitted::Declined),
+        ] {
+            assert_eq!(refused(&cards, handing, Purpose::Read), Some(expected));
+        }
+        let fake = FakeUdisks::start(&cards.one(), Handing::Busy);
+        let opened = at(fake.address(), PATIENCE).open(&cards.one(), Purpose::Write, &Silent);
+        let error = opened.unwrap().unwrap_err();
+        assert_eq!(error.kind(), BlockErrorKind::Io);
+        let said = std::error::Error::source(&error).unwrap().to_string();
+        assert!(said.contains("Device or resource busy"), "{said}");
+    }
+
+    /// Records the phases, and wants to stop after some time.
+    #[derive(Default)]
+    struct Watcher {
+        phases: Mutex<Vec<Phase>>,
+        until: Option<Instant>,
+    }
+
+    impl Monitor for Watcher {
+        fn phase(&self, phase: Phase, _: Option<u64>) {
+            self.phases.lock().unwrap().push(phase);
+        }
+        fn advance(&self, _: Phase, _: u64) {}
+        fn trouble(&self, _: Trouble) {}
+        fn is_cancelled(&self) -> bool {
+            self.until.is_some_and(|until| Instant::now() > until)
+        }
+    }
+
+    #[test]
+    fn nobody_is_waited_for_without_end() {
+        let Some(cards) = Cards::new("nobody_is_waited_for_without_end") else {
+            return;
+        };
+        let fake = FakeUdisks::start(&cards.one(), Handing::Silence);
+        let watcher = Watcher::default();
+        let started = Instant::now();
+        let one = cards.one();
+        let card = (one.as_path(), Purpose::Read);
+        let found = why(&at(fake.address(), SHORT), card, &watcher);
+        let late = Some(NotPermitted::NoAnswer { seconds: 0 });
+        assert_eq!(found, late);
+        assert!(
+            started.elapsed() > SHORT.person,
+            "a person was not waited for"
+        );
+        assert!(started.elapsed() < SOON);
+        assert_eq!(*watcher.phases.lock().unwrap(), [Phase::Permission]);
+
+        // A bus that takes the connection and says nothing.
+        let socket = cards.folder.path().join("silent");
+        let silent = UnixListener::bind(&socket).unwrap();
+        let watcher = Watcher::default();
+        let address = format!("unix:path={}", socket.display());
+        let found = why(&at(address, SHORT), card, &watcher);
+        assert_eq!(found, late);
+        assert!(started.elapsed() < SOON);
+        assert!(watcher.phases.lock().unwrap().is_empty());
+        drop(silent);
+    }
+
+    #[test]
+    fn who_wants_to_stop_need_not_wait() {
+        let Some(cards) = Cards::new("who_wants_to_stop_need_not_wait") else {
+            return;
+        };
+        let fake = FakeUdisks::start(&cards.one(), Handing::Silence);
+        let started = Instant::now();
+        let watcher = Watcher {
+            until: Some(started + Duration::from_millis(200)),
+            ..Watcher::default()
+        };
+        let one = cards.one();
+        let card = (one.as_path(), Purpose::Write);
+        let found = why(&at(fake.address(), PATIENCE), card, &watcher);
+        assert_eq!(found, Some(NotPermitted::Stopped));
+        assert!(started.elapsed() < SOON);
+    }
+
+    #[test]
+    fn where_there_is_nobody_to_ask_it_is_known_at_once() {
+        let test = "where_there_is_nobody_to_ask_it_is_known_at_once";
+        let Some(cards) = Cards::new(test) else {
+            return;
+        };
+        let started = Instant::now();
+        let missing = cards.folder.path().join("missing").display().to_string();
+        let bus = FakeUdisks::bus_alone();
+        let of_other = FakeUdisks::start(&cards.other(), Handing::Device(cards.other()));
+        for address in [
+            format!("unix:path={missing}"),
+            bus.address(),
+            of_other.address(),
+        ] {
+            let udisks = at(address, PATIENCE);
+            let opened = udisks.open(&cards.one(), Purpose::Read, &Silent);
+            assert!(opened.is_none(), "{opened:?}");
+            let unmounted = udisks.unmount(&cards.one(), &Silent);
+            assert!(matches!(unmounted, Err(Unserved::NobodyToAsk)));
+        }
+        assert!(started.elapsed() < SOON);
+    }
+
+    #[test]
+    fn a_card_is_unmounted_and_powered_off() {
+        let Some(cards) = Cards::new("a_card_is_unmounted_and_powered_off") else {
+            return;
+        };
+        let fake = FakeUdisks::start(&cards.one(), Handing::Silence);
+        let udisks = at(fake.address(), PATIENCE);
+        udisks.unmount(&cards.one(), &Silent).unwrap();
+        udisks.power_off(&cards.one(), &Silent).unwrap();
+        assert_eq!(fake.requests(), ["unmount", "power off"]);
+    }
+}
