@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions, Permissions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use zbus::{DBusError, OwnedObjectPath, OwnedVariant, interface};
 
-use crate::tool::tool;
+use crate::tool::{Tool, tool};
 
 const CARD: &str = "/org/freedesktop/UDisks2/block_devices/card";
 const DRIVE: &str = "/org/freedesktop/UDisks2/drives/card";
@@ -126,7 +127,8 @@ impl FakeUdisks {
             _bus: None,
         };
         let until = Instant::now() + PATIENCE;
-        while !fake.folder.path().join("bus").exists() {
+        // The socket is there a moment before anybody listens on it.
+        while UnixStream::connect(fake.folder.path().join("bus")).is_err() {
             assert!(Instant::now() < until, "the bus does not come up");
             std::thread::sleep(PAUSE);
         }
@@ -170,7 +172,10 @@ fn serve(
     let manager = Manager {
         card: card.to_path_buf(),
     };
-    let filesystem = Filesystem(requests.clone());
+    let filesystem = Filesystem {
+        card: card.to_path_buf(),
+        requests: requests.clone(),
+    };
     zbus::block_on(async {
         zbus::connection::Builder::address(address)
             .serve_at(MANAGER, manager)
@@ -193,6 +198,7 @@ enum UdisksError {
     NotAuthorizedCanObtain(String),
     NotAuthorizedDismissed(String),
     Failed(String),
+    NotMounted(String),
 }
 
 type Options = HashMap<String, OwnedVariant>;
@@ -266,12 +272,19 @@ fn opened(path: &Path, mode: &str, flags: i32) -> Result<zbus::OwnedFd, UdisksEr
     Ok(OwnedFd::from(file).into())
 }
 
-struct Filesystem(Requests);
+struct Filesystem {
+    card: PathBuf,
+    requests: Requests,
+}
 
 #[interface(name = "org.freedesktop.UDisks2.Filesystem")]
 impl Filesystem {
-    async fn unmount(&self, _options: Options) {
-        self.0.add("unmount".to_owned());
+    async fn unmount(&self, _options: Options) -> Result<(), UdisksError> {
+        self.requests.add("unmount".to_owned());
+        match Tool::new("umount").arg(&self.card).outcome() {
+            (Some(0), _) => Ok(()),
+            (_, said) => Err(UdisksError::NotMounted(said)),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ mod stranger;
 
 use std::time::{Duration, Instant};
 
-use cardkeep_testkit::{FakeUdisks, Handing};
+use cardkeep_testkit::{FakeUdisks, Handing, Mount, Tool, skip_unless_tools};
 use rustix::fs::OFlags;
 
 use crate::stranger::{Scene, Which};
@@ -41,10 +41,10 @@ fn a_card_is_backed_up_through_udisks() {
         &fake.address(),
         &["verify", "--quiet", &image, "--against", scene.card_name()],
     );
-    answer.expect(0);
+    answer.expect(WELL);
     scene
         .run(&fake.address(), &["info", scene.card_name()])
-        .expect(0);
+        .expect(WELL);
     assert!(
         fake.requests()
             .iter()
@@ -76,6 +76,32 @@ fn a_card_is_restored_through_udisks() {
     let writing = format!("open rw {:#x}", flags.bits());
     let requests = fake.requests();
     assert!(requests.contains(&writing), "{requests:?}");
+}
+
+#[test]
+fn a_card_is_unmounted_through_udisks() {
+    let test = "a_card_is_unmounted_through_udisks";
+    let Some(scene) = Scene::new(test) else {
+        return;
+    };
+    if skip_unless_tools(test, &["mke2fs"]) {
+        return;
+    }
+    Tool::new("mke2fs")
+        .args(["-q", "-t", "ext4"])
+        .arg(scene.card())
+        .run();
+    let mount = Mount::new(scene.card(), "rw").unwrap();
+    let fake = FakeUdisks::start(scene.card(), Handing::Device(scene.card().into()));
+    let image = scene.beside("card.img");
+    let words = ["backup", "--quiet", scene.card_name(), &image];
+    let answer = scene.run(&fake.address(), &words);
+    answer.expect(3).says(&["mounted read-write"]);
+    assert!(!fake.requests().contains(&"unmount".to_owned()));
+    let words = [&words[..], &["--unmount"]].concat();
+    scene.run(&fake.address(), &words).expect(0);
+    assert!(fake.requests().contains(&"unmount".to_owned()));
+    drop(mount);
 }
 
 #[test]
