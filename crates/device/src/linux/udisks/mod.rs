@@ -273,7 +273,6 @@ fn diskseq_of_open(file: &File) -> Option<u64> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 mod tests {
     use std::io::Read;
     use std::os::unix::net::UnixListener;
