@@ -16,6 +16,8 @@ pub enum Phase {
     Verify,
     /// Reading what is left of a failing source, the easy parts first.
     Rescue,
+    /// Waiting until somebody permits that a device is opened. It has no bytes.
+    Permission,
 }
 
 /// Something that went wrong without ending the work.

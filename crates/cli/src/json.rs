@@ -39,6 +39,7 @@ pub(crate) fn print_progress(phase: Phase, done: u64, total: Option<u64>, speed:
         Phase::Copy => "copy",
         Phase::Rescue => "rescue",
         Phase::Verify => "verify",
+        Phase::Permission => "permission",
         _ => "other",
     };
     let left = total

@@ -157,6 +157,18 @@ impl Progress {
         }
     }
 
+    /// Says at once, and once, that a person is waited for: it is they who must do something.
+    fn tell_of_asking(&self) {
+        let note =
+            "note: the system is asked to open the card; it may ask you, in a window of its own";
+        match &self.face {
+            Face::Line(bar) => bar.suspend(|| anstream::eprintln!("{note}")),
+            Face::Silent => anstream::eprintln!("{note}"),
+            Face::Json => json::print_progress(Phase::Permission, 0, None, 0.0),
+            Face::SilentJson => {}
+        }
+    }
+
     fn tell(&self, phase: Phase) {
         let Ok(mut pace) = self.pace.try_lock() else {
             return;
@@ -261,6 +273,9 @@ fn style(template: &str) -> ProgressStyle {
 
 impl Monitor for Progress {
     fn phase(&self, phase: Phase, total_bytes: Option<u64>) {
+        if phase == Phase::Permission {
+            return self.tell_of_asking();
+        }
         if let Some(meter) = self.meter(phase) {
             meter
                 .total

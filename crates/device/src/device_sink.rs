@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cardkeep_block::{
-    AlignedBuffer, BlockError, BlockErrorKind, Extent, Operation, ReadAt, WriteAt,
+    AlignedBuffer, BlockError, BlockErrorKind, Extent, Monitor, Operation, ReadAt, WriteAt,
 };
 
 use crate::aligned_file::AlignedFile;
+use crate::permission::{Opened, Purpose, Right, open_asking};
 use crate::source::{FILE_ALIGNMENT, SECTOR_BYTES_DEFAULT};
 use crate::transfer::system_error;
 use crate::write_permit::{Target, WritePermit};
@@ -43,22 +44,29 @@ pub struct DeviceSink {
     permit: WritePermit,
     sector_bytes: u32,
     is_direct: bool,
+    right: Right,
     write_count: AtomicU64,
 }
 
 impl DeviceSink {
-    /// Opens what `permit` was given for.
+    /// Opens what `permit` was given for. A device that the account may not open is asked for, as
+    /// [`crate::Source::open_asking`] does; the permit is held against what is handed out.
     ///
     /// # Errors
-    /// What the system said; [`BlockErrorKind::Busy`] where somebody else holds it, and
-    /// [`BlockErrorKind::Gone`] where it is not any more what the permit was given for.
-    pub fn open(permit: WritePermit) -> Result<Self, BlockError> {
+    /// What the system said; [`BlockErrorKind::Busy`] where somebody else holds it,
+    /// [`BlockErrorKind::Gone`] where it is not any more what the permit was given for, and
+    /// [`BlockErrorKind::Permission`] caused by a [`crate::NotPermitted`] where it was asked for in
+    /// vain.
+    pub fn open(permit: WritePermit, monitor: &dyn Monitor) -> Result<Self, BlockError> {
         let failed = |error| system_error(Operation::Open, error);
-        let (file, is_direct) = match permit.target() {
-            Target::Device { .. } => platform_writing::open_device(permit.path()),
-            Target::File { .. } => open_file(&permit),
-        }
-        .map_err(failed)?;
+        let Opened {
+            file,
+            is_direct,
+            right,
+        } = match permit.target() {
+            Target::Device { .. } => open_asking(permit.path(), Purpose::Write, monitor)?,
+            Target::File { .. } => open_file(&permit).map_err(failed)?,
+        };
         expect_target(&file, &permit)?;
         lock(&file, permit.target())?;
         let told = match permit.target() {
@@ -76,6 +84,7 @@ impl DeviceSink {
             permit,
             sector_bytes,
             is_direct,
+            right,
             write_count: AtomicU64::new(0),
         })
     }
@@ -111,13 +120,16 @@ impl DeviceSink {
     }
 
     /// Makes the system read the partition table anew, so that it knows the partitions that were
-    /// written. Does nothing on a file.
+    /// written. Does nothing on a file, nor on a device that was asked for.
     ///
     /// # Errors
     /// What the system said: [`BlockErrorKind::Busy`] where somebody opened an old partition,
     /// [`BlockErrorKind::Permission`] where only root may.
     pub fn reread_partitions(&self) -> Result<(), BlockError> {
-        if !self.is_device() {
+        // Only root may, and where there is UDisks2 there is udev, which reads the table of a
+        // written disk by itself once it is closed: systemd, src/udev/udev-manager.c,
+        // `synthesize_change`, read 2026-11.
+        if !self.is_device() || self.right == Right::Asked {
             return Ok(());
         }
         platform_writing::reread_partitions(self.file.file())
@@ -226,14 +238,19 @@ fn parts(extent: Extent, bytes_max: u64) -> impl Iterator<Item = Extent> {
 
 /// Opens a regular file, past the cache where its length lets the last bytes be written so: a
 /// whole unit written over an incomplete one would make the file longer.
-fn open_file(permit: &WritePermit) -> std::io::Result<(File, bool)> {
+fn open_file(permit: &WritePermit) -> std::io::Result<Opened> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
-    if permit.len().is_multiple_of(u64::from(FILE_ALIGNMENT)) {
-        platform::open_uncached(&mut options, permit.path())
+    let (file, is_direct) = if permit.len().is_multiple_of(u64::from(FILE_ALIGNMENT)) {
+        platform::open_uncached(&mut options, permit.path())?
     } else {
-        Ok((options.open(permit.path())?, false))
-    }
+        (options.open(permit.path())?, false)
+    };
+    Ok(Opened {
+        file,
+        is_direct,
+        right: Right::Own,
+    })
 }
 
 /// Checks that what was opened is what the permit was given for: names and slots are reused.

@@ -6,9 +6,10 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use cardkeep_block::{BlockError, BlockErrorKind, Extent, Operation, ReadAt};
+use cardkeep_block::{BlockError, BlockErrorKind, Extent, Monitor, Operation, ReadAt};
 
 use crate::aligned_file::AlignedFile;
+use crate::permission::{Purpose, open_asking};
 use crate::platform;
 use crate::transfer::system_error;
 
@@ -33,11 +34,15 @@ pub struct Source {
     diskseq: Option<u64>,
 }
 
-/// Whether others may hold a device while it is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sharing {
+/// How a device is opened.
+#[derive(Clone, Copy)]
+enum How<'a> {
+    /// As it is; others may hold it meanwhile.
     Shared,
+    /// Refusing one that others hold.
     Exclusive,
+    /// As it is, by asking the system where the account may not.
+    Asking(&'a dyn Monitor),
 }
 
 impl Source {
@@ -47,7 +52,18 @@ impl Source {
     /// What the system said on opening; [`BlockErrorKind::Io`] caused by a [`NotAMedium`] where
     /// `path` names a folder, a pipe or the like.
     pub fn open(path: &Path) -> Result<Self, BlockError> {
-        Self::open_as(path, Sharing::Shared)
+        Self::open_as(path, How::Shared)
+    }
+
+    /// Opens as [`Source::open`] does; a device that the account may not open is asked for where
+    /// the system has a service for that, which may ask a person, and takes as long as that does.
+    /// So it is for what the user named, never for a look at all there is.
+    ///
+    /// # Errors
+    /// As [`Source::open`]; [`BlockErrorKind::Permission`] caused by a [`crate::NotPermitted`] where
+    /// it was asked in vain.
+    pub fn open_asking(path: &Path, monitor: &dyn Monitor) -> Result<Self, BlockError> {
+        Self::open_as(path, How::Asking(monitor))
     }
 
     /// Opens as [`Source::open`] does, but refuses a device that somebody else holds: one that is
@@ -56,23 +72,29 @@ impl Source {
     /// # Errors
     /// As [`Source::open`]; [`BlockErrorKind::Busy`] where the device is held.
     pub fn open_exclusive(path: &Path) -> Result<Self, BlockError> {
-        Self::open_as(path, Sharing::Exclusive)
+        Self::open_as(path, How::Exclusive)
     }
 
-    fn open_as(path: &Path, sharing: Sharing) -> Result<Self, BlockError> {
+    fn open_as(path: &Path, how: How<'_>) -> Result<Self, BlockError> {
         let failed = |error| system_error(Operation::Open, error);
         // The type is looked at before opening: opening a pipe would wait for its writer.
         match Nature::of(&std::fs::metadata(path).map_err(failed)?) {
-            Nature::Device => Self::open_device(path, sharing),
+            Nature::Device => Self::open_device(path, how),
             Nature::File => Self::open_file(path),
             Nature::Other(what) => Err(not_a_medium(path, what)),
         }
     }
 
-    fn open_device(path: &Path, sharing: Sharing) -> Result<Self, BlockError> {
+    fn open_device(path: &Path, how: How<'_>) -> Result<Self, BlockError> {
         let failed = |error| system_error(Operation::Open, error);
-        let exclusive = sharing == Sharing::Exclusive;
-        let (file, direct) = platform::open_device(path, exclusive).map_err(failed)?;
+        let (file, direct) = match how {
+            How::Shared => platform::open_device(path, false).map_err(failed)?,
+            How::Exclusive => platform::open_device(path, true).map_err(failed)?,
+            How::Asking(monitor) => {
+                let opened = open_asking(path, Purpose::Read, monitor)?;
+                (opened.file, opened.is_direct)
+            }
+        };
         // Between the look and the open the name may have come to mean something else.
         if let Nature::Other(what) = Nature::of(&file.metadata().map_err(failed)?) {
             return Err(not_a_medium(path, what));

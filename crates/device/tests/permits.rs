@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cardkeep_block::{AllocationMap, BlockError, BlockErrorKind, Extent, Operation, State};
+use cardkeep_block::{AllocationMap, BlockError, BlockErrorKind, Extent, Operation, Silent, State};
 use cardkeep_device::{
     Device, DevicePartition, DeviceSink, Guard, Machine, Mount, Refusal, Transport, UnmountError,
     Use, WritePermit,
@@ -298,7 +298,7 @@ fn a_permit_for_a_device_opens_no_file_in_its_place() {
         ..card()
     };
     let permit = ask(&machine(device.clone()), &device).unwrap();
-    assert!(DeviceSink::open(permit).is_err());
+    assert!(DeviceSink::open(permit, &Silent).is_err());
 }
 
 #[test]

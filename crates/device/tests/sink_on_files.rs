@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cardkeep_block::{AllocationMap, BlockErrorKind, Extent, ReadAt, Run, State, WriteAt};
+use cardkeep_block::{AllocationMap, BlockErrorKind, Extent, ReadAt, Run, Silent, State, WriteAt};
 use cardkeep_device::{DeviceSink, Refusal, WritePermit};
 use tempfile::TempDir;
 
@@ -30,7 +30,7 @@ impl Card {
 
     fn sink(&self, allowed: &[Extent]) -> DeviceSink {
         let permit = WritePermit::for_file(&self.path(), &[], self.places(allowed)).unwrap();
-        DeviceSink::open(permit).unwrap()
+        DeviceSink::open(permit, &Silent).unwrap()
     }
 
     fn places(&self, allowed: &[Extent]) -> AllocationMap {
@@ -103,7 +103,7 @@ fn places_to_be_zero_or_free_are_no_places_to_write() {
     assert!(permit.allows(Extent::between(100, 100)));
     assert!(!permit.allows(Extent::between(4096, 8193)));
     assert!(!permit.allows(Extent::between(9000, 9001)));
-    let sink = DeviceSink::open(permit).unwrap();
+    let sink = DeviceSink::open(permit, &Silent).unwrap();
     assert!(sink.write_zeros(Extent::between(0, 4096)).is_err());
     card.check("a place that should be zero is no place to write");
 }
@@ -199,10 +199,10 @@ fn a_file_takes_one_restore_at_a_time() {
     let card = Card::of(4096);
     let first = card.sink(&[]);
     let again = || WritePermit::for_file(&card.path(), &[], card.places(&[])).unwrap();
-    let error = DeviceSink::open(again()).unwrap_err();
+    let error = DeviceSink::open(again(), &Silent).unwrap_err();
     assert_eq!(error.kind(), BlockErrorKind::Busy);
     drop(first);
-    DeviceSink::open(again()).unwrap();
+    DeviceSink::open(again(), &Silent).unwrap();
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_file_that_took_the_name_of_the_approved_one_is_not_opened() {
     std::fs::write(&other, &card.bytes).unwrap();
     std::fs::rename(&other, card.path()).unwrap();
     assert_eq!(
-        DeviceSink::open(permit).unwrap_err().kind(),
+        DeviceSink::open(permit, &Silent).unwrap_err().kind(),
         BlockErrorKind::Gone
     );
 }
@@ -224,7 +224,7 @@ fn a_file_that_grew_is_not_opened() {
     let permit = WritePermit::for_file(&card.path(), &[], card.places(&[])).unwrap();
     std::fs::write(card.path(), vec![1; 8192]).unwrap();
     assert_eq!(
-        DeviceSink::open(permit).unwrap_err().kind(),
+        DeviceSink::open(permit, &Silent).unwrap_err().kind(),
         BlockErrorKind::Gone
     );
 }

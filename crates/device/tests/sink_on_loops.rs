@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use cardkeep_block::{
-    AlignedBuffer, AllocationMap, BlockErrorKind, Extent, ReadAt, Run, State, WriteAt,
+    AlignedBuffer, AllocationMap, BlockErrorKind, Extent, ReadAt, Run, Silent, State, WriteAt,
 };
 use cardkeep_device::{DeviceSink, Linux, Machine, Refusal, Source, WritePermit};
 use cardkeep_testkit::{Mount, Tool, skip_unless_root, skip_unless_tools};
@@ -59,7 +59,7 @@ impl Card {
     }
 
     fn sink(&self, allowed: &[Extent]) -> DeviceSink {
-        DeviceSink::open(self.permit(allowed).unwrap()).unwrap()
+        DeviceSink::open(self.permit(allowed).unwrap(), &Silent).unwrap()
     }
 
     /// Notes what the device should hold from now on.
@@ -168,7 +168,7 @@ fn a_device_is_opened_by_one_at_a_time() {
     }
     let card = Card::new(512);
     let first = card.sink(&everywhere());
-    let second = DeviceSink::open(card.permit(&everywhere()).unwrap());
+    let second = DeviceSink::open(card.permit(&everywhere()).unwrap(), &Silent);
     assert_eq!(second.unwrap_err().kind(), BlockErrorKind::Busy);
     assert!(Source::open_exclusive(&card.path).is_err());
     drop(first);
@@ -193,7 +193,7 @@ fn a_mounted_device_gets_no_permit_and_does_not_open() {
     };
     assert!(is_refused(card.permit(&everywhere())));
     // The permit of before the mount is not enough either.
-    let error = DeviceSink::open(permit).unwrap_err();
+    let error = DeviceSink::open(permit, &Silent).unwrap_err();
     assert_eq!(error.kind(), BlockErrorKind::Busy);
     drop(mount);
     card.sink(&everywhere());
@@ -210,7 +210,7 @@ fn another_card_in_the_same_slot_does_not_open() {
     let file = card.folder.path().join("file");
     Tool::new("losetup").args(["--detach", &path]).run();
     Tool::new("losetup").arg(&path).arg(&file).run();
-    let error = DeviceSink::open(permit).unwrap_err();
+    let error = DeviceSink::open(permit, &Silent).unwrap_err();
     assert_eq!(error.kind(), BlockErrorKind::Gone);
     card.check("a card that was not approved");
 }

@@ -240,7 +240,7 @@ pub fn plan(
     if let Some(device) = &device {
         check_mounts(machine, device, request.unmount)?;
     }
-    let opened = open_card(machine, &request.card)?;
+    let opened = open_card(machine, &request.card, monitor)?;
     let survey = survey(&opened.content, opened.sector_bytes, request.scope, monitor);
     let image = match &request.target {
         Target::File(path) => Some(path.clone()),
@@ -331,8 +331,8 @@ fn shrunk(
     Err(error.caused_by(declined))
 }
 
-fn open_card(machine: &dyn Machine, card: &Path) -> Result<Opened, OpError> {
-    let opened = Opened::open(machine, card)?;
+fn open_card(machine: &dyn Machine, card: &Path, monitor: &dyn Monitor) -> Result<Opened, OpError> {
+    let opened = Opened::open(machine, card, monitor)?;
     if let OpenedKind::Image { .. } = opened.kind {
         let message = format!("{} is a compressed image already", card.display());
         return Err(OpError::new(OpErrorKind::Usage, message).hint("name a card or a raw image"));

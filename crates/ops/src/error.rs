@@ -6,7 +6,7 @@ use std::path::Path;
 use cardkeep_block::{BlockError, BlockErrorKind, Operation};
 use cardkeep_copy::CopyError;
 use cardkeep_device::{
-    PartialFileError, PartialFileErrorKind, effective_user_is_root, permission_hint,
+    NotPermitted, PartialFileError, PartialFileErrorKind, effective_user_is_root, permission_hint,
 };
 use cardkeep_image::Error as ImageError;
 
@@ -78,6 +78,9 @@ impl OpError {
 
     /// Returns the error of opening or reading the card or image at `path`.
     pub(crate) fn of_source(path: &Path, error: BlockError) -> Self {
+        if not_permitted(&error) == Some(&NotPermitted::Stopped) {
+            return Self::new(OpErrorKind::Interrupted, "stopped");
+        }
         let path_text = path.display();
         let (kind, message) = match error.kind() {
             BlockErrorKind::Permission => (
@@ -121,6 +124,9 @@ impl OpError {
 
     /// Returns the error of opening or writing the card at `path`.
     pub(crate) fn of_card(path: &Path, error: BlockError) -> Self {
+        if not_permitted(&error) == Some(&NotPermitted::Stopped) {
+            return Self::new(OpErrorKind::Interrupted, "stopped");
+        }
         let path_text = path.display();
         let (kind, message) = match (error.kind(), error.operation()) {
             (BlockErrorKind::Permission, _) => (
@@ -243,6 +249,11 @@ impl fmt::Display for OpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
+}
+
+/// Returns why a device was not handed out that the system was asked for.
+pub(crate) fn not_permitted(error: &BlockError) -> Option<&NotPermitted> {
+    std::error::Error::source(error)?.downcast_ref()
 }
 
 impl std::error::Error for OpError {

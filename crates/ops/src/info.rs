@@ -31,7 +31,7 @@ pub fn info(
     path: &Path,
     monitor: &dyn Monitor,
 ) -> Result<InfoReport, OpError> {
-    let opened = Opened::open(machine, path)?;
+    let opened = Opened::open(machine, path, monitor)?;
     let survey = survey(
         &opened.content,
         opened.sector_bytes,

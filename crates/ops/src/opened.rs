@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cardkeep_block::ReadAt;
+use cardkeep_block::{Monitor, ReadAt};
 use cardkeep_device::{Device, Machine, Source};
 use cardkeep_image::{Error as ImageError, Format, FrameReader, Manifest, load_index};
 
@@ -43,13 +43,18 @@ pub struct Opened {
 const HEAD_BYTES: u64 = 64;
 
 impl Opened {
-    /// Opens what `path` names: a device, a raw image, or a zstd or xz image with an index.
+    /// Opens what `path` names: a device, a raw image, or a zstd or xz image with an index. A device
+    /// that the account may not open is asked for.
     ///
     /// # Errors
     /// [`OpError`]; other compressed images can't be read at any place and are refused with a
     /// hint.
-    pub fn open(machine: &dyn Machine, path: &Path) -> Result<Self, OpError> {
-        Self::try_open(machine, path)?.ok_or_else(|| {
+    pub fn open(
+        machine: &dyn Machine,
+        path: &Path,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, OpError> {
+        Self::try_open(machine, path, monitor)?.ok_or_else(|| {
             OpError::new(
                 OpErrorKind::Usage,
                 format!("{} can only be read from its beginning on", path.display()),
@@ -59,8 +64,13 @@ impl Opened {
     }
 
     /// As [`Opened::open`]; `None` for an image that can only be read from its beginning on.
-    pub(crate) fn try_open(machine: &dyn Machine, path: &Path) -> Result<Option<Self>, OpError> {
-        let source = Source::open(path).map_err(|error| OpError::of_source(path, error))?;
+    pub(crate) fn try_open(
+        machine: &dyn Machine,
+        path: &Path,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<Self>, OpError> {
+        let source =
+            Source::open_asking(path, monitor).map_err(|error| OpError::of_source(path, error))?;
         if source.is_device() {
             // A device that can't be described can be read all the same.
             let device = machine.device_of_path(path).ok().flatten();

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cardkeep_block::{BlockError, BlockErrorKind, Extent, Monitor, ReadAt, Trouble};
-use cardkeep_device::{Device, Machine, Source};
+use cardkeep_device::{Device, Machine, NotPermitted, Source};
 
+use crate::error::not_permitted;
 use crate::fingerprint::fingerprint;
 
 /// How often it is looked for.
@@ -70,38 +71,55 @@ impl<'a> Returning<'a> {
         self.monitor.trouble(Trouble::new(message));
         let until = Instant::now() + self.patience;
         while Instant::now() < until && !self.monitor.is_cancelled() {
-            if let Some(found) = self.found() {
-                let message = format!("{path} is back, and is read on");
-                self.monitor.trouble(Trouble::new(message));
-                *current = found;
-                return true;
+            match self.found() {
+                Ok(Some(found)) => {
+                    let message = format!("{path} is back, and is read on");
+                    self.monitor.trouble(Trouble::new(message));
+                    *current = found;
+                    return true;
+                }
+                Ok(None) => std::thread::sleep(PAUSE),
+                Err(why) => {
+                    let message = format!("{path} may be back, and can't be looked at: {why}");
+                    self.monitor.trouble(Trouble::new(message));
+                    return false;
+                }
             }
-            std::thread::sleep(PAUSE);
         }
         false
     }
 
     /// Returns the card where it is there.
-    fn found(&self) -> Option<Arc<dyn ReadAt>> {
+    ///
+    /// # Errors
+    /// Where it was asked for in vain. Nobody is asked the same four times a second.
+    fn found(&self) -> Result<Option<Arc<dyn ReadAt>>, NotPermitted> {
         // A list that can't be had now may be had later.
-        let devices = self.machine.devices().ok()?;
-        let mut same = devices.iter().filter(|device| is_same(device, self.device));
-        same.find_map(|device| {
-            let source: Arc<dyn ReadAt> = Arc::new(Source::open(&device.path).ok()?);
+        let devices = self.machine.devices().unwrap_or_default();
+        for device in devices.iter().filter(|found| is_same(found, self.device)) {
+            let source = match Source::open_asking(&device.path, self.monitor) {
+                Ok(source) => source,
+                Err(error) => match not_permitted(&error) {
+                    Some(why) => return Err(why.clone()),
+                    None => continue,
+                },
+            };
+            let source: Arc<dyn ReadAt> = Arc::new(source);
             let is_it = source.len() == self.len
                 && self.mark.is_some()
                 && fingerprint(&source, &self.telling) == self.mark;
-            is_it.then_some(source)
-        })
+            if is_it {
+                return Ok(Some(source));
+            }
+        }
+        Ok(None)
     }
 }
 
-/// Tells whether two devices may be one card, by what they say of themselves.
+/// Tells whether two devices may be one card, by what they say of themselves. Their sizes are compared
+/// once they are open: what is said of a reader before that may still be that it is empty.
 fn is_same(one: &Device, other: &Device) -> bool {
-    one.size_bytes == other.size_bytes
-        && one.card_id == other.card_id
-        && one.serial == other.serial
-        && one.model == other.model
+    one.card_id == other.card_id && one.serial == other.serial && one.model == other.model
 }
 
 impl ReadAt for Returning<'_> {

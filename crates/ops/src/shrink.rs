@@ -68,7 +68,7 @@ fn open(
         let message = format!("{} is empty", path.display());
         return Err(OpError::new(OpErrorKind::Usage, message));
     }
-    match Opened::try_open(machine, path)? {
+    match Opened::try_open(machine, path, monitor)? {
         Some(opened) if !is_slow(&opened.kind) => return Ok(opened),
         _ => {}
     }

@@ -85,8 +85,8 @@ fn compare_with(
     card: &Path,
     monitor: &dyn Monitor,
 ) -> Result<Against, OpError> {
-    let opened = Opened::open(machine, image)?;
-    let other = Opened::open(machine, card)?;
+    let opened = Opened::open(machine, image, monitor)?;
+    let other = Opened::open(machine, card, monitor)?;
     let pair = Pair::of(image, &opened, &other, monitor)?;
     let (content, card_content) = (pair.content.as_ref(), pair.card.as_ref());
     if card_content.len() < pair.map.len() {

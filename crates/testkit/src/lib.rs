@@ -1,8 +1,9 @@
 //! What tests need and products do not: media that fail on demand, real block devices made of
 //! files, mounts, a comparison of file trees, and tools of the system as outside oracles.
 //!
-//! `FaultDisk`, a block device that fails, is behind the feature `fault-disk`; `Guest`, a virtual
-//! machine with card readers, behind `guest`.
+//! `FaultDisk`, a block device that fails, is behind the feature `fault-disk`; `FakeUdisks`, a
+//! system service that opens devices for others, behind `fake-udisks`; `Guest`, a virtual machine with
+//! card readers, behind `guest`.
 //!
 //! Only tests may depend on this crate. What needs root says so through [`skip`], aloud, and
 //! leaves a line in the file named by `CARDKEEP_SKIPS`, so that CI can tell how much was left out.
@@ -10,6 +11,8 @@
 #[cfg(target_os = "linux")]
 mod card_file;
 mod churn;
+#[cfg(all(target_os = "linux", feature = "fake-udisks"))]
+mod fake_udisks;
 mod fault;
 #[cfg(all(target_os = "linux", feature = "fault-disk"))]
 mod fault_disk;
@@ -29,6 +32,8 @@ mod volatile;
 #[cfg(target_os = "linux")]
 pub use card_file::CardFile;
 pub use churn::{Churn, Random};
+#[cfg(all(target_os = "linux", feature = "fake-udisks"))]
+pub use fake_udisks::{FakeUdisks, Handing};
 pub use fault::{Fault, RequestKind, Times, Unflushed};
 #[cfg(all(target_os = "linux", feature = "fault-disk"))]
 pub use fault_disk::FaultDisk;

@@ -1,17 +1,20 @@
 //! Making a card ready to be taken out: by the drive itself for root, by udisks for others.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+
+use cardkeep_block::Silent;
 
 use crate::device::{Device, Transport};
 use crate::eject_error::EjectError;
+use crate::permission::{Purpose, open_asking};
 use crate::user::effective_user_is_root;
 use crate::verdict::{Guard, Verdict, verdict};
 
+use super::udisks::Udisks;
 use super::unmount;
 
 /// `CDROMEJECT`: linux/cdrom.h. SCSI disks, and so USB ones, take it too and stop with their
@@ -59,7 +62,9 @@ fn refuse_needed(device: &Device) -> Result<(), EjectError> {
 }
 
 fn wait_for_writes(path: &Path) -> Result<(), EjectError> {
-    let synced = File::open(path).and_then(|file| file.sync_all());
+    let opened = open_asking(path, Purpose::Read, &Silent);
+    let opened = opened.map_err(|error| failed(path, error.to_string()))?;
+    let synced = opened.file.sync_all();
     synced.map_err(|error| failed(path, error.to_string()))
 }
 
@@ -79,21 +84,8 @@ fn ask_drive(path: &Path) -> io::Result<()> {
 }
 
 fn power_off_by_udisks(path: &Path) -> Result<(), EjectError> {
-    let mut command = Command::new("udisksctl");
-    command
-        .args(["power-off", "--no-user-interaction", "-b"])
-        .arg(path);
-    match command.stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(failed(path, said))
-        }
-        Err(_) => Err(failed(
-            path,
-            "only root may, and udisksctl is not installed",
-        )),
-    }
+    let result = Udisks::of_system().power_off(path, &Silent);
+    result.map_err(|why| failed(path, why.to_string()))
 }
 
 fn failed(path: &Path, why: impl Into<String>) -> EjectError {

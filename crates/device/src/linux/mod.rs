@@ -12,6 +12,7 @@ mod swaps;
 mod sysfs;
 mod tree;
 mod udev;
+mod udisks;
 mod unmount;
 mod usage;
 pub(crate) mod writing;

@@ -10,6 +10,8 @@ use std::path::Path;
 use cardkeep_block::Extent;
 use rustix::fs::{Advice, fadvise};
 
+pub(crate) use super::udisks::ask_to_open;
+
 /// The sector sizes in bytes that are believed: the kernel knows none above its limit of 64 KiB.
 const SECTOR_BYTES: std::ops::RangeInclusive<u32> = 512..=65_536;
 
@@ -64,7 +66,11 @@ pub(crate) fn device_len(mut file: &File) -> io::Result<u64> {
 
 /// Returns the kernel's sequence number of the medium in this device.
 pub(crate) fn diskseq(file: &File) -> Option<u64> {
-    let number = file.metadata().ok()?.rdev();
+    diskseq_of(file.metadata().ok()?.rdev())
+}
+
+/// Returns the same for the device of a number.
+pub(super) fn diskseq_of(number: u64) -> Option<u64> {
     let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
     let folder = format!("/sys/dev/block/{major}:{minor}");
     // A partition has its disk's number, one level up.

@@ -1,8 +1,8 @@
 //! Unmounting a card: by the kernel for root, by udisks for everybody else.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
+use cardkeep_block::Silent;
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
@@ -10,6 +10,8 @@ use crate::device::{Device, Mount};
 use crate::machine::UnmountError;
 use crate::user::effective_user_is_root;
 use crate::verdict::{Guard, Verdict, verdict};
+
+use super::udisks::{Udisks, Unserved};
 
 /// Unmounts all of a device's mounts, the last first.
 pub(super) fn unmount(device: &Device) -> Result<(), UnmountError> {
@@ -50,14 +52,7 @@ fn unmount_as_root(target: &Path) -> Result<(), UnmountError> {
     match rustix::mount::unmount(target, UnmountFlags::NOFOLLOW) {
         // EINVAL: no longer a mount point. It went with a mount that covered it.
         Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
-        Err(Errno::BUSY) => Err(UnmountError::new(
-            target,
-            "a program still uses it",
-            format!(
-                "close what uses it; to see what does: fuser -vm {}",
-                target.display()
-            ),
-        )),
+        Err(Errno::BUSY) => Err(in_use(target)),
         Err(error) => Err(UnmountError::new(
             target,
             error.to_string(),
@@ -67,22 +62,23 @@ fn unmount_as_root(target: &Path) -> Result<(), UnmountError> {
 }
 
 fn unmount_by_udisks(mount: &Mount) -> Result<(), UnmountError> {
-    let mut command = Command::new("udisksctl");
-    command.args(["unmount", "--no-user-interaction", "-b", &mount.source]);
-    let output = command.stdin(Stdio::null()).output();
     let target = &mount.target;
-    match output {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(UnmountError::new(target, said, by_hand(target)))
-        }
-        Err(_) => Err(UnmountError::new(
-            target,
-            "only root may, and udisksctl is not installed",
-            by_hand(target),
-        )),
-    }
+    let result = Udisks::of_system().unmount(Path::new(&mount.source), &Silent);
+    result.map_err(|why| match why {
+        Unserved::Failed { name, .. } if name == "DeviceBusy" => in_use(target),
+        why => UnmountError::new(target, why.to_string(), by_hand(target)),
+    })
+}
+
+fn in_use(target: &Path) -> UnmountError {
+    UnmountError::new(
+        target,
+        "a program still uses it",
+        format!(
+            "close what uses it; to see what does: fuser -vm {}",
+            target.display()
+        ),
+    )
 }
 
 fn by_hand(target: &Path) -> String {

@@ -6,7 +6,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use cardkeep_block::Extent;
+use cardkeep_block::{BlockError, Extent, Monitor};
+
+use crate::permission::Purpose;
 
 /// `DKIOCGETBLOCKSIZE`, `_IOR('d', 24, uint32_t)`: sys/disk.h.
 const DKIOCGETBLOCKSIZE: libc::c_ulong = 0x4004_6418;
@@ -39,6 +41,15 @@ pub(crate) fn open_device(path: &Path, exclusive: bool) -> io::Result<(File, boo
         .open(opened_path(path))?;
     rustix::fs::fcntl_nocache(&file, true)?;
     Ok((file, true))
+}
+
+/// Returns `None`: there is no service that opens disks for others, but `sudo`.
+pub(crate) fn ask_to_open(
+    _: &Path,
+    _: Purpose,
+    _: &dyn Monitor,
+) -> Option<Result<(File, bool), BlockError>> {
+    None
 }
 
 /// Opens a file so that reads leave nothing in the cache. What a write left there is still served

@@ -4,11 +4,22 @@ use std::fs::{File, FileType, OpenOptions};
 use std::io;
 use std::path::Path;
 
-use cardkeep_block::Extent;
+use cardkeep_block::{BlockError, Extent, Monitor};
+
+use crate::permission::Purpose;
 
 /// Refuses: see the module.
 pub(crate) fn open_device(_: &Path, _: bool) -> io::Result<(File, bool)> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Returns `None`: there are no devices.
+pub(crate) fn ask_to_open(
+    _: &Path,
+    _: Purpose,
+    _: &dyn Monitor,
+) -> Option<Result<(File, bool), BlockError>> {
+    None
 }
 
 /// Opens a file; through the cache, which it tells.

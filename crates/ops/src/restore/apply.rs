@@ -76,7 +76,7 @@ fn open_all(machine: &dyn Machine, plan: &RestorePlan, monitors: &[&dyn Monitor]
     std::thread::scope(|scope| {
         let jobs = plan.targets.iter().zip(monitors).map(|(target, monitor)| {
             scope.spawn(move || {
-                let sink = open(machine, plan, target)?;
+                let sink = open(machine, plan, target, *monitor)?;
                 // However much of it is written: where addresses wrap, what is written in one place
                 // spoils what was found to be right in another, and is not read again.
                 if plan.probe && sink.is_device() {
@@ -98,6 +98,7 @@ fn open(
     machine: &dyn Machine,
     plan: &RestorePlan,
     target: &TargetPlan,
+    monitor: &dyn Monitor,
 ) -> Result<DeviceSink, OpError> {
     let keep: Vec<PathBuf> = plan.origin.path.iter().cloned().collect();
     let places = places(target, plan.probe);
@@ -114,7 +115,7 @@ fn open(
         None => WritePermit::for_file(&target.path, &keep, places),
     };
     let permit = permit.map_err(|refusal| of_refusal(&target.path, refusal))?;
-    DeviceSink::open(permit).map_err(|error| OpError::of_card(&target.path, error))
+    DeviceSink::open(permit, monitor).map_err(|error| OpError::of_card(&target.path, error))
 }
 
 /// Returns where a card may be written: where the plan has content or zeros, at both ends, and

@@ -105,7 +105,8 @@ fn check_device(device: &Device, expected_serial: Option<&str>) -> Result<(), Op
 
 /// Returns what is on a card, where it can be read.
 pub(crate) fn contents(looked: &Looked, monitor: &dyn Monitor) -> Option<Survey> {
-    let source = Source::open(&looked.path).ok()?;
+    // A no is not the end here: the plan can be shown without it, and whoever writes asks by itself.
+    let source = Source::open_asking(&looked.path, monitor).ok()?;
     if source.len() == 0 {
         return None;
     }
