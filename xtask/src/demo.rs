@@ -51,7 +51,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
 }
 
 /// Returns the folder that cargo builds into.
-fn target_folder(root: &Path) -> PathBuf {
+pub(crate) fn target_folder(root: &Path) -> PathBuf {
     let other = std::env::var_os("CARGO_TARGET_DIR");
     // A relative one counts from where cargo builds.
     root.join(other.unwrap_or_else(|| "target".into()))
@@ -68,7 +68,11 @@ fn walk(program: &Path, folder: &Path, steps: &[&[&str]]) -> Result<(), String> 
     Ok(())
 }
 
-fn succeed(command: &mut Command, name: &str) -> Result<(), String> {
+/// Runs a command called `name`.
+///
+/// # Errors
+/// Says that it failed.
+pub(crate) fn succeed(command: &mut Command, name: &str) -> Result<(), String> {
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{name} failed: {status}")),

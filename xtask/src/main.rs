@@ -9,6 +9,7 @@
 
 mod bench;
 mod demo;
+mod lab;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask demo
+       cargo xtask lab [--make]
        cargo xtask tidy [--accept]
        cargo xtask bench --card FILE --work DIR [--speed 20,45,90,0] [--peers NAME,...]
                          [--program FILE]
@@ -29,6 +31,9 @@ usage: cargo xtask demo
 
   demo            build cardkeep, make a sample card, back it up, restore it onto a file that
                   stands in for a card, and verify both
+  lab             make a virtual machine with card readers and an SD slot, and run the tests in
+                  it of the static program; --make only makes it, and prints its folder; on
+                  Debian's amd64, with the packages that lab/README.md names
   tidy            check the house rules; --accept stores the hashes of the modules
                   that docs/format describes, once the text is right again
   bench           measure cardkeep and its peers on a card of each speed in MB/s (0 is full
@@ -46,6 +51,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["demo"] => demo::run(&project_root()),
+        ["lab"] => lab::run(&project_root()),
+        ["lab", "--make"] => lab::make(&project_root()).map(|made| println!("{}", made.display())),
         ["tidy"] => tidy::run(&project_root()),
         ["tidy", "--accept"] => tidy::accept(&project_root()),
         ["bench", "scale", options @ ..] => {

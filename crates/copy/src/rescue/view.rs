@@ -283,8 +283,13 @@ impl<'a> Rescuing<'a> {
         let lost = lost_of(self.setup.wanted, &reach.map);
         let result = result.and_then(|()| {
             let reader = store.settled().map_err(CopyError::Destination)?;
-            match (self.setup.policy.holes, lost.first()) {
-                (Holes::Refused, Some(&first)) => Err(CopyError::Source(unreadable(first))),
+            let lost_bytes: u64 = lost.iter().map(|extent| extent.len()).sum();
+            // A source that gives nothing is no failing card, but one that is not there.
+            let is_nothing = lost_bytes == self.setup.wanted.bytes(State::Used);
+            match lost.first() {
+                Some(&first) if is_nothing || self.setup.policy.holes == Holes::Refused => {
+                    Err(CopyError::Source(unreadable(first)))
+                }
                 _ => Ok(Arc::from(reader)),
             }
         });

@@ -109,6 +109,18 @@ fn just_what_is_bad_and_used_is_lost_and_zero_and_told() {
 }
 
 #[test]
+fn a_card_of_which_nothing_can_be_read_gives_no_image() {
+    let (card, map) = card();
+    card.declare(Fault::Unreadable(Extent::between(0, card.len())));
+    for format in FORMATS {
+        let (shelf, image) = (MemoryShelf::new(), Memory::new());
+        let (result, report) = Way::new(format).rescue(&card, &map, &shelf, &image);
+        assert!(matches!(result, Err(CopyError::Source(_))), "{format:?}");
+        assert!(!report.lost.is_empty());
+    }
+}
+
+#[test]
 fn flaky_sectors_are_read_in_the_end() {
     for failures in [1, 2, 3, 6] {
         let (card, map) = card();
