@@ -40,7 +40,9 @@ fuzz_target!(|input: &[u8]| {
         Ok(Loaded::None) => {}
         Ok(Loaded::Table(table)) => {
             check(&table, len);
-            let ends = [(0, head.len()), (len - tail.len() as u64, tail.len())];
+            // Whole sectors: more of a header's last one was sealed than the input gave.
+            let head_bytes = head.len().next_multiple_of(sector_bytes as usize);
+            let ends = [(0, head_bytes), (len - tail.len() as u64, tail.len())];
             fit(&medium, &table, flags >> 2, &ends);
         }
         Err(Error::Corrupt(corrupt)) => {
@@ -97,6 +99,7 @@ fn fit(medium: &MemoryMedium, table: &PartitionTable, choice: u8, ends: &[(u64, 
     let new = MemoryMedium::new(new_len);
     for &(start, len) in ends {
         let len = len.min(usize::try_from(new_len.saturating_sub(start)).unwrap_or(usize::MAX));
+        let len = len.min(usize::try_from(medium.len() - start).unwrap_or(usize::MAX));
         new.write_at(start.min(new_len), &medium.read_vec(start, len).unwrap())
             .unwrap();
     }
@@ -108,7 +111,10 @@ fn fit(medium: &MemoryMedium, table: &PartitionTable, choice: u8, ends: &[(u64, 
         panic!("{table:?} was fitted to {new_len} as {fitted:?}");
     };
     check(&loaded, new_len);
-    assert!(loaded.scheme == Scheme::Mbr || loaded.damages.is_empty());
+    assert!(
+        loaded.scheme == Scheme::Mbr || loaded.damages.is_empty(),
+        "{table:?} was fitted to {new_len}, and is {loaded:?}"
+    );
     assert_eq!(loaded.metadata, fitted.metadata);
     let mut expected = table.partitions.clone();
     for partition in &mut expected {
