@@ -111,7 +111,7 @@ fn just_what_is_bad_and_used_is_lost_and_zero_and_told() {
 #[test]
 fn a_card_of_which_nothing_can_be_read_gives_no_image() {
     let (card, map) = card();
-    card.declare(Fault::Unreadable(Extent::between(0, card.len())));
+    card.declare(Fault::Unreadable(Extent::between(0, map.len())));
     for format in FORMATS {
         let (shelf, image) = (MemoryShelf::new(), Memory::new());
         let (result, report) = Way::new(format).rescue(&card, &map, &shelf, &image);
