@@ -10,10 +10,10 @@ use cardkeep_copy::{
     CopyError, FileShelf, FrameList, Health, Job, Limits, ManifestOf, Outcome, Output, Rescue,
     RescueReport, RetryPolicy, Verify, copy, copy_rescuing,
 };
-use cardkeep_device::{Machine, Overwrite};
+use cardkeep_device::{Machine, Overwrite, ReadHold};
 use cardkeep_image::{EncodeOptions, Format};
 use cardkeep_resize::medium::{Declined, Length, Smaller, smaller};
-use cardkeep_survey::{Place, Scope, Survey, survey};
+use cardkeep_survey::{Place, Scope, Survey, fat_folders, survey};
 
 use crate::error::{OpError, OpErrorKind, chain};
 use crate::fingerprint::{fingerprint, telling_places};
@@ -148,6 +148,8 @@ pub struct BackupPlan {
     /// The sizes of the pipeline.
     pub limits: Limits,
     request: BackupRequest,
+    /// Keeps restores off the card as long as the plan lives.
+    _hold: Option<ReadHold>,
 }
 
 /// How an image was verified.
@@ -241,6 +243,9 @@ pub fn plan(
         check_mounts(machine, device, request.unmount)?;
     }
     let opened = open_card(machine, &request.card)?;
+    // ORDER: hold before survey. A map of a card that somebody writes is none.
+    let hold = ReadHold::new(&request.card);
+    let hold = hold.map_err(|error| OpError::of_source(&request.card, error))?;
     let survey = survey(&opened.content, opened.sector_bytes, request.scope, monitor);
     let image = match &request.target {
         Target::File(path) => Some(path.clone()),
@@ -258,7 +263,9 @@ pub fn plan(
         check_name(image, overwrite_of(&request, image))?;
         check_holder(machine, device.as_ref(), image)?;
     }
-    planned((opened, survey), image, request, monitor)
+    let mut plan = planned((opened, survey), image, request, monitor)?;
+    plan._hold = Some(hold);
+    Ok(plan)
 }
 
 /// Plans the copy of what was opened to `image`.
@@ -284,6 +291,7 @@ pub(crate) fn planned(
         speed,
         limits,
         request,
+        _hold: None,
     };
     if let Some(image) = &plan.image {
         check_destination(&plan.opened.path, plan.contents(), image, format)?;
@@ -483,12 +491,12 @@ fn check_same(
     rescue: &Rescue<'_>,
     image: &Path,
 ) -> Result<(), OpError> {
+    let mut telling = telling_places(plan.contents());
+    if plan.request.resume == Resume::Yes {
+        telling.extend(fat_folders(job.source, plan.contents()));
+    }
     let changed = rescue
-        .find_change(
-            job.source,
-            &FrameList::new(job.map),
-            &telling_places(plan.contents()),
-        )
+        .find_change(job.source, &FrameList::new(job.map), &telling)
         .map_err(|error| told(plan, image, error))?;
     match changed {
         Some(changed) => Err(changed_meanwhile(plan).caused_by(format!("it differs at {changed}"))),
@@ -555,6 +563,11 @@ fn told(plan: &BackupPlan, output: &Path, error: CopyError) -> OpError {
     }
     if error.kind == OpErrorKind::Interrupted {
         return error.hint("no image was written; the same command starts again");
+    }
+    if plan.image.is_some() && error.kind == OpErrorKind::Mismatch {
+        return error
+            .hint("the disk does not keep what is written to it: choose another one")
+            .hint("--force starts anew on this one");
     }
     let Some(place) = place else { return error };
     match plan.survey.partition_at(place.start()) {
