@@ -102,6 +102,9 @@ impl Failing {
     /// Asserts that `found` is the card's content, but zeros in the places that are `lost`. What is free
     /// may have been copied: where a bitmap can't be read, nothing proves it free.
     pub(crate) fn assert_holds(&self, found: &[u8], lost: &[Extent], what: &str) {
+        if found == self.sound && lost.is_empty() {
+            return;
+        }
         assert_eq!(found.len(), self.sound.len(), "{what}");
         let mut expected = self.sound.clone();
         let mut is_free = vec![true; found.len()];
