@@ -32,4 +32,5 @@ mod secret;
 mod several;
 mod target;
 mod together;
+mod unstored;
 mod writing;
