@@ -1,9 +1,6 @@
 //! What the system's cache holds and the disk does not, because a write failed: it looks well as long as the
 //! disk stays mounted.
 
-use std::path::Path;
-use std::time::Duration;
-
 use cardkeep_block::Extent;
 use cardkeep_testkit::{Fault, Times, Tool, skip_unless_tools};
 
@@ -12,11 +9,17 @@ use crate::matrix::disk::{Disk, Journal};
 use crate::matrix::outcome::assert_sound;
 use crate::program::Answer;
 
-/// The next write fails, wherever it goes.
-const NEXT_WRITE_FAILS: Fault = Fault::Unwritable {
-    extent: Extent::between(0, 1 << 40),
-    times: Times::First(1),
-};
+/// Where the disk keeps what is in files: behind the first groups' own tables and the folders, before the
+/// tables of later groups.
+const FILES: Extent = Extent::between(7973 << 10, 100 << 20);
+/// The same behind what an image takes, which is small, and a map.
+const LATER_FILES: Extent = Extent::between(16 << 20, 100 << 20);
+
+/// The first write there fails.
+const fn first_write_fails(extent: Extent) -> Fault {
+    let times = Times::First(1);
+    Fault::Unwritable { extent, times }
+}
 
 /// Makes a disk that has nothing to write of its own.
 fn quiet_disk() -> Disk {
@@ -50,7 +53,7 @@ fn frames_that_never_reached_the_disk_are_not_taken_over() {
         return;
     }
     let disk = quiet_disk();
-    disk.declare(NEXT_WRITE_FAILS);
+    disk.declare(first_write_fails(FILES));
     let name = "card.img.zst";
     let struck = card.back_up(&disk.path().join(name), &[]);
     assert_goes_on(&card, disk, name, &struck);
@@ -70,22 +73,9 @@ fn a_store_that_never_reached_the_disk_is_not_called_finished() {
         extent: card.used_place(0, 512),
         failures: 1,
     });
-    card.disk.declare(Fault::Slow {
-        extent: Extent::between(0, 1 << 40),
-        delay: Duration::from_millis(20),
-    });
     let disk = quiet_disk();
+    disk.declare(first_write_fails(LATER_FILES));
     let name = "card.img.gz";
-    let image = disk.path().join(name);
-    let mut running = card.start(&image, &[]);
-    let map = format!("{}.map", image.display());
-    while !Path::new(&map).exists() {
-        assert!(!running.is_done(), "no map was made");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    // What is written next is the store, ahead of the map that speaks of it.
-    std::thread::sleep(Duration::from_millis(20));
-    disk.declare(NEXT_WRITE_FAILS);
-    let struck = running.wait();
+    let struck = card.back_up(&disk.path().join(name), &[]);
     assert_goes_on(&card, disk, name, &struck);
 }

@@ -236,18 +236,14 @@ impl Trial<'_> {
         );
         self.card.disk.heal();
         let is_said_done = matches!(answer.code, 0 | 9);
-        // A disk whose writes failed stays where it is, with what the cache believes of it.
         let disk = match self.mishap.journal() {
-            Journal::None if !is_said_done => {
-                disk.failing().heal();
-                disk
-            }
+            // As the error says. Of an image that is said to be whole nothing may need it.
+            Journal::None if !is_said_done => disk.repaired(),
             _ => disk.put_back(),
         };
         let image = self.image(&disk);
         if image.exists() {
-            let disk = disk.put_back();
-            assert_sound(self.card, &self.image(&disk), &what);
+            assert_sound(self.card, &image, &what);
             return Outcome::Good;
         }
         assert!(!is_said_done, "no image, but {what}");

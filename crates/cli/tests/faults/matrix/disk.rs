@@ -83,6 +83,19 @@ impl Disk {
 
     /// Takes the disk out, with all that no cache tells, and mounts it again as a sound one.
     pub(crate) fn put_back(self) -> Self {
+        self.taken_out(|_| {})
+    }
+
+    /// As [`Disk::put_back`], but for what `e2fsck` finds to mend.
+    pub(crate) fn repaired(self) -> Self {
+        self.taken_out(|file| {
+            // 1 is the code for errors that were mended: e2fsck(8).
+            let (code, said) = Tool::new("e2fsck").arg("-fy").arg(file).outcome();
+            assert!(matches!(code, Some(0 | 1)), "{said}");
+        })
+    }
+
+    fn taken_out(self, meanwhile: impl Fn(&Path)) -> Self {
         let Self {
             mount,
             device,
@@ -92,6 +105,7 @@ impl Disk {
         // ORDER: as above; the faults end with the device, so that nothing reaches it on the way out.
         drop(mount);
         drop(device);
+        meanwhile(&file);
         let sound = Loop::attach(&file);
         let mount = Mount::new(sound.path(), "noinit_itable").unwrap();
         Self {

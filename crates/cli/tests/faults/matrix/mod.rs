@@ -56,7 +56,7 @@ fn whatever_strikes_a_destination_no_bad_image_has_a_good_name() {
     let Some(card) = Failing::new(test) else {
         return;
     };
-    if skip_unless_tools(test, &["mke2fs", "gzip"]) {
+    if skip_unless_tools(test, &["mke2fs", "e2fsck", "gzip"]) {
         return;
     }
     let mut random = Random::new(SEED);

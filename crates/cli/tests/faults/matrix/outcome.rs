@@ -32,7 +32,8 @@ pub(crate) fn assert_sound(card: &Failing, image: &Path, what: &str) {
     let name = image.file_name().unwrap().to_string_lossy();
     let extension = name.split_once('.').unwrap().1;
     let copy = card.path("judged").with_extension(extension);
-    fs::copy(image, &copy).unwrap();
+    let copied = fs::copy(image, &copy);
+    assert!(copied.is_ok(), "{copied:?} after {what}");
     card.assert_holds(&unpacked(&copy), &[], &format!("a bad image after {what}"));
 }
 
