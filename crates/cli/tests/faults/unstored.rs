@@ -5,14 +5,11 @@ use cardkeep_block::Extent;
 use cardkeep_testkit::{Fault, Times, Tool, skip_unless_tools};
 
 use crate::failing::Failing;
-use crate::matrix::disk::{Disk, Journal};
+use crate::matrix::disk::{Disk, FILES, Journal};
 use crate::matrix::outcome::assert_sound;
 use crate::program::Answer;
 
-/// Where the disk keeps what is in files: behind the first groups' own tables and the folders, before the
-/// tables of later groups.
-const FILES: Extent = Extent::between(7973 << 10, 100 << 20);
-/// The same behind what an image takes, which is small, and a map.
+/// Where the disk keeps what is in files, behind what a small image and a map take.
 const LATER_FILES: Extent = Extent::between(16 << 20, 100 << 20);
 
 /// The first write there fails.

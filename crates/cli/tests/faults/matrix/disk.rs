@@ -3,11 +3,16 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use cardkeep_block::Extent;
 use cardkeep_testkit::{Fault, FaultDisk, Loop, Mount, SectorSize, Tool};
 use tempfile::TempDir;
 
 /// How long it is, in bytes: enough for a filesystem with a journal.
 const DISK_BYTES: u64 = 256 << 20;
+
+/// Where it keeps what is in files: behind the first groups' own tables and the folders, before the tables
+/// of later groups.
+pub(crate) const FILES: Extent = Extent::between(7973 << 10, 100 << 20);
 
 /// Whether its filesystem keeps a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
