@@ -2,7 +2,7 @@
 //!
 //! Main type: [`DeviceSink`]. It opens by a [`WritePermit`] alone, and writes nowhere else.
 
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use cardkeep_block::{
 };
 
 use crate::aligned_file::AlignedFile;
+use crate::flock::{Kind, lock};
 use crate::permission::{Opened, Purpose, Right, open_asking};
 use crate::source::{FILE_ALIGNMENT, SECTOR_BYTES_DEFAULT};
 use crate::transfer::system_error;
@@ -33,7 +34,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// A card, or a file in its place, opened for writing in the places of a permit.
 ///
 /// A device is held exclusively: nobody can mount it meanwhile. The lock on it or on the file
-/// keeps a second restore out, and udev from looking at a half-written card (systemd, "Locking
+/// keeps a second restore and all backups out, and udev from looking at a half-written card (systemd, "Locking
 /// Block Device Access"). Closing lets udev look, and the desktop mount what it finds.
 ///
 /// What is read comes from the medium: from a device always, from a file as far as its filesystem
@@ -68,7 +69,7 @@ impl DeviceSink {
             Target::File { .. } => open_file(&permit).map_err(failed)?,
         };
         expect_target(&file, &permit)?;
-        lock(&file, permit.target())?;
+        lock_target(&file, permit.target())?;
         let told = match permit.target() {
             Target::Device { .. } => platform::sector_bytes(&file),
             Target::File { .. } => None,
@@ -292,19 +293,10 @@ fn file_difference(
     (metadata.len() != len).then_some("its length is another one now")
 }
 
-fn lock(file: &File, target: Target) -> Result<(), BlockError> {
+fn lock_target(file: &File, target: Target) -> Result<(), BlockError> {
     let tries = match target {
         Target::Device { .. } => LOCK_TRIES,
         Target::File { .. } => 1,
     };
-    for attempt in 1..=tries {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) if attempt < tries => std::thread::sleep(LOCK_PAUSE),
-            Err(TryLockError::WouldBlock) => break,
-            // A filesystem without locks (some network shares) is no reason to refuse.
-            Ok(()) | Err(TryLockError::Error(_)) => return Ok(()),
-        }
-    }
-    let error = BlockError::new(BlockErrorKind::Busy, Operation::Open);
-    Err(error.caused_by("another program has locked it"))
+    lock(file, Kind::Exclusive, (tries, LOCK_PAUSE))
 }

@@ -8,6 +8,7 @@ mod device;
 mod device_sink;
 mod eject_error;
 mod filesystem;
+mod flock;
 mod interrupt;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -20,6 +21,7 @@ mod peak_memory;
 mod permission;
 mod refusal;
 mod renaming;
+mod shared_folder;
 mod source;
 mod text_file;
 mod transfer;

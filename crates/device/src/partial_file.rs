@@ -12,6 +12,7 @@ use cardkeep_block::{BlockError, Extent, Operation, ReadAt, WriteAt};
 use crate::partial_file_error::{PartialFileError, PartialFileErrorKind};
 use crate::platform;
 use crate::renaming::rename_no_replace;
+use crate::shared_folder::is_planted;
 use crate::source::Source;
 use crate::transfer::{read_covering, system_error, write_all};
 use crate::user;
@@ -66,9 +67,7 @@ impl PartialFile {
         let mut options = OpenOptions::new();
         let opened = open_as_named(options.read(true).write(true), &partial);
         let file = opened.map_err(|error| failed(&partial, Operation::Open, error))?;
-        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-            return Err(PartialFileErrorKind::NotAFile.at(&partial));
-        }
+        check_own(&file, &partial)?;
         Self::locked(file, partial, final_path, overwrite)
     }
 
@@ -91,9 +90,7 @@ impl PartialFile {
             }
             result => result.map_err(|error| failed(&path, Operation::Open, error))?,
         };
-        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-            return Err(PartialFileErrorKind::NotAFile.at(&path));
-        }
+        check_own(&file, &path)?;
         Self::locked(file, path, final_path, Overwrite::Refuse)
     }
 
@@ -137,6 +134,11 @@ impl PartialFile {
             }
             // A filesystem without locks (some network shares) is no reason to refuse a backup.
             Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
+        // ORDER: lock before look. Who held it may have ended since it was opened, and what was
+        // opened may be a finished image by now.
+        if !is_still_named(&file, &partial) {
+            return Err(PartialFileErrorKind::InUse.at(&partial));
         }
         Ok(Self {
             file,
@@ -291,13 +293,44 @@ fn check_names(final_path: &Path, overwrite: Overwrite) -> Result<PathBuf, Parti
     }
 }
 
+/// Refuses a file that is none, or that others planted: what is written to it would reach them.
+fn check_own(file: &File, path: &Path) -> Result<(), PartialFileError> {
+    let metadata = file.metadata();
+    let metadata = metadata.map_err(|error| failed(path, Operation::Open, error))?;
+    if !metadata.is_file() {
+        return Err(PartialFileErrorKind::NotAFile.at(path));
+    }
+    if is_planted(&metadata, path) {
+        return Err(PartialFileErrorKind::Planted.at(path));
+    }
+    Ok(())
+}
+
+/// Tells whether the name still leads to the open file.
+fn is_still_named(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let open = file.metadata().map(identity);
+        let named = path.symlink_metadata().map(identity);
+        matches!((open, named), (Ok(open), Ok(named)) if open == named)
+    }
+    #[cfg(not(unix))]
+    {
+        // An open file can't be renamed there.
+        file.metadata().is_ok() && path.exists()
+    }
+}
+
 /// Opens exactly the file of that name: a link planted in a shared folder must not lead the
-/// image of a whole card elsewhere.
+/// image of a whole card elsewhere, and a pipe must not be waited for.
 pub(crate) fn open_as_named(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o644).custom_flags(libc::O_NOFOLLOW);
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        options.mode(0o644).custom_flags(flags);
     }
     options.open(path)
 }
@@ -330,4 +363,22 @@ pub(crate) fn sync_folder(file: &Path) -> io::Result<()> {
 
 fn failed(path: &Path, operation: Operation, error: io::Error) -> PartialFileError {
     PartialFileError::medium(path, system_error(operation, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Overwrite, PartialFile, PartialFileErrorKind};
+
+    /// Catches: going on with an image that its own run finished between the opening and the lock.
+    #[test]
+    fn what_was_finished_after_it_was_opened_is_not_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("card.img");
+        let partial = PartialFile::partial_path(&image);
+        let first = PartialFile::create(&image, Overwrite::Refuse).unwrap();
+        let opened = std::fs::File::open(&partial).unwrap();
+        first.finish().unwrap();
+        let late = PartialFile::locked(opened, partial, &image, Overwrite::Replace);
+        assert_eq!(late.unwrap_err().kind, PartialFileErrorKind::InUse);
+    }
 }

@@ -18,6 +18,8 @@ pub enum PartialFileErrorKind {
     InUse,
     /// The name belongs to a folder, a device or the like.
     NotAFile,
+    /// The file has a second name, or is another user's in a folder of everybody's.
+    Planted,
     /// The system refused; the source says what it said.
     Medium,
 }
@@ -71,6 +73,9 @@ impl PartialFileError {
             PartialFileErrorKind::NotAFile => {
                 Some("give the name of a file, not of a folder or device")
             }
+            PartialFileErrorKind::Planted => {
+                Some("whose is it? remove it, or choose a folder of your own")
+            }
             PartialFileErrorKind::Medium => None,
         }
     }
@@ -86,6 +91,9 @@ impl fmt::Display for PartialFileError {
             }
             PartialFileErrorKind::InUse => write!(f, "{path} is being written by another run"),
             PartialFileErrorKind::NotAFile => write!(f, "{path} is no regular file"),
+            PartialFileErrorKind::Planted => {
+                write!(f, "{path} has another name too, or another owner")
+            }
             PartialFileErrorKind::Medium => write!(f, "cannot write the image {path}"),
         }
     }

@@ -5,10 +5,12 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cardkeep_block::{BlockError, BlockErrorKind, Extent, Monitor, Operation, ReadAt};
 
 use crate::aligned_file::AlignedFile;
+use crate::flock::{Kind, lock};
 use crate::permission::{Purpose, open_asking};
 use crate::platform;
 use crate::transfer::system_error;
@@ -18,6 +20,11 @@ pub(crate) const SECTOR_BYTES_DEFAULT: u32 = 512;
 
 /// The alignment in bytes that satisfies direct I/O on every filesystem with blocks of a page.
 pub(crate) const FILE_ALIGNMENT: u32 = 4096;
+
+/// How often, and how far apart, the lock is asked for: others who look at a card that was just put in
+/// hold it for moments.
+const LOCK_TRIES: u32 = 30;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// A medium opened for reading: a block device or a regular file.
 ///
@@ -150,6 +157,15 @@ impl Source {
             is_device: false,
             diskseq: None,
         })
+    }
+
+    /// Keeps the medium still until this is dropped: nobody who asks for the lock writes it meanwhile, as
+    /// restores do; others may read it (systemd, "Locking Block Device Access").
+    ///
+    /// # Errors
+    /// [`BlockErrorKind::Busy`] where somebody writes it.
+    pub fn hold_still(&self) -> Result<(), BlockError> {
+        lock(self.file.file(), Kind::Shared, (LOCK_TRIES, LOCK_PAUSE))
     }
 
     /// Returns the path it was opened by.

@@ -57,6 +57,14 @@ fn group_name(groups: &str, number: u32) -> Option<&str> {
     })
 }
 
+/// Tells whether files of this user are ours: those of whoever runs the program, or called sudo.
+#[cfg(unix)]
+pub(crate) fn is_own(user: u32) -> bool {
+    let caller = || std::env::var("SUDO_UID").ok()?.parse().ok();
+    user == rustix::process::geteuid().as_raw()
+        || effective_user_is_root() && caller() == Some(user)
+}
+
 /// Gives a file that root created under sudo to the user who called sudo: an image in one's own
 /// folder that one can't delete is a nuisance.
 #[cfg(unix)]

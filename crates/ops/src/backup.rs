@@ -13,7 +13,7 @@ use cardkeep_copy::{
 use cardkeep_device::{Machine, Overwrite};
 use cardkeep_image::{EncodeOptions, Format};
 use cardkeep_resize::medium::{Declined, Length, Smaller, smaller};
-use cardkeep_survey::{Place, Scope, Survey, survey};
+use cardkeep_survey::{Place, Scope, Survey, fat_folders, survey};
 
 use crate::error::{OpError, OpErrorKind, chain};
 use crate::fingerprint::{fingerprint, telling_places};
@@ -332,7 +332,8 @@ fn shrunk(
 }
 
 fn open_card(machine: &dyn Machine, card: &Path, monitor: &dyn Monitor) -> Result<Opened, OpError> {
-    let opened = Opened::open(machine, card, monitor)?;
+    // ORDER: hold before survey. A map of a card that somebody writes is none.
+    let opened = Opened::open_held(machine, card, monitor)?;
     if let OpenedKind::Image { .. } = opened.kind {
         let message = format!("{} is a compressed image already", card.display());
         return Err(OpError::new(OpErrorKind::Usage, message).hint("name a card or a raw image"));
@@ -483,12 +484,12 @@ fn check_same(
     rescue: &Rescue<'_>,
     image: &Path,
 ) -> Result<(), OpError> {
+    let mut telling = telling_places(plan.contents());
+    if plan.request.resume == Resume::Yes {
+        telling.extend(fat_folders(job.source, plan.contents()));
+    }
     let changed = rescue
-        .find_change(
-            job.source,
-            &FrameList::new(job.map),
-            &telling_places(plan.contents()),
-        )
+        .find_change(job.source, &FrameList::new(job.map), &telling)
         .map_err(|error| told(plan, image, error))?;
     match changed {
         Some(changed) => Err(changed_meanwhile(plan).caused_by(format!("it differs at {changed}"))),
@@ -555,6 +556,11 @@ fn told(plan: &BackupPlan, output: &Path, error: CopyError) -> OpError {
     }
     if error.kind == OpErrorKind::Interrupted {
         return error.hint("no image was written; the same command starts again");
+    }
+    if plan.image.is_some() && error.kind == OpErrorKind::Mismatch {
+        return error
+            .hint("the disk does not keep what is written to it: choose another one")
+            .hint("--force starts anew on this one");
     }
     let Some(place) = place else { return error };
     match plan.survey.partition_at(place.start()) {

@@ -182,6 +182,8 @@ impl OpError {
             .hint("choose a folder of your own")
             .caused_by(error),
             _ => Self::new(OpErrorKind::Medium, format!("{path_text} can't be written"))
+                // A filesystem without a journal does not write again what failed once.
+                .hint("unmount the disk first, and let its filesystem be checked: what the system remembers of it may not be on it")
                 .caused_by(error),
         }
     }

@@ -39,6 +39,16 @@ pub struct Opened {
     pub stored_bytes: u64,
 }
 
+fn open_source(path: &Path, monitor: &dyn Monitor) -> Result<Source, OpError> {
+    Source::open_asking(path, monitor).map_err(|error| OpError::of_source(path, error))
+}
+
+fn not_at_any_place(path: &Path) -> OpError {
+    let message = format!("{} can only be read from its beginning on", path.display());
+    let hint = "`cardkeep verify` checks it; decompress it to look inside";
+    OpError::new(OpErrorKind::Usage, message).hint(hint)
+}
+
 /// Longer than any container's magic.
 const HEAD_BYTES: u64 = 64;
 
@@ -54,13 +64,22 @@ impl Opened {
         path: &Path,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
-        Self::try_open(machine, path, monitor)?.ok_or_else(|| {
-            OpError::new(
-                OpErrorKind::Usage,
-                format!("{} can only be read from its beginning on", path.display()),
-            )
-            .hint("`cardkeep verify` checks it; decompress it to look inside")
-        })
+        Self::try_open(machine, path, monitor)?.ok_or_else(|| not_at_any_place(path))
+    }
+
+    /// Opens as [`Opened::open`] does, and keeps restores off it as long as the content is there.
+    ///
+    /// # Errors
+    /// As [`Opened::open`]; and where somebody writes it.
+    pub(crate) fn open_held(
+        machine: &dyn Machine,
+        path: &Path,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, OpError> {
+        let source = open_source(path, monitor)?;
+        let held = source.hold_still();
+        held.map_err(|error| OpError::of_source(path, error))?;
+        Self::of_source(machine, path, source)?.ok_or_else(|| not_at_any_place(path))
     }
 
     /// As [`Opened::open`]; `None` for an image that can only be read from its beginning on.
@@ -69,8 +88,14 @@ impl Opened {
         path: &Path,
         monitor: &dyn Monitor,
     ) -> Result<Option<Self>, OpError> {
-        let source =
-            Source::open_asking(path, monitor).map_err(|error| OpError::of_source(path, error))?;
+        Self::of_source(machine, path, open_source(path, monitor)?)
+    }
+
+    fn of_source(
+        machine: &dyn Machine,
+        path: &Path,
+        source: Source,
+    ) -> Result<Option<Self>, OpError> {
         if source.is_device() {
             // A device that can't be described can be read all the same.
             let device = machine.device_of_path(path).ok().flatten();

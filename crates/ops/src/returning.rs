@@ -104,6 +104,10 @@ impl<'a> Returning<'a> {
                     None => continue,
                 },
             };
+            // Whoever writes it has it still.
+            if source.hold_still().is_err() {
+                continue;
+            }
             let source: Arc<dyn ReadAt> = Arc::new(source);
             let is_it = source.len() == self.len
                 && self.mark.is_some()

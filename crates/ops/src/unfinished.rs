@@ -88,7 +88,9 @@ impl Unfinished {
         if request.resume == Resume::Yes {
             map = shelf.load(job.map.len())?;
             if job.format == Format::Zstd && self.left == Left::Begun {
-                prefix = Prefix::load(&self.file, &FrameList::new(job.map))?;
+                // What the cache holds may never have reached the disk: a failed write leaves it there.
+                let reader = self.file.reader().map_err(CopyError::Destination)?;
+                prefix = Prefix::load(&reader, &FrameList::new(job.map))?;
             }
             if self.left == Left::Store {
                 self.clear_zeros(job)?;
@@ -138,6 +140,11 @@ fn check_map(image: &Path) -> Result<(), OpError> {
 
 /// A raw image with a rescue map is the store itself, made by ddrescue or by an earlier run.
 fn take_back(image: &Path, partial: &Path) -> Result<(), OpError> {
+    // A link would be renamed in place of what it leads to.
+    if image.is_symlink() {
+        let message = format!("{} is a link", image.display());
+        return Err(OpError::new(OpErrorKind::Usage, message).hint("name the image itself"));
+    }
     match std::fs::rename(image, partial) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

@@ -6,6 +6,7 @@
 
 mod content;
 mod first_boot;
+mod folder;
 mod gap;
 mod identity;
 mod kept;
@@ -18,6 +19,7 @@ mod swap;
 
 pub use content::{Content, FsSummary};
 pub use first_boot::grows_itself;
+pub use folder::fat_folders;
 pub use gap::{Gap, GapKind};
 pub use identity::Identity;
 pub use locate::{Place, locate};

@@ -25,12 +25,19 @@ pub(crate) struct Failing {
 impl Failing {
     /// Makes the card; `None` where the test has to return at once, aloud.
     pub(crate) fn new(test: &str) -> Option<Self> {
+        Self::made(test, |file| {
+            cardkeep(["sample".as_ref(), file]).expect(0);
+        })
+    }
+
+    /// Makes a card of what `make` puts into a file.
+    pub(crate) fn made(test: &str, make: impl FnOnce(&Path)) -> Option<Self> {
         if skip_unless_fuse(test) || skip_unless_tools(test, &["zstd"]) {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sample.img");
-        cardkeep(["sample".into(), file.clone()] as [PathBuf; 2]).expect(0);
+        make(&file);
         let sound = folder.path().join("sound.img");
         let words = [
             "backup".into(),
@@ -102,6 +109,9 @@ impl Failing {
     /// Asserts that `found` is the card's content, but zeros in the places that are `lost`. What is free
     /// may have been copied: where a bitmap can't be read, nothing proves it free.
     pub(crate) fn assert_holds(&self, found: &[u8], lost: &[Extent], what: &str) {
+        if found == self.sound && lost.is_empty() {
+            return;
+        }
         assert_eq!(found.len(), self.sound.len(), "{what}");
         let mut expected = self.sound.clone();
         let mut is_free = vec![true; found.len()];

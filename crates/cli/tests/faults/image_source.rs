@@ -11,18 +11,18 @@ use crate::program::{cardkeep, restore};
 use crate::target::Target;
 
 /// A filesystem with one image in it, on a disk that fails.
-struct Shelf {
+pub(crate) struct Shelf {
     // ORDER: the mount goes before the disk.
-    mount: Mount,
-    disk: FaultDisk,
+    pub(crate) mount: Mount,
+    pub(crate) disk: FaultDisk,
     /// Where a block of the image lies on the disk.
-    block: Extent,
+    pub(crate) block: Extent,
     _folder: tempfile::TempDir,
 }
 
 impl Shelf {
     /// Puts `image` on it, whose block of 4 KiB at `place` is to be found again.
-    fn holding(image: &Path, place: usize) -> Self {
+    pub(crate) fn holding(image: &Path, place: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let files = folder.path().join("files");
         fs::create_dir(&files).unwrap();

@@ -21,11 +21,17 @@ fn first_sector_before() -> [u8; 512] {
     sector
 }
 
-/// Makes a card on which a restore takes one or two seconds.
-fn slow_card() -> Target {
+/// Makes a card that looks bootable.
+pub(crate) fn card_that_looks_bootable() -> Target {
     let target = Target::new();
     let medium = target.disk.medium();
     medium.inner().write_at(0, &first_sector_before()).unwrap();
+    target
+}
+
+/// Makes such a card on which a restore takes one or two seconds.
+pub(crate) fn slow_card() -> Target {
+    let target = card_that_looks_bootable();
     let extent = Extent::between(0, CARD_BYTES);
     target.disk.declare(Fault::SlowWrites {
         extent,
@@ -40,7 +46,7 @@ fn slow_card() -> Target {
 
 /// What a stopped restore has left.
 #[derive(Debug, PartialEq, Eq)]
-enum Left {
+pub(crate) enum Left {
     /// Not one byte of the card differs from what it was.
     Unchanged,
     /// Nothing takes it for bootable.
@@ -50,14 +56,14 @@ enum Left {
 }
 
 /// Looks at what a stopped restore has left; panics where it is none of what it may be.
-fn left_on(target: &Target, original: &Original, moment: Duration) -> Left {
+pub(crate) fn left_on(target: &Target, original: &Original, what: &str) -> Left {
     let bytes = target.bytes();
     let (first, rest) = bytes.split_at(512);
     if first == first_sector_before() {
         let changed = rest.iter().position(|&byte| byte != STALE);
         assert_eq!(
             changed, None,
-            "stopped after {moment:?}, the card looks like the old one but isn't"
+            "the card looks like the old one but isn't: {what}"
         );
         return Left::Unchanged;
     }
@@ -66,10 +72,7 @@ fn left_on(target: &Target, original: &Original, moment: Duration) -> Left {
         return Left::Complete;
     }
     let is_bootable = first[510..] == [0x55, 0xAA];
-    assert!(
-        !is_bootable,
-        "stopped after {moment:?}, the card looks bootable"
-    );
+    assert!(!is_bootable, "the card looks bootable: {what}");
     Left::NotBootable
 }
 
@@ -107,7 +110,7 @@ fn check_stopped(
             std::thread::sleep(moment);
             running.signal(signal);
             let answer = running.wait();
-            let left = left_on(&target, original, moment);
+            let left = left_on(&target, original, &format!("stopped after {moment:?}"));
             judge(&answer, &left);
             target.disk.heal();
             cardkeep(restore(&image, target.path(), &["--resume"])).expect(0);

@@ -15,16 +15,22 @@
     reason = "what fails here is the test's premise, and its place says which"
 )]
 
+mod changed;
+mod clock;
 mod failing;
 mod fake;
 mod image_source;
 mod killed;
 mod matrix;
 mod original;
+mod planted;
 mod program;
 mod refused;
 mod rescued;
 mod resumed;
+mod secret;
 mod several;
 mod target;
+mod together;
+mod unstored;
 mod writing;

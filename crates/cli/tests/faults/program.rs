@@ -66,10 +66,19 @@ pub(crate) struct Running {
 impl Running {
     /// Starts `cardkeep` with these arguments and an empty stdin.
     pub(crate) fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        Self::start_with(arguments, &[])
+    }
+
+    /// Starts it as [`Running::start`] does, with more variables in its environment.
+    pub(crate) fn start_with<S: AsRef<OsStr>>(
+        arguments: impl IntoIterator<Item = S>,
+        variables: &[(&str, String)],
+    ) -> Self {
         let stdout = tempfile::tempfile().unwrap();
         let stderr = tempfile::tempfile().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_cardkeep"))
             .args(arguments)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(stdout.try_clone().unwrap())
             .stderr(stderr.try_clone().unwrap())

@@ -4,6 +4,8 @@
 //! A sample is read again: a few places spread over what is done, and those that change whenever a
 //! filesystem is mounted.
 
+use std::collections::BTreeSet;
+
 use cardkeep_block::{AlignedBuffer, Extent, ReadAt, RescueStatus, State};
 use cardkeep_image::{FRAME_BYTES, FrameDigest};
 
@@ -39,7 +41,9 @@ impl Rescue<'_> {
             .filter(|&index| index < count)
             .map(|index| index as usize);
         let mut content = AlignedBuffer::new(FRAME_BYTES);
-        for index in told.chain(spread) {
+        // Many places may lie in one frame.
+        let indexes: BTreeSet<usize> = told.chain(spread).collect();
+        for index in indexes {
             if self.differs(source, frames, index, &mut content) {
                 return Ok(Some(frames.extent(index)));
             }

@@ -122,7 +122,7 @@ impl Origin {
         scope: Scope,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
-        let opened = Opened::open(machine, path, monitor)?;
+        let opened = Opened::open_held(machine, path, monitor)?;
         let device = opened.device().cloned();
         if let Some(device) = &device {
             check_mounts(machine, device, Unmount::No)?;

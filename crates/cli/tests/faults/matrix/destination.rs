@@ -1,0 +1,289 @@
+//! What happens to the disk that an image is written to, and what came of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cardkeep_block::Extent;
+use cardkeep_testkit::{Fault, Random, Times, Unflushed};
+
+use super::disk::{Disk, FILES, Journal};
+use super::outcome::{Outcome, assert_sound};
+use super::page::{Row, moments, part_of_run};
+use crate::failing::Failing;
+use crate::program::Answer;
+
+/// All of a disk.
+const EVERYWHERE: Extent = Extent::between(0, 1 << 40);
+/// Long enough for a fault to be declared between two writes.
+const WRITE_DELAY: Duration = Duration::from_millis(2);
+
+/// What happens to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    /// One place can't be written.
+    BadPlace,
+    /// A write fails, a few times, and later ones don't.
+    WriteError,
+    /// As that, while a card is read that fails too, so that a store and a map are kept.
+    WriteErrorOfRescue,
+    FlushError,
+    PulledOut,
+    PowerCut(Cut),
+    /// The power fails, while a card is read that fails too, so that a store and a map are kept.
+    PowerCutOfRescue(Cut),
+    /// The power fails after the program said that it is done.
+    PowerCutAfterwards(Cut),
+}
+
+/// What a power cut leaves of what was not flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Lost,
+    Torn,
+    Scattered,
+}
+
+pub(crate) const MISHAPS: [(Mishap, &str); 12] = [
+    (Mishap::BadPlace, "a place of the disk can't be written"),
+    (Mishap::WriteError, "writes fail a few times"),
+    (
+        Mishap::WriteErrorOfRescue,
+        "writes fail a few times while a failing card is read",
+    ),
+    (Mishap::FlushError, "a flush fails once"),
+    (Mishap::PulledOut, "disk pulled out"),
+    (Mishap::PowerCut(Cut::Lost), "power cut, all unflushed lost"),
+    (
+        Mishap::PowerCut(Cut::Torn),
+        "power cut, the last write torn",
+    ),
+    (
+        Mishap::PowerCut(Cut::Scattered),
+        "power cut, any unflushed sectors lost",
+    ),
+    (
+        Mishap::PowerCutOfRescue(Cut::Lost),
+        "power cut while a failing card is read, all unflushed lost",
+    ),
+    (
+        Mishap::PowerCutOfRescue(Cut::Scattered),
+        "power cut while a failing card is read, any unflushed sectors lost",
+    ),
+    (
+        Mishap::PowerCutAfterwards(Cut::Lost),
+        "power cut after the end, all unflushed lost",
+    ),
+    (
+        Mishap::PowerCutAfterwards(Cut::Scattered),
+        "power cut after the end, any unflushed sectors lost",
+    ),
+];
+
+impl Mishap {
+    fn journal(self) -> Journal {
+        match self {
+            Self::BadPlace | Self::FlushError => Journal::None,
+            Self::WriteError | Self::WriteErrorOfRescue => Journal::None,
+            _ => Journal::Kept,
+        }
+    }
+
+    /// Tells whether it must show in at least one of so many moments. A cut after the end must not, and a
+    /// write that fails may be the filesystem's own.
+    pub(crate) fn must_strike(self, moments: u32) -> bool {
+        match self {
+            Self::PowerCutAfterwards(_) => false,
+            _ if self.journal() == Journal::None => moments > 1,
+            _ => true,
+        }
+    }
+}
+
+/// What an undisturbed backup does to the disk.
+struct Course {
+    writes: Vec<Extent>,
+    flushes: u64,
+}
+
+/// A backup onto a disk that is struck.
+struct Trial<'a> {
+    card: &'a Failing,
+    mishap: Mishap,
+    name: &'a str,
+    part: f64,
+}
+
+impl Trial<'_> {
+    fn image(&self, disk: &Disk) -> PathBuf {
+        disk.path().join(self.name)
+    }
+
+    /// Backs up undisturbed, to learn what there is to disturb.
+    fn course(&self) -> Course {
+        let disk = Disk::new(self.mishap.journal());
+        let medium = disk.failing().medium();
+        let before = medium.requests().len();
+        self.fail_card();
+        let answer = self.card.back_up(&self.image(&disk), &[]);
+        assert!(matches!(answer.code, 0 | 9), "{answer:?}");
+        self.card.disk.heal();
+        let requests = medium.requests().split_off(before);
+        let writes = requests.iter().filter(|request| request.kind.is_write());
+        Course {
+            writes: writes.clone().map(|request| request.extent).collect(),
+            flushes: requests.iter().filter(|own| own.extent.is_empty()).count() as u64,
+        }
+    }
+
+    fn fail_card(&self) {
+        let fails = Mishap::WriteErrorOfRescue;
+        if matches!(self.mishap, Mishap::PowerCutOfRescue(_)) || self.mishap == fails {
+            self.card.disk.declare(Fault::Flaky {
+                extent: self.card.used_place(1, 512),
+                failures: 1,
+            });
+        }
+    }
+
+    /// Backs up while the disk is struck.
+    fn strike(&self, disk: &Disk, course: &Course, random: &mut Random) -> Answer {
+        let count = course.writes.len();
+        // OK to cast: less than `count`.
+        let at = (count as f64 * self.part) as usize;
+        let cut = |cut, writes| Fault::PowerCutAfterWrites {
+            writes,
+            unflushed: self.unflushed(cut, random.below(1 << 32)),
+        };
+        let mut cut = cut;
+        match self.mishap {
+            Mishap::BadPlace => disk.declare(Fault::Unwritable {
+                extent: course.writes[at],
+                times: Times::Always,
+            }),
+            Mishap::PulledOut => disk.declare(Fault::GoneAfterWrites(at as u64)),
+            Mishap::PowerCut(kind) | Mishap::PowerCutOfRescue(kind) => {
+                disk.declare(cut(kind, at as u64 + 1));
+            }
+            // Never struck itself, it takes down what is not flushed.
+            Mishap::PowerCutAfterwards(kind) => disk.declare(cut(kind, u64::MAX)),
+            Mishap::WriteError | Mishap::WriteErrorOfRescue | Mishap::FlushError => {
+                disk.declare(Fault::SlowWrites {
+                    extent: EVERYWHERE,
+                    delay: WRITE_DELAY,
+                })
+            }
+        }
+        self.fail_card();
+        let answer = match self.mishap {
+            Mishap::WriteError | Mishap::WriteErrorOfRescue | Mishap::FlushError => {
+                self.strike_while_running(disk, course)
+            }
+            _ => self.card.back_up(&self.image(disk), &[]),
+        };
+        if let Mishap::PowerCutAfterwards(kind) = self.mishap {
+            disk.declare(cut(kind, 1));
+            // Somebody writes something, and the power fails at once.
+            fs::write(disk.path().join("other"), [1; 4096]).unwrap();
+            fs::File::open(disk.path().join("other"))
+                .and_then(|other| other.sync_all())
+                .unwrap_err();
+        }
+        answer
+    }
+
+    fn strike_while_running(&self, disk: &Disk, course: &Course) -> Answer {
+        let medium = disk.failing().medium();
+        let before = medium.requests().len();
+        let is_flush = self.mishap == Mishap::FlushError;
+        let total = match is_flush {
+            true => course.flushes,
+            false => course.writes.len() as u64,
+        };
+        let wanted = (total as f64 * self.part) as usize;
+        let mut running = self.card.start(&self.image(disk), &[]);
+        let is_due = || {
+            let requests = medium.requests();
+            let own = requests[before..].iter();
+            own.filter(|own| own.extent.is_empty() == is_flush).count() >= wanted
+        };
+        while !is_due() && !running.is_done() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        disk.declare(match is_flush {
+            true => Fault::FlushFails(Times::First(1)),
+            // A table of the filesystem that is written in passing, and is lost, nobody is told of.
+            false => Fault::Unwritable {
+                extent: FILES,
+                times: Times::First(2),
+            },
+        });
+        running.wait()
+    }
+
+    fn unflushed(&self, cut: Cut, seed: u64) -> Unflushed {
+        match cut {
+            Cut::Lost => Unflushed::Lost,
+            Cut::Torn => Unflushed::Torn { sectors: seed % 16 },
+            Cut::Scattered => Unflushed::Scattered { seed },
+        }
+    }
+
+    /// Judges what the disk holds, and goes on where there is no image; panics at a bad one.
+    fn judge(&self, disk: Disk, answer: &Answer) -> Outcome {
+        let what = format!(
+            "{:?} {} at {:.2}: {answer:?}",
+            self.mishap, self.name, self.part
+        );
+        self.card.disk.heal();
+        let is_said_done = matches!(answer.code, 0 | 9);
+        let disk = match self.mishap.journal() {
+            // As the error says. Of an image that is said to be whole nothing may need it.
+            Journal::None if !is_said_done => disk.repaired(),
+            _ => disk.put_back(),
+        };
+        let image = self.image(&disk);
+        if image.exists() {
+            assert_sound(self.card, &image, &what);
+            return Outcome::Good;
+        }
+        assert!(!is_said_done, "no image, but {what}");
+        let (outcome, again) = self.go_on(&image);
+        let disk = disk.put_back();
+        let what = format!("{what}, then {again:?}");
+        assert_sound(self.card, &self.image(&disk), &what);
+        outcome
+    }
+
+    /// Goes on with what was left, or anew where it says that it can't be gone on with.
+    fn go_on(&self, image: &Path) -> (Outcome, Answer) {
+        let again = self.card.back_up(image, &["--resume"]);
+        if matches!(again.code, 0 | 9) {
+            return (Outcome::Resumed, again);
+        }
+        assert!(again.stderr.contains("--force"), "no way out: {again:?}");
+        let anew = self.card.back_up(image, &["--force"]);
+        assert_eq!(anew.code, 0, "{again:?}, then {anew:?}");
+        (Outcome::Anew, anew)
+    }
+}
+
+/// Strikes disks at all moments of a row.
+pub(crate) fn check(card: &Failing, (mishap, name): (Mishap, &str), random: &mut Random) -> Row {
+    let whole = Trial {
+        card,
+        mishap,
+        name,
+        part: 0.0,
+    };
+    let course = whole.course();
+    let mut row = Row::default();
+    for index in 0..moments() {
+        let part = part_of_run(index, random);
+        let trial = Trial { part, ..whole };
+        let disk = Disk::new(mishap.journal());
+        let answer = trial.strike(&disk, &course, random);
+        row.add(trial.judge(disk, &answer), None);
+    }
+    row
+}
