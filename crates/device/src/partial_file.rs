@@ -10,12 +10,11 @@ use std::path::{Path, PathBuf};
 use cardkeep_block::{BlockError, Extent, Operation, ReadAt, WriteAt};
 
 use crate::partial_file_error::{PartialFileError, PartialFileErrorKind};
-use crate::platform;
 use crate::renaming::rename_no_replace;
 use crate::shared_folder::is_planted;
 use crate::source::Source;
 use crate::transfer::{read_covering, system_error, write_all};
-use crate::user;
+use crate::{platform, platform_writing, user};
 
 /// What to do about a file that already has the final name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,9 +256,32 @@ impl Drop for PartialFile {
     }
 }
 
+/// What is looked at and zeroed at once, in bytes.
+const ZERO_PART_BYTES: u64 = 1 << 20;
+
 impl WriteAt for PartialFile {
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), BlockError> {
         write_all(&self.file, offset, data)
+    }
+
+    fn write_zeros(&self, extent: Extent) -> Result<(), BlockError> {
+        if extent.is_empty() || platform_writing::zero(&self.file, extent) {
+            return Ok(());
+        }
+        // Where a filesystem has no holes, most of what is to be zero is so, and reading is quicker.
+        let mut content = vec![0; ZERO_PART_BYTES.min(extent.len()) as usize];
+        let mut start = extent.start();
+        while start < extent.end() {
+            let size = ZERO_PART_BYTES.min(extent.end() - start);
+            let part = &mut content[..size as usize];
+            self.read_at(start, part)?;
+            if part.iter().any(|&byte| byte != 0) {
+                part.fill(0);
+                self.write_at(start, part)?;
+            }
+            start += size;
+        }
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), BlockError> {

@@ -92,8 +92,12 @@ impl Unfinished {
                 let reader = self.file.reader().map_err(CopyError::Destination)?;
                 prefix = Prefix::load(&reader, &FrameList::new(job.map))?;
             }
-            if self.left == Left::Store {
-                self.clear_zeros(job)?;
+            match (self.left, job.format) {
+                (Left::Store, _) => self.clear(job, &[State::Zero])?,
+                // What a disk that was pulled out never wrote reads as what it held before, where its
+                // filesystem has no holes.
+                (Left::Begun, Format::Raw) => self.clear(job, &[State::Zero, State::Free])?,
+                _ => {}
             }
         }
         Ok(Rescue {
@@ -104,9 +108,11 @@ impl Unfinished {
         })
     }
 
-    /// Zeros what has to be zero in an image: a journal's old log, which others have copied.
-    fn clear_zeros(&self, job: &Job<'_>) -> Result<(), CopyError> {
-        for extent in job.map.extents(State::Zero) {
+    /// Zeros what is in these states: a journal's old log, which others have copied, must be zero in an
+    /// image, and what is free should be.
+    fn clear(&self, job: &Job<'_>, states: &[State]) -> Result<(), CopyError> {
+        let runs = job.map.runs().filter(|run| states.contains(&run.state));
+        for extent in runs.map(|run| run.extent) {
             let end = extent.end().min(self.file.len());
             let place = Extent::between(extent.start().min(end), end);
             self.file
