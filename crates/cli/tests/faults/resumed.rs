@@ -200,3 +200,28 @@ fn what_was_written_before_a_disk_was_full_is_kept() {
     assert!(answer.stderr.contains("--resume"), "{answer:?}");
     assert!(found == Some(card.sound.clone()), "{again:?}");
 }
+
+#[test]
+fn what_a_disk_held_before_is_not_taken_for_a_partial_images_zeros() {
+    let test = "what_a_disk_held_before_is_not_taken_for_a_partial_images_zeros";
+    let Some(card) = Failing::new(test) else {
+        return;
+    };
+    card.disk.declare(Fault::GoneAfter(card.used_bytes() / 2));
+    let image = card.path("card.img");
+    card.back_up(&image, &[]).expect(5);
+    card.disk.heal();
+    // As a stick without holes has it that was pulled out: the length, but not its zeros.
+    let partial = card.path("card.img.partial");
+    let mut bytes = fs::read(&partial).unwrap();
+    assert_eq!(bytes.len(), card.sound.len());
+    let mut end = 0;
+    for used in &card.used {
+        bytes[end..used.start() as usize].fill(0x5A);
+        end = used.end() as usize;
+    }
+    bytes[end..].fill(0x5A);
+    fs::write(&partial, &bytes).unwrap();
+    card.back_up(&image, &["--resume"]).expect(0);
+    assert!(fs::read(&image).unwrap() == card.sound);
+}
