@@ -47,6 +47,11 @@ pub(crate) enum HeaderFlaw {
         lba: u64,
         array_lba: u64,
     },
+    /// The array of entries would lie on the header, or on the MBR.
+    ArrayOverlaps {
+        lba: u64,
+        array_lba: u64,
+    },
     ArrayUnreadable {
         array_lba: u64,
     },
@@ -89,6 +94,10 @@ impl fmt::Display for HeaderFlaw {
             Self::ArrayOutside { lba, array_lba } => write!(
                 f,
                 "at sector {lba} puts its entries outside the medium, at sector {array_lba}"
+            ),
+            Self::ArrayOverlaps { lba, array_lba } => write!(
+                f,
+                "at sector {lba} puts its entries on itself or the MBR, at sector {array_lba}"
             ),
             Self::ArrayUnreadable { array_lba } => {
                 write!(f, "has unreadable entries at sector {array_lba}")

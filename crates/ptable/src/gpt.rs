@@ -120,6 +120,9 @@ fn read_copy(sectors: &Sectors<'_, impl ReadAt>, lba: u64) -> Result<TableCopy, 
     let array_place = sectors
         .extent_on_medium(array_lba, sector_count)
         .ok_or(HeaderFlaw::ArrayOutside { lba, array_lba })?;
+    if array_lba == 0 || array_place.overlaps(place) {
+        return Err(HeaderFlaw::ArrayOverlaps { lba, array_lba });
+    }
     // ARRAY_BYTES_MAX bounds the length.
     let array = sectors
         .read_extent(array_place, header.array_bytes() as usize)
@@ -374,6 +377,11 @@ mod tests {
                 array_lba: u64::MAX,
             },
         );
+        // On the header itself, and on the MBR.
+        for array_lba in [0_u64, 1] {
+            let flaw = HeaderFlaw::ArrayOverlaps { lba, array_lba };
+            check(0x48, &array_lba.to_le_bytes(), flaw);
+        }
         check(0x50, &[0; 4], HeaderFlaw::EntryCount { lba, count: 0 });
         let count = 8193;
         check(

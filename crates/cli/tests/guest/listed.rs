@@ -4,66 +4,67 @@ use std::path::Path;
 
 use cardkeep_testkit::{Insertion, Tool};
 
-use crate::bench::{Bench, QUICK, here};
+use crate::bench::{QUICK, here, on_bench};
 
 #[test]
 fn cards_in_readers_and_slots_are_told_apart_and_go_there_and_back() {
-    let test = "cards_in_readers_and_slots_are_told_apart_and_go_there_and_back";
-    let Some(mut bench) = Bench::new(test) else {
-        return;
-    };
-    let locked = Insertion {
-        is_locked: true,
-        ..QUICK
-    };
-    let sample = bench.sample("first.img");
-    let from = bench.plug("first", &sample, locked);
-    let target = bench.used_up("second.img", 160);
-    let to = bench.plug("second", &target, QUICK);
+    on_bench(
+        "cards_in_readers_and_slots_are_told_apart_and_go_there_and_back",
+        |bench| {
+            let locked = Insertion {
+                is_locked: true,
+                ..QUICK
+            };
+            let sample = bench.sample("first.img");
+            let from = bench.plug("first", &sample, locked);
+            let target = bench.used_up("second.img", 160);
+            let to = bench.plug("second", &target, QUICK);
 
-    let devices = bench.list();
-    assert_eq!(devices.len(), 3, "{devices:?}");
-    for device in &devices {
-        assert_eq!(device["removable"], true, "{device}");
-        assert_eq!(device["system"], false, "{device}");
-        let is_slot = device["path"] == "/dev/mmcblk0";
-        let transport = if is_slot { "SD/MMC" } else { "USB" };
-        assert_eq!(device["transport"], transport, "{device}");
-        assert_eq!(device["read_only"], device["serial"] == "first", "{device}");
-    }
+            let devices = bench.list();
+            assert_eq!(devices.len(), 3, "{devices:?}");
+            for device in &devices {
+                assert_eq!(device["removable"], true, "{device}");
+                assert_eq!(device["system"], false, "{device}");
+                let is_slot = device["path"] == "/dev/mmcblk0";
+                let transport = if is_slot { "SD/MMC" } else { "USB" };
+                assert_eq!(device["transport"], transport, "{device}");
+                assert_eq!(device["read_only"], device["serial"] == "first", "{device}");
+            }
 
-    for (card, image) in [(from.as_str(), "usb.img.zst"), ("/dev/mmcblk0", "slot.img")] {
-        let words = format!("backup {card} {image}");
-        drop(bench.cardkeep(&words).expect(0));
-        bench.assert_whole(image);
-    }
-    let refused = bench.cardkeep(&format!("restore --yes slot.img {from}"));
-    let refused = refused.expect(3).stderr;
-    assert!(refused.contains("write-protected"), "{refused}");
-    drop(
-        bench
-            .cardkeep(&format!("restore --yes usb.img.zst {to}"))
-            .expect(0),
+            for (card, image) in [(from.as_str(), "usb.img.zst"), ("/dev/mmcblk0", "slot.img")] {
+                let words = format!("backup {card} {image}");
+                drop(bench.cardkeep(&words).expect(0));
+                bench.assert_whole(image);
+            }
+            let refused = bench.cardkeep(&format!("restore --yes slot.img {from}"));
+            let refused = refused.expect(3).stderr;
+            assert!(refused.contains("write-protected"), "{refused}");
+            drop(
+                bench
+                    .cardkeep(&format!("restore --yes usb.img.zst {to}"))
+                    .expect(0),
+            );
+            drop(
+                bench
+                    .cardkeep(&format!("verify usb.img.zst --against {to}"))
+                    .expect(0),
+            );
+
+            let trees = [from, to].map(|card| bench.guest.run(&tree_of(&card)).expect(0).stdout);
+            assert!(trees[0].lines().count() > 20, "{}", trees[0]);
+            assert_eq!(trees[0], trees[1]);
+
+            bench.guest.unplug("second");
+            let image = bench.shared("usb.img.zst");
+            here(
+                ["verify", "--against"]
+                    .map(Path::new)
+                    .into_iter()
+                    .chain([target.as_path(), &image]),
+            );
+            assert_filesystems_are_clean(&target);
+        },
     );
-    drop(
-        bench
-            .cardkeep(&format!("verify usb.img.zst --against {to}"))
-            .expect(0),
-    );
-
-    let trees = [from, to].map(|card| bench.guest.run(&tree_of(&card)).expect(0).stdout);
-    assert!(trees[0].lines().count() > 20, "{}", trees[0]);
-    assert_eq!(trees[0], trees[1]);
-
-    bench.guest.unplug("second");
-    let image = bench.shared("usb.img.zst");
-    here(
-        ["verify", "--against"]
-            .map(Path::new)
-            .into_iter()
-            .chain([target.as_path(), &image]),
-    );
-    assert_filesystems_are_clean(&target);
 }
 
 /// Returns the command that prints all files of a card, as the kernel has them.

@@ -4,7 +4,7 @@ use std::fs;
 
 use cardkeep_testkit::Insertion;
 
-use crate::bench::{Bench, QUICK};
+use crate::bench::{QUICK, on_bench};
 
 /// A card that is written for some seconds.
 const SLOWLY: Insertion = Insertion {
@@ -14,62 +14,62 @@ const SLOWLY: Insertion = Insertion {
 
 #[test]
 fn a_card_pulled_while_it_is_written_is_not_called_restored() {
-    let test = "a_card_pulled_while_it_is_written_is_not_called_restored";
-    let Some(mut bench) = Bench::new(test) else {
-        return;
-    };
-    drop(bench.cardkeep("backup /dev/mmcblk0 card.img.zst").expect(0));
-    let target = bench.used_up("target.img", 128);
-    let path = bench.plug("reader", &target, SLOWLY);
-    let job = bench.start(&format!("restore --yes card.img.zst {path}"));
-    bench.guest.unplug("reader");
-    let said = bench.guest.wait(job).expect(5);
-    assert!(said.stderr.contains("error"), "{}", said.stderr);
-    // No kernel and no firmware finds anything to start on it.
-    let head = fs::read(&target).unwrap()[..512].to_vec();
-    assert_ne!(head[510..], [0x55, 0xAA]);
+    on_bench(
+        "a_card_pulled_while_it_is_written_is_not_called_restored",
+        |bench| {
+            drop(bench.cardkeep("backup /dev/mmcblk0 card.img.zst").expect(0));
+            let target = bench.used_up("target.img", 128);
+            let path = bench.plug("reader", &target, SLOWLY);
+            let job = bench.start(&format!("restore --yes card.img.zst {path}"));
+            bench.guest.unplug("reader");
+            let said = bench.guest.wait(job).expect(5);
+            assert!(said.stderr.contains("error"), "{}", said.stderr);
+            // No kernel and no firmware finds anything to start on it.
+            let head = fs::read(&target).unwrap()[..512].to_vec();
+            assert_ne!(head[510..], [0x55, 0xAA]);
 
-    let path = bench.plug("reader", &target, QUICK);
-    drop(
-        bench
-            .cardkeep(&format!("restore --yes card.img.zst {path}"))
-            .expect(0),
-    );
-    drop(
-        bench
-            .cardkeep(&format!("verify card.img.zst --against {path}"))
-            .expect(0),
+            let path = bench.plug("reader", &target, QUICK);
+            drop(
+                bench
+                    .cardkeep(&format!("restore --yes card.img.zst {path}"))
+                    .expect(0),
+            );
+            drop(
+                bench
+                    .cardkeep(&format!("verify card.img.zst --against {path}"))
+                    .expect(0),
+            );
+        },
     );
 }
 
 #[test]
 fn another_card_put_into_the_reader_is_not_written() {
-    let Some(mut bench) = Bench::new("another_card_put_into_the_reader_is_not_written") else {
-        return;
-    };
-    drop(bench.cardkeep("backup /dev/mmcblk0 card.img.zst").expect(0));
-    let target = bench.used_up("target.img", 128);
-    let other = bench.used_up("other.img", 128);
-    let before = fs::read(&other).unwrap();
-    let path = bench.plug("reader", &target, SLOWLY);
-    let job = bench.start(&format!("restore --yes card.img.zst {path}"));
-    bench.guest.take_out("reader");
-    bench.guest.put_in("reader", &other, QUICK);
-    // Opened by somebody, the reader writes to the new card for whoever has it open.
-    while !bench.guest.has_ended(job) {
-        bench.list();
-    }
-    let said = bench.guest.wait(job).expect(5);
-    assert!(said.stderr.contains("error"), "{said}");
-    bench.guest.unplug("reader");
-    let after = fs::read(&other).unwrap();
-    let written = (0..before.len()).filter(|&at| after[at] != before[at]);
-    let written: Vec<usize> = written.collect();
-    assert!(
-        written.is_empty(),
-        "{:?} to {:?} of the other card were written, {} bytes",
-        written.first(),
-        written.last(),
-        written.len()
-    );
+    on_bench("another_card_put_into_the_reader_is_not_written", |bench| {
+        drop(bench.cardkeep("backup /dev/mmcblk0 card.img.zst").expect(0));
+        let target = bench.used_up("target.img", 128);
+        let other = bench.used_up("other.img", 128);
+        let before = fs::read(&other).unwrap();
+        let path = bench.plug("reader", &target, SLOWLY);
+        let job = bench.start(&format!("restore --yes card.img.zst {path}"));
+        bench.guest.take_out("reader");
+        bench.guest.put_in("reader", &other, QUICK);
+        // Opened by somebody, the reader writes to the new card for whoever has it open.
+        while !bench.guest.has_ended(job) {
+            bench.list();
+        }
+        let said = bench.guest.wait(job).expect(5);
+        assert!(said.stderr.contains("error"), "{said}");
+        bench.guest.unplug("reader");
+        let after = fs::read(&other).unwrap();
+        let written = (0..before.len()).filter(|&at| after[at] != before[at]);
+        let written: Vec<usize> = written.collect();
+        assert!(
+            written.is_empty(),
+            "{:?} to {:?} of the other card were written, {} bytes",
+            written.first(),
+            written.last(),
+            written.len()
+        );
+    });
 }

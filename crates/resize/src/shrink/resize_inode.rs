@@ -10,7 +10,7 @@
 //! geometry: what is found has to be just that, and is computed anew for another geometry
 //! (behaviour of `ext2fs_create_resize_inode` and `verify_reserved_gdb`).
 
-use cardkeep_block::{ReadAt, le_u32};
+use cardkeep_block::{ReadAt, le_u16, le_u32};
 use cardkeep_ext4::{Superblock, feature};
 
 use super::declined::Declined;
@@ -56,6 +56,10 @@ pub(crate) fn sectors(superblock: &Superblock) -> u32 {
     (blocks * cluster * u64::from(superblock.block_bytes / 512)) as u32
 }
 
+/// The type of file in an inode's mode, and a regular one: kernel documentation, ext4, "Index Nodes".
+const MODE_TYPE: u16 = 0xF000;
+const MODE_FILE: u16 = 0x8000;
+
 /// Returns the resize inode's own block, or `None` where there is no resize inode.
 pub(crate) fn check(
     medium: &impl ReadAt,
@@ -75,7 +79,9 @@ pub(crate) fn check(
         && Mapping::of(record) == Mapping::Indirect
         && xattr_block(record) == 0;
     let first = u64::from(superblock.first_data_block);
-    if !is_alone
+    let is_file = le_u16(record, 0) & MODE_TYPE == MODE_FILE;
+    if !is_file
+        || !is_alone
         || blocks != sectors(superblock)
         || block <= first
         || block >= superblock.block_count

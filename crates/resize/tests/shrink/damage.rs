@@ -96,7 +96,13 @@ fn a_strange_resize_inode_is_declined() {
     if is_skipped("a_strange_resize_inode_is_declined") {
         return;
     }
-    for field in ["flags 0x80000", "file_acl 9000", "mode 0", "block[0] 9000"] {
+    for field in [
+        "flags 0x80000",
+        "file_acl 9000",
+        "mode 0",
+        "mode 040755",
+        "block[0] 9000",
+    ] {
         let image = Image::aged(&["-t", "ext4", "-b", "1024", "-O", "^metadata_csum"], 24);
         image.plan(MARGIN).unwrap();
         let words = format!("sif <7> {field}");

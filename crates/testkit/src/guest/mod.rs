@@ -10,6 +10,7 @@ mod slot;
 
 use std::fmt;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -250,6 +251,13 @@ impl Guest {
             assert!(!is_late, "not so: {what}\n{}", self.console());
             std::thread::sleep(PAUSE);
         }
+    }
+
+    /// Returns the signal that ended the emulator, where one did.
+    pub fn crash(&mut self) -> Option<i32> {
+        // Its monitor falls silent a moment before it has ended.
+        std::thread::sleep(Duration::from_secs(2));
+        self.machine.try_wait().ok()??.signal()
     }
 
     fn text(&self, job: Job, extension: &str) -> String {

@@ -39,6 +39,10 @@ impl Guest {
     /// # Panics
     /// As [`Guest::plug`].
     pub fn unplug(&mut self, name: &str) {
+        // What waits for its turn goes first: emulators don't like to lose it.
+        let limits = json!({"bps-read": 0, "bps-write": 0});
+        let group = json!({"path": format!("/objects/speed-{name}"), "property": "limits", "value": limits});
+        self.monitor.ask("qom-set", group);
         self.monitor.ask("device_del", json!({"id": name}));
         self.monitor.wait_for("DEVICE_DELETED", "device", name);
         self.drop_card(name);
