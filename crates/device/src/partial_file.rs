@@ -268,13 +268,15 @@ impl WriteAt for PartialFile {
         if extent.is_empty() || platform_writing::zero(&self.file, extent) {
             return Ok(());
         }
-        // Where a filesystem has no holes, most of what is to be zero is so, and reading is quicker.
+        // Where a filesystem has no holes, most of what is to be zero is so, and reading is quicker. The
+        // disk is asked: what the cache holds may never have got there.
+        let reader = self.reader()?;
         let mut content = vec![0; ZERO_PART_BYTES.min(extent.len()) as usize];
         let mut start = extent.start();
         while start < extent.end() {
             let size = ZERO_PART_BYTES.min(extent.end() - start);
             let part = &mut content[..size as usize];
-            self.read_at(start, part)?;
+            reader.read_at(start, part)?;
             if part.iter().any(|&byte| byte != 0) {
                 part.fill(0);
                 self.write_at(start, part)?;
