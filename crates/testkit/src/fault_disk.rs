@@ -15,12 +15,16 @@ use crate::faulty::FaultyMedium;
 use crate::fuse::Served;
 use crate::loop_device::{Loop, SectorSize};
 
+/// How large requests may be, in KiB. FUSE cuts longer ones than 1 MiB, and where the second piece of a write
+/// fails, the loop device takes the short write for a whole one (tried on Linux 6.18, 2026-11).
+const REQUEST_KIB: u32 = 512;
+
 /// A loop device on a card that fails, taken away when dropped. Needs what
 /// [`crate::skip_unless_fuse`] asks for.
 ///
 /// Faults can be declared and healed while programs use it. What they see:
 /// - With direct I/O, errors come at once and by kind, to the sector. A kernel request of up to
-///   1 MiB fails as a whole, and so does the larger request of the program that it is part of.
+///   512 KiB fails as a whole, and so does the larger request of the program that it is part of.
 /// - Without, each error is `EIO`; a failed write shows at the next flush, and reading ahead may
 ///   use up failures that were to strike a number of times.
 /// - A card that is gone keeps its device and its length.
@@ -61,8 +65,10 @@ impl FaultDisk {
     fn on(file: CardFile, sectors: SectorSize) -> io::Result<Self> {
         let medium = Arc::new(FaultyMedium::new(file));
         let served = Served::mount(Arc::clone(&medium) as _)?;
+        let mut device = Loop::with_sectors(&served.path(), sectors);
+        device.bound_requests(REQUEST_KIB)?;
         Ok(Self {
-            device: Loop::with_sectors(&served.path(), sectors),
+            device,
             _served: served,
             medium,
         })

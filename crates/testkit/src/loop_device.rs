@@ -15,6 +15,8 @@ const BLKIO: &str = "/sys/fs/cgroup/blkio";
 /// `/sys/block/NAME/stat` counts sectors of 512 bytes whatever the device's own size
 /// (Linux, Documentation/block/stat.rst).
 const STAT_SECTOR_BYTES: u64 = 512;
+/// Below a device in sysfs: Linux, Documentation/ABI/stable/sysfs-block.
+const REQUEST_KIB: &str = "queue/max_sectors_kb";
 const STAT_READ_SECTORS: usize = 2;
 const STAT_WRITE_SECTORS: usize = 6;
 
@@ -42,6 +44,8 @@ pub struct Loop {
     path: PathBuf,
     /// The counters survive from the device's earlier lives.
     before: Counters,
+    /// How large its requests could be, in KiB, before they were bounded.
+    request_kib: Option<String>,
 }
 
 /// Sectors of [`STAT_SECTOR_BYTES`] that passed.
@@ -131,6 +135,7 @@ impl Loop {
         let mut device = Self {
             path: PathBuf::from(said.trim()),
             before: Counters::default(),
+            request_kib: None,
         };
         device.before = device.counters().unwrap_or_default();
         device
@@ -172,6 +177,16 @@ impl Loop {
         })
     }
 
+    /// Makes the kernel cut requests to at most `kib` KiB.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn bound_requests(&mut self, kib: u32) -> io::Result<()> {
+        let file = self.sys().join(REQUEST_KIB);
+        self.request_kib = Some(fs::read_to_string(&file)?);
+        fs::write(file, kib.to_string())
+    }
+
     fn sys(&self) -> PathBuf {
         Path::new("/sys/block").join(self.path.file_name().unwrap_or_default())
     }
@@ -196,6 +211,10 @@ impl Drop for Loop {
         // The number is used again by the next device: a limit left behind would slow it. There
         // is none to lift where none could be set.
         self.throttle(Throttle::default()).ok();
+        if let Some(kib) = &self.request_kib {
+            // As above: where it could be bounded, it can be set back.
+            fs::write(self.sys().join(REQUEST_KIB), kib).ok();
+        }
         let path = self.path.as_os_str();
         Tool::new("losetup").arg("--detach").arg(path).outcome();
     }
