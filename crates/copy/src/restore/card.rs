@@ -8,7 +8,7 @@ use crate::diagnosis::Fingerprints;
 use crate::error::CopyError;
 use crate::restore::feed::{Feed, Frames};
 use crate::restore::frame::{Frame, bytes_of};
-use crate::restore::head::{Head, head_of, tail_of};
+use crate::restore::head::{Head, first_of, head_of, tail_of};
 use crate::restore::in_order::{in_flight, in_order};
 use crate::restore::ledger::Entry;
 use crate::restore::original::{Original, Wanted};
@@ -130,6 +130,9 @@ impl<'a> CardJob<'a> {
         }
         let len = self.card.len();
         let wipe = || {
+            // ORDER: the first sectors before the rest of the head. A card that can't be written there is
+            // left as it was, and not with a table above a boot loader that is half gone.
+            self.card.write_zeros(first_of(len))?;
             self.card.write_zeros(head_of(len))?;
             if self.options.mode == WriteMode::All && !tail_of(len).is_empty() {
                 self.card.write_zeros(tail_of(len))?;

@@ -8,9 +8,17 @@ use crate::restore::frame::Frame;
 /// What makes a card look bootable lies in its first MiB: the partition table at the least.
 pub const HEAD_BYTES: u64 = 1 << 20;
 
+/// The largest sector known.
+const FIRST_BYTES: u64 = 4096;
+
 /// Returns the head of a card of `len` bytes.
 pub(crate) const fn head_of(len: u64) -> Extent {
     Extent::between(0, if len < HEAD_BYTES { len } else { HEAD_BYTES })
+}
+
+/// Returns the first sectors of a card of `len` bytes, with the table, of whatever size they are.
+pub(crate) const fn first_of(len: u64) -> Extent {
+    Extent::between(0, if len < FIRST_BYTES { len } else { FIRST_BYTES })
 }
 
 /// Returns the tail of a card of `len` bytes: where backups of partition tables lie.
