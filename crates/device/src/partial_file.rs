@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use cardkeep_block::{BlockError, Extent, Operation, ReadAt, WriteAt};
 
@@ -35,6 +36,8 @@ pub struct PartialFile {
     partial: PathBuf,
     destination: PathBuf,
     overwrite: Overwrite,
+    /// Whether a flush has failed.
+    is_in_doubt: Mutex<bool>,
 }
 
 impl PartialFile {
@@ -145,6 +148,7 @@ impl PartialFile {
             partial,
             destination: final_path.to_path_buf(),
             overwrite,
+            is_in_doubt: Mutex::new(false),
         })
     }
 
@@ -173,10 +177,25 @@ impl PartialFile {
     /// Returns once the content written so far is on the disk.
     ///
     /// # Errors
-    /// What the system reported; what was written before is in doubt then.
+    /// What the system reported; what was written before is in doubt then, and stays so: all later
+    /// flushes fail, whoever asks for them.
     pub fn sync_data(&self) -> Result<(), BlockError> {
-        let result = self.file.sync_data();
+        let result = self.synced(File::sync_data);
         result.map_err(|error| system_error(Operation::Flush, error))
+    }
+
+    /// Flushes. The system tells of a lost write once, to the first who asks: a second flush, be it another
+    /// thread's, would succeed and call durable what is not (fsync(2), "EIO").
+    fn synced(&self, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+        // ORDER: one flush at a time, so that none begins between the failure of another and the note of it.
+        let mut is_in_doubt = self
+            .is_in_doubt
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *is_in_doubt {
+            return Err(io::Error::other("an earlier flush has failed"));
+        }
+        sync(&self.file).inspect_err(|_| *is_in_doubt = true)
     }
 
     /// Starts to write `extent` to the disk without waiting, so that the last flush is short.
@@ -216,7 +235,7 @@ impl PartialFile {
     pub fn finish(self) -> Result<(), PartialFileError> {
         let partial = &self.partial;
         // ORDER: content before name. A name that outlives a crash must not name half an image.
-        let synced = self.file.sync_all();
+        let synced = self.synced(File::sync_all);
         synced.map_err(|error| failed(partial, Operation::Flush, error))?;
         let renamed = match self.overwrite {
             Overwrite::Replace => std::fs::rename(partial, &self.destination),
@@ -244,7 +263,7 @@ impl PartialFile {
     /// # Errors
     /// What the system reported; the file stays all the same.
     pub fn keep(self) -> Result<(), PartialFileError> {
-        let synced = self.file.sync_all();
+        let synced = self.synced(File::sync_all);
         synced.map_err(|error| failed(&self.partial, Operation::Flush, error))
     }
 }
@@ -368,6 +387,21 @@ fn failed(path: &Path, operation: Operation, error: io::Error) -> PartialFileErr
 #[cfg(test)]
 mod tests {
     use super::{Overwrite, PartialFile, PartialFileErrorKind};
+
+    /// Catches: a lost write of which one thread is told, and that another one's flush calls durable.
+    #[test]
+    fn once_a_flush_has_failed_all_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("card.img");
+        let file = PartialFile::create(&image, Overwrite::Refuse).unwrap();
+        file.sync_data().unwrap();
+        let lost = file.synced(|_| Err(std::io::Error::other("lost")));
+        assert!(lost.is_err());
+        assert!(file.sync_data().is_err());
+        assert!(file.reader().is_err());
+        assert!(file.finish().is_err());
+        assert!(!image.exists());
+    }
 
     /// Catches: going on with an image that its own run finished between the opening and the lock.
     #[test]

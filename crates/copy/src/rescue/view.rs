@@ -276,7 +276,7 @@ impl<'a> Rescuing<'a> {
             work: Work::new(),
         };
         let result = reach.rescue();
-        if result.as_ref().is_err_and(leaves_store_sound) {
+        if result.is_err() {
             // Why it ended is the error to tell, not that the map could not be saved.
             drop(reach.save());
         }
@@ -417,13 +417,4 @@ fn part_of(buffer: &mut [u8], whole: Extent, part: Extent) -> &mut [u8] {
     // OK to cast: offsets within a buffer in memory.
     let from = (part.start() - whole.start()) as usize;
     &mut buffer[from..from + part.len() as usize]
-}
-
-/// Tells whether the store holds what was written to it. A disk that failed to take it says so once:
-/// asked again, it would call durable what is lost.
-fn leaves_store_sound(error: &CopyError) -> bool {
-    match error {
-        CopyError::Destination(error) => error.kind() == BlockErrorKind::NoSpace,
-        _ => true,
-    }
 }

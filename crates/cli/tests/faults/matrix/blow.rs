@@ -117,6 +117,11 @@ impl Trial<'_> {
                 true => Outcome::Good,
                 false => Outcome::LossNamed,
             },
+            // Killed once it has its name.
+            -1 if self.image.exists() => {
+                assert_sound(self.card, &self.image, &what);
+                Outcome::Good
+            }
             _ => {
                 assert!(!self.image.exists(), "an image after {what}");
                 self.card.disk.heal();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cardkeep_block::Extent;
 use cardkeep_testkit::{Fault, Random, Times, Unflushed};
 
-use super::disk::{Disk, FILES, Journal};
+use super::disk::{Disk, Journal};
 use super::outcome::{Outcome, assert_sound};
 use super::page::{Row, moments, part_of_run};
 use crate::failing::Failing;
@@ -212,9 +212,8 @@ impl Trial<'_> {
         }
         disk.declare(match is_flush {
             true => Fault::FlushFails(Times::First(1)),
-            // A table of the filesystem that is written in passing, and is lost, nobody is told of.
             false => Fault::Unwritable {
-                extent: FILES,
+                extent: EVERYWHERE,
                 times: Times::First(2),
             },
         });
