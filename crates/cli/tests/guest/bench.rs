@@ -4,10 +4,15 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use cardkeep_testkit::{Guest, Insertion, Job, Machine, Said, Tool};
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// No hand changes a card sooner. What the kernel has queued of one write fails in that time; were there none,
+/// it could reach the next card, and nobody above the kernel could call it back.
+pub(crate) const HAND: Duration = Duration::from_millis(700);
 
 /// A card that is read for some seconds: as slow as no real one.
 pub(crate) const SLOW: Insertion = Insertion {
@@ -80,7 +85,7 @@ impl Bench {
             if let Some(device) = device.filter(|device| device["media_present"] == true) {
                 return device["path"].as_str().unwrap().to_owned();
             }
-            std::thread::sleep(std::time::Duration::from_millis(200));
+            std::thread::sleep(Duration::from_millis(200));
         }
         panic!("no reader {name}: {:?}", self.list());
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::bench::{QUICK, SLOW, on_bench};
+use crate::bench::{HAND, QUICK, SLOW, on_bench};
 
 #[test]
 fn a_backup_of_a_pulled_reader_is_gone_on_with() {
@@ -73,6 +73,7 @@ fn another_card_put_into_the_reader_never_gets_into_the_image() {
             let path = bench.plug("reader", &card, SLOW);
             let job = bench.start(&format!("backup {path} card.img --wait-for-card 20"));
             bench.guest.take_out("reader");
+            std::thread::sleep(HAND);
             bench.guest.put_in("reader", &other, QUICK);
             // Opened by somebody, the reader serves the new card to whoever has it open.
             while !bench.guest.has_ended(job) {
