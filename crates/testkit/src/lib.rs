@@ -2,12 +2,12 @@
 //! files, mounts, a comparison of file trees, and tools of the system as outside oracles.
 //!
 //! `FaultDisk`, a block device that fails, is behind the feature `fault-disk`; `FakeUdisks`, a
-//! system service that opens devices for others, behind `fake-udisks`; `Guest`, a virtual machine with
-//! card readers, behind `guest`.
+//! system service that opens devices for others, behind `fake-udisks`.
 //!
 //! Only tests may depend on this crate. What needs root says so through [`skip`], aloud, and
 //! leaves a line in the file named by `CARDKEEP_SKIPS`, so that CI can tell how much was left out.
 
+mod answer;
 #[cfg(target_os = "linux")]
 mod card_file;
 mod churn;
@@ -19,7 +19,7 @@ mod fault_disk;
 mod faulty;
 #[cfg(all(target_os = "linux", feature = "fault-disk"))]
 mod fuse;
-#[cfg(all(target_os = "linux", feature = "guest"))]
+#[cfg(target_os = "linux")]
 mod guest;
 mod loop_device;
 mod mount;
@@ -29,6 +29,7 @@ mod treatment;
 mod tree;
 mod volatile;
 
+pub use answer::Answer;
 #[cfg(target_os = "linux")]
 pub use card_file::CardFile;
 pub use churn::{Churn, Random};
@@ -38,8 +39,8 @@ pub use fault::{Fault, RequestKind, Times, Unflushed};
 #[cfg(all(target_os = "linux", feature = "fault-disk"))]
 pub use fault_disk::FaultDisk;
 pub use faulty::{FaultyMedium, Request};
-#[cfg(all(target_os = "linux", feature = "guest"))]
-pub use guest::{Guest, Insertion, Job, Machine, Said};
+#[cfg(target_os = "linux")]
+pub use guest::{Guest, Insertion, Job, Machine};
 pub use loop_device::{Loop, SectorSize, Throttle};
 pub use mount::Mount;
 pub use skip::{is_big_matrix, skip, skip_unless_fuse, skip_unless_root, skip_unless_tools};

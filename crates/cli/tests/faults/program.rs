@@ -6,54 +6,12 @@ use std::io::{Read, Seek};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+pub(crate) use cardkeep_testkit::Answer;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 
 /// After this long a run hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(5);
-
-/// What the program answered.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// The exit code; -1 where a signal ended it.
-    pub(crate) code: i32,
-    /// What it wrote on stdout.
-    pub(crate) stdout: String,
-    /// What it wrote on stderr.
-    pub(crate) stderr: String,
-}
-
-impl Answer {
-    /// Asserts the exit code, and returns the answer.
-    pub(crate) fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{}\n{}", self.stdout, self.stderr);
-        self
-    }
-
-    /// Asserts that stderr says all of `words`, and returns the answer.
-    pub(crate) fn says(self, words: &[&str]) -> Self {
-        for word in words {
-            assert!(self.stderr.contains(word), "no {word:?}:\n{}", self.stderr);
-        }
-        self
-    }
-
-    /// Returns stdout as JSON.
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|e| panic!("stdout is no JSON ({e}):\n{}", self.stdout))
-    }
-
-    /// Returns the errors among the events on stderr.
-    pub(crate) fn errors(&self) -> Vec<Value> {
-        let lines = self.stderr.lines();
-        let events = lines.map(|line| {
-            serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("no JSON ({e}): {line}"))
-        });
-        events.filter(|event| event["event"] == "error").collect()
-    }
-}
 
 /// A run that was started. It is killed when dropped.
 pub(crate) struct Running {

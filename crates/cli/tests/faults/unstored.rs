@@ -1,8 +1,10 @@
 //! What the system's cache holds and the disk does not, because a write failed: it looks well as long as the
 //! disk stays mounted.
 
+use std::fs;
+
 use cardkeep_block::Extent;
-use cardkeep_testkit::{Fault, Times, Tool, skip_unless_tools};
+use cardkeep_testkit::{Fault, Times, Tool, Unflushed, skip_unless_tools};
 
 use crate::failing::Failing;
 use crate::matrix::disk::{Disk, FILES, Journal};
@@ -75,4 +77,36 @@ fn a_store_that_never_reached_the_disk_is_not_called_finished() {
     let name = "card.img.gz";
     let struck = card.back_up(&disk.path().join(name), &[]);
     assert_goes_on(&card, disk, name, &struck);
+}
+
+/// Catches: a name given to an image before its content is durable. Verifying makes that durable, too: without it
+/// nothing else does.
+#[test]
+fn an_image_that_was_not_verified_is_on_the_disk_when_it_has_its_name() {
+    let test = "an_image_that_was_not_verified_is_on_the_disk_when_it_has_its_name";
+    let Some(card) = Failing::new(test) else {
+        return;
+    };
+    if skip_unless_tools(test, &["mke2fs", "gzip", "sync"]) {
+        return;
+    }
+    let cut = |writes| Fault::PowerCutAfterWrites {
+        writes,
+        unflushed: Unflushed::Lost,
+    };
+    for name in ["card.img", "card.img.zst", "card.img.gz"] {
+        let disk = Disk::new(Journal::Kept);
+        // Never due itself, it takes down what is not flushed.
+        disk.declare(cut(u64::MAX));
+        let image = disk.path().join(name);
+        let answer = card.back_up(&image, &["--verify=none"]).expect(0);
+        disk.declare(cut(1));
+        let other = disk.path().join("other");
+        fs::write(&other, [1; 4096]).unwrap();
+        fs::File::open(&other)
+            .and_then(|other| other.sync_all())
+            .unwrap_err();
+        let disk = disk.put_back();
+        assert_sound(&card, &disk.path().join(name), &format!("{answer:?}"));
+    }
 }

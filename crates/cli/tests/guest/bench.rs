@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use cardkeep_testkit::{Guest, Insertion, Job, Machine, Said, Tool};
+use cardkeep_testkit::{Answer, Guest, Insertion, Job, Machine, Tool};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// No hand changes a card sooner. What the kernel has queued of one write fails in that time; were there none,
 /// it could reach the next card, and nobody above the kernel could call it back.
-pub(crate) const HAND: Duration = Duration::from_millis(700);
+const HAND: Duration = Duration::from_millis(700);
 
 /// A card that is read for some seconds: as slow as no real one.
 pub(crate) const SLOW: Insertion = Insertion {
@@ -98,7 +98,7 @@ impl Bench {
     }
 
     /// Runs the program in the machine.
-    pub(crate) fn cardkeep(&mut self, words: &str) -> Said {
+    pub(crate) fn cardkeep(&mut self, words: &str) -> Answer {
         self.guest.run(&format!("cardkeep {words}"))
     }
 
@@ -111,6 +111,19 @@ impl Bench {
             is_copying(&guest.stderr(job))
         });
         job
+    }
+
+    /// Puts another card into a reader while `job` uses the one that is in it, and has somebody look at it
+    /// over and over until that has ended: opened by anybody, the reader serves the new card to
+    /// whoever has it open.
+    pub(crate) fn change_card(&mut self, reader: &str, other: &Path, job: Job) -> Answer {
+        self.guest.take_out(reader);
+        std::thread::sleep(HAND);
+        self.guest.put_in(reader, other, QUICK);
+        while !self.guest.has_ended(job) {
+            self.list();
+        }
+        self.guest.wait(job)
     }
 
     /// Returns a file of the folder that the machine shares.
@@ -167,5 +180,5 @@ pub(crate) fn here<'a>(words: impl IntoIterator<Item = &'a Path>) {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    assert!(output.status.success(), "{said:?}");
 }

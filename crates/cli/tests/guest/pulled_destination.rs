@@ -22,7 +22,7 @@ fn a_stick_pulled_while_it_is_written_holds_no_bad_image() {
                 let job = bench.start("backup /dev/mmcblk0 /mnt/card.img");
                 bench.guest.unplug("stick");
                 let said = bench.guest.wait(job);
-                assert_eq!(said.code, 5, "{kind}: {said}");
+                assert_eq!(said.code, 5, "{kind}: {said:?}");
                 drop(bench.guest.run("umount -l /mnt"));
 
                 let path = bench.plug("stick", &stick, QUICK);

@@ -4,7 +4,7 @@ use std::fs;
 
 use cardkeep_testkit::Insertion;
 
-use crate::bench::{HAND, QUICK, on_bench};
+use crate::bench::{QUICK, on_bench};
 
 /// A card that is written for some seconds.
 const SLOWLY: Insertion = Insertion {
@@ -52,15 +52,8 @@ fn another_card_put_into_the_reader_is_not_written() {
         let before = fs::read(&other).unwrap();
         let path = bench.plug("reader", &target, SLOWLY);
         let job = bench.start(&format!("restore --yes card.img.zst {path}"));
-        bench.guest.take_out("reader");
-        std::thread::sleep(HAND);
-        bench.guest.put_in("reader", &other, QUICK);
-        // Opened by somebody, the reader writes to the new card for whoever has it open.
-        while !bench.guest.has_ended(job) {
-            bench.list();
-        }
-        let said = bench.guest.wait(job).expect(5);
-        assert!(said.stderr.contains("error"), "{said}");
+        let said = bench.change_card("reader", &other, job).expect(5);
+        assert!(said.stderr.contains("error"), "{said:?}");
         bench.guest.unplug("reader");
         let after = fs::read(&other).unwrap();
         let written = (0..before.len()).filter(|&at| after[at] != before[at]);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub(crate) use cardkeep_testkit::Answer;
 use cardkeep_testkit::{Loop, Random, skip_unless_root, skip_unless_tools};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -26,33 +27,6 @@ pub(crate) enum Which {
     Card,
     /// One as large, which it is not told of.
     Other,
-}
-
-/// What the program answered.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// The exit code; -1 where a signal ended it.
-    pub(crate) code: i32,
-    /// What it wrote on stdout.
-    pub(crate) stdout: String,
-    /// What it wrote on stderr.
-    pub(crate) stderr: String,
-}
-
-impl Answer {
-    /// Asserts the exit code, and returns the answer.
-    pub(crate) fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{}\n{}", self.stdout, self.stderr);
-        self
-    }
-
-    /// Asserts that stderr says all of `words`, and returns the answer.
-    pub(crate) fn says(self, words: &[&str]) -> Self {
-        for word in words {
-            assert!(self.stderr.contains(word), "no {word:?}:\n{}", self.stderr);
-        }
-        self
-    }
 }
 
 /// The cards, the image, and a program that nobody may run too.

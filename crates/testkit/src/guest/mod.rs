@@ -8,7 +8,6 @@
 mod monitor;
 mod slot;
 
-use std::fmt;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::answer::Answer;
 use crate::skip::{skip, skip_unless_tools};
 use monitor::Monitor;
 pub use slot::Insertion;
@@ -42,43 +42,6 @@ pub struct Guest {
 /// A command that was started in a machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Job(u32);
-
-/// What a command in a machine answered.
-#[derive(Clone, Debug)]
-pub struct Said {
-    /// The exit code.
-    pub code: i32,
-    /// What it wrote on stdout.
-    pub stdout: String,
-    /// What it wrote on stderr.
-    pub stderr: String,
-}
-
-impl Said {
-    /// Asserts the exit code, and returns the answer.
-    ///
-    /// # Panics
-    /// Where it is another one.
-    #[must_use]
-    pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{self}");
-        self
-    }
-}
-
-impl fmt::Display for Said {
-    /// The exit code, and the end of what was said: the error is there.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exit code {}", self.code)?;
-        for text in [&self.stdout, &self.stderr] {
-            let lines: Vec<&str> = text.lines().rev().take(8).collect();
-            for line in lines.iter().rev() {
-                write!(f, "\n{}", line.chars().take(500).collect::<String>())?;
-            }
-        }
-        Ok(())
-    }
-}
 
 /// A machine to be: what is built into it.
 #[derive(Debug, Default)]
@@ -193,7 +156,7 @@ impl Guest {
     ///
     /// # Panics
     /// Where it takes too long or the machine stops.
-    pub fn run(&mut self, command: &str) -> Said {
+    pub fn run(&mut self, command: &str) -> Answer {
         let job = self.start(command);
         self.wait(job)
     }
@@ -217,11 +180,11 @@ impl Guest {
     /// # Panics
     /// As [`Guest::run`].
     #[must_use]
-    pub fn wait(&self, job: Job) -> Said {
+    pub fn wait(&self, job: Job) -> Answer {
         let code = self.shared.join(format!("{}.code", job.0));
         self.wait_until("a command ends", || code.exists());
         let code = fs::read_to_string(&code).unwrap_or_default();
-        Said {
+        Answer {
             code: code.trim().parse().unwrap_or(-1),
             stdout: self.text(job, "out"),
             stderr: self.text(job, "err"),
