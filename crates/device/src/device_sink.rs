@@ -149,6 +149,28 @@ impl DeviceSink {
         Err(BlockError::new(BlockErrorKind::Gone, operation).at(extent))
     }
 
+    /// Returns the error of what failed: that the card is gone, where it is. The system tells of a card
+    /// that was pulled out by one error or another, and of a flush that failed for it by `EIO`.
+    fn of_failure(&self, error: BlockError) -> BlockError {
+        if error.kind() == BlockErrorKind::Gone || !self.is_device() || !self.is_gone() {
+            return error;
+        }
+        let gone = BlockError::new(BlockErrorKind::Gone, error.operation());
+        match error.extent() {
+            Some(extent) => gone.at(extent),
+            None => gone,
+        }
+        .caused_by(error)
+    }
+
+    /// Looks whether the card is gone: by its number, or, where the device stays without it, by a read.
+    fn is_gone(&self) -> bool {
+        let mut first = AlignedBuffer::new(self.sector_bytes as usize);
+        self.expect_same_card(Operation::Read, Extent::default())
+            .and_then(|()| self.file.read_at(0, &mut first))
+            .is_err_and(|error| error.kind() == BlockErrorKind::Gone)
+    }
+
     fn checked(&self, offset: u64, len: u64) -> Result<Extent, BlockError> {
         let Some(extent) = Extent::new(offset, len) else {
             let error = BlockError::new(BlockErrorKind::OutOfBounds, Operation::Write);
@@ -157,6 +179,24 @@ impl DeviceSink {
         self.permit.check(extent)?;
         self.expect_same_card(Operation::Write, extent)?;
         Ok(extent)
+    }
+
+    fn zero(&self, extent: Extent) -> Result<(), BlockError> {
+        let unit = match self.is_device() {
+            true => u64::from(self.sector_bytes),
+            false => u64::from(FILE_ALIGNMENT),
+        };
+        // Both within the extent: what is not a whole unit is written, never zeroed as one.
+        let start = extent.start().next_multiple_of(unit).min(extent.end());
+        let end = (extent.end() - extent.end() % unit).max(start);
+        self.write_plain_zeros(Extent::between(extent.start(), start))?;
+        for part in parts(Extent::between(start, end), ZERO_BYTES_MAX) {
+            self.expect_same_card(Operation::Write, part)?;
+            if !platform_writing::zero(self.file.file(), part) {
+                self.write_plain_zeros(part)?;
+            }
+        }
+        self.write_plain_zeros(Extent::between(end, extent.end()))
     }
 
     fn write_plain_zeros(&self, extent: Extent) -> Result<(), BlockError> {
@@ -191,31 +231,19 @@ impl WriteAt for DeviceSink {
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), BlockError> {
         self.checked(offset, data.len() as u64)?;
         self.write_count.fetch_add(1, Ordering::Relaxed);
-        self.file.write_at(offset, data)
+        self.file
+            .write_at(offset, data)
+            .map_err(|error| self.of_failure(error))
     }
 
     fn write_zeros(&self, extent: Extent) -> Result<(), BlockError> {
         self.checked(extent.start(), extent.len())?;
         self.write_count.fetch_add(1, Ordering::Relaxed);
-        let unit = match self.is_device() {
-            true => u64::from(self.sector_bytes),
-            false => u64::from(FILE_ALIGNMENT),
-        };
-        // Both within the extent: what is not a whole unit is written, never zeroed as one.
-        let start = extent.start().next_multiple_of(unit).min(extent.end());
-        let end = (extent.end() - extent.end() % unit).max(start);
-        self.write_plain_zeros(Extent::between(extent.start(), start))?;
-        for part in parts(Extent::between(start, end), ZERO_BYTES_MAX) {
-            self.expect_same_card(Operation::Write, part)?;
-            if !platform_writing::zero(self.file.file(), part) {
-                self.write_plain_zeros(part)?;
-            }
-        }
-        self.write_plain_zeros(Extent::between(end, extent.end()))
+        self.zero(extent).map_err(|error| self.of_failure(error))
     }
 
     fn flush(&self) -> Result<(), BlockError> {
-        let failed = |error| system_error(Operation::Flush, error);
+        let failed = |error| self.of_failure(system_error(Operation::Flush, error));
         let file = self.file.file();
         platform_writing::make_durable(file).map_err(failed)?;
         match self.is_direct {

@@ -202,6 +202,32 @@ fn the_report_shows_where_a_card_is_slow_and_what_it_lost() {
         .expect(2);
 }
 
+/// Catches: a stretch on which a dying card spends its last minutes while good data waits behind it, and one
+/// whose image differs or leaves something behind.
+#[test]
+fn a_stretch_that_is_slow_is_read_last_and_nothing_is_lost() {
+    let test = "a_stretch_that_is_slow_is_read_last_and_nothing_is_lost";
+    let Some(card) = Failing::new(test) else {
+        return;
+    };
+    // Behind enough of the sample card to know its speed by: a place in each of four requests in a row.
+    for mib in [50, 53, 68, 76] {
+        let mut used = card.used.iter().filter(|used| used.end() > mib << 20);
+        let place = used.next().unwrap().start().max(mib << 20);
+        card.disk.declare(Fault::Slow {
+            extent: Extent::between(place, place + 512),
+            delay: Duration::from_millis(700),
+        });
+    }
+    for name in NAMES {
+        let image = card.path(name);
+        let answer = card.back_up(&image, &[]).expect(9);
+        let answer = answer.says(&["has become slow here"]);
+        assert_eq!(card.judge(&image, &answer), []);
+        card.assert_nothing_left(&image);
+    }
+}
+
 /// A sector that reads differently each time is no read error, and no card to trust.
 #[test]
 fn sectors_that_read_differently_a_second_time_are_told() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use cardkeep_block::{BlockError, BlockErrorKind, Operation, ReadAt, RescueMap, RescueStatus};
-use cardkeep_device::{PartialFile, PartialFileError, TextFile};
+use cardkeep_device::{PartialFile, PartialFileError, TextFile, free_space};
 use cardkeep_image::Mapfile;
 
 use crate::destination::Destination;
@@ -130,6 +130,22 @@ impl Shelf for FileShelf<'_> {
 
     fn save(&self, mapfile: &Mapfile) -> Result<(), BlockError> {
         self.mapfile.replace(mapfile.to_text(&self.tool).as_bytes())
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        match self.image.parent() {
+            _ if self.is_image() => true,
+            // The image takes no more than what it is made of, give or take its index.
+            Some(folder) => {
+                let folder = if folder.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    folder
+                };
+                free_space(folder).is_ok_and(|free| free / 2 > bytes)
+            }
+            None => false,
+        }
     }
 
     fn is_image(&self) -> bool {

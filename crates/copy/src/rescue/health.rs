@@ -162,12 +162,23 @@ impl Health {
     /// Tells whether `bytes` should not have taken as long as `time`, by what is typical here.
     #[must_use]
     pub fn is_slow(&self, bytes: u64, time: Duration) -> bool {
-        let total = self.total();
-        if total.bytes < TYPICAL_BYTES_MIN {
+        if self.total().bytes < TYPICAL_BYTES_MIN {
             return false;
         }
-        let typical = total.time.as_nanos() * u128::from(bytes) / u128::from(total.bytes);
+        let Some(speed) = self.typical_speed() else {
+            return false;
+        };
+        let typical = u128::from(bytes) * 1_000_000_000 / u128::from(speed.max(1));
         time.as_nanos() > typical * SLOW_FACTOR
+    }
+
+    /// Returns the median speed of the stretches, in bytes per second: few slow ones don't make slowness
+    /// typical, many do.
+    fn typical_speed(&self) -> Option<u64> {
+        let read = self.stretches.iter().filter(|stretch| stretch.bytes > 0);
+        let mut speeds: Vec<u64> = read.filter_map(Stretch::bytes_per_second).collect();
+        speeds.sort_unstable();
+        speeds.get(speeds.len() / 2).copied()
     }
 }
 
@@ -221,6 +232,19 @@ mod tests {
         assert_eq!(health.slowest().len(), SLOWEST);
         assert!(health.is_slow(1 << 20, Duration::from_millis(300)));
         assert!(!health.is_slow(4 << 20, Duration::from_millis(300)));
+    }
+
+    #[test]
+    fn few_slow_stretches_do_not_make_slowness_typical_and_many_do() {
+        let mut health = Health::new(256 << 20);
+        let mut read = |mib: u64, millis| {
+            let extent = Extent::between(mib << 20, (mib + 1) << 20);
+            health.record(extent, Duration::from_millis(millis), true);
+            health.is_slow(1 << 20, Duration::from_millis(900))
+        };
+        (0..10).for_each(|mib| _ = read(mib, 1));
+        assert!((10..19).all(|mib| read(mib, 900)));
+        assert!(!(19..22).all(|mib| read(mib, 900)));
     }
 
     #[test]

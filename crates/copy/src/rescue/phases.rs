@@ -82,7 +82,7 @@ impl Reach<'_> {
                 skipped_bytes = u64::saturating_sub(skipped_bytes, piece.len());
                 continue;
             }
-            match self.copy_piece(piece)? {
+            match self.copy_piece(piece, may_jump)? {
                 Reached::Good => skip_bytes = self.policy.skip_bytes,
                 Reached::Slow | Reached::Failed if may_jump => {
                     skipped_bytes = skip_bytes;
@@ -94,12 +94,17 @@ impl Reach<'_> {
         Ok(())
     }
 
-    /// Reads what nobody tried of a piece. The request that fails is to be trimmed.
-    fn copy_piece(&mut self, piece: Extent) -> Result<Reached, CopyError> {
+    /// Reads what nobody tried of a piece, to its end or to the first request that fails, which is to be
+    /// trimmed, or is slow, where reading may jump ahead.
+    fn copy_piece(&mut self, piece: Extent, may_jump: bool) -> Result<Reached, CopyError> {
         for request in self.requests(piece) {
-            if self.attempt(request)? == Reached::Failed {
-                self.map.set(request, RescueStatus::NonTrimmed);
-                return Ok(Reached::Failed);
+            match self.attempt(request)? {
+                Reached::Failed => {
+                    self.map.set(request, RescueStatus::NonTrimmed);
+                    return Ok(Reached::Failed);
+                }
+                Reached::Slow if may_jump => return Ok(Reached::Slow),
+                Reached::Slow | Reached::Good => {}
             }
         }
         self.attempt(piece)

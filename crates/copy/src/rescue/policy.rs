@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::rescue::health::Health;
+
 /// What becomes of bytes that can't be read after all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holes {
@@ -24,8 +26,18 @@ pub struct RetryPolicy {
     /// A request is slow that takes at least this long, and eight times what others of its size
     /// take.
     pub slow_time_min: Duration,
+    /// So many slow requests in a row are put off although nothing failed. One alone may be a card that
+    /// tidies up.
+    pub slow_streak: u32,
     /// What becomes of what can't be read.
     pub holes: Holes,
+}
+
+impl RetryPolicy {
+    /// Tells whether a request of `bytes` should not have taken as long as `time`, by what `health` knows.
+    pub(crate) fn is_slow(&self, health: &Health, bytes: u64, time: Duration) -> bool {
+        time >= self.slow_time_min && health.is_slow(bytes, time)
+    }
 }
 
 impl Default for RetryPolicy {
@@ -35,6 +47,7 @@ impl Default for RetryPolicy {
             area_time_max: None,
             skip_bytes: 1 << 20,
             slow_time_min: Duration::from_millis(500),
+            slow_streak: 3,
             holes: Holes::Recorded,
         }
     }

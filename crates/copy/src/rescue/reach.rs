@@ -151,7 +151,7 @@ impl Reach<'_> {
         let target = &mut self.work.buffer[..size];
         let result = self.source.read_at(request.start(), target);
         let time = began.elapsed();
-        let is_slow = time >= self.policy.slow_time_min && self.health.is_slow(request.len(), time);
+        let is_slow = self.policy.is_slow(&self.health, request.len(), time);
         self.health.record(request, time, result.is_ok());
         if self.work.phase == RescuePhase::Retrying {
             self.health.retried();

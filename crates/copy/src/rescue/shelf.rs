@@ -25,6 +25,10 @@ pub trait Shelf: Send + Sync {
     /// What the system said.
     fn save(&self, mapfile: &Mapfile) -> Result<(), BlockError>;
 
+    /// Tells whether the store has room for `bytes` beside an image of them. Where nothing failed, what is
+    /// slow is put off only then.
+    fn has_room(&self, bytes: u64) -> bool;
+
     /// Tells whether the store is the image itself, which a raw one can be. Its mapfile is then
     /// written from the beginning on.
     fn is_image(&self) -> bool {

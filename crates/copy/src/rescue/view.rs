@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   direct   every request goes to the source, or to the store for what an earlier run put there
-//!      │ the first error: who asks waits, until
+//!      │ the first error, or some slow requests in a row: who asks waits, until
 //!   rescue   what nobody has yet was read into the store as far as it goes
 //!      │
 //!   stored   every request goes to the store; what could not be read is zeros
@@ -55,6 +55,8 @@ struct Progress {
     served: RescueMap,
     health: Health,
     busy_until: Instant,
+    /// Slow requests since the last one that was not.
+    slow_streak: u32,
     witness: Option<Extent>,
     lost: Vec<Extent>,
     failure: Option<CopyError>,
@@ -91,6 +93,7 @@ impl<'a> Rescuing<'a> {
             served,
             health: Health::new(len),
             busy_until: Instant::now(),
+            slow_streak: 0,
             witness: None,
             lost: Vec::new(),
             failure: None,
@@ -179,12 +182,16 @@ impl<'a> Rescuing<'a> {
         let mut state = self.lock();
         state.in_flight -= 1;
         self.changed.notify_all();
-        state.note(extent, began, result.is_ok());
+        state.note(self.setup.policy, (extent, began), result.is_ok());
         match result {
             Ok(()) => {
                 let from = self.gap_before(extent.start());
                 let handed = Extent::between(from, extent.end());
                 state.served.set(handed, RescueStatus::Finished);
+                if self.is_to_be_put_off(&mut state) {
+                    self.tell_slow(extent);
+                    drop(self.rescue(state));
+                }
                 Ok(Some(()))
             }
             Err(error) if may_be_rescued(&error) => {
@@ -214,6 +221,26 @@ impl<'a> Rescuing<'a> {
             Some(extent) => trouble.at(extent),
             None => trouble,
         });
+    }
+
+    fn tell_slow(&self, extent: Extent) {
+        let message = "the card has become slow here; the rest is read first".to_owned();
+        self.setup.monitor.trouble(Trouble::new(message).at(extent));
+    }
+
+    /// Tells whether the place that is read has been slow for so long that it is better left for later,
+    /// and can be.
+    fn is_to_be_put_off(&self, state: &mut Progress) -> bool {
+        if state.slow_streak < self.setup.policy.slow_streak
+            || !matches!(state.mode, Mode::Direct(_))
+        {
+            return false;
+        }
+        state.slow_streak = 0;
+        let wanted = self.setup.wanted;
+        // What is in the store already is counted once more: this is an estimate.
+        let left = left_bytes(wanted, &state.served);
+        left > 0 && self.setup.shelf.has_room(left)
     }
 
     /// Does the rescue on the calling thread, once nobody else reads the source.
@@ -366,10 +393,17 @@ impl Done {
 impl Progress {
     /// Takes down what the source did. Where it was busy with several requests, the time until
     /// the last one ended was not this one's.
-    fn note(&mut self, extent: Extent, began: Instant, is_served: bool) {
+    fn note(&mut self, policy: &RetryPolicy, (extent, began): (Extent, Instant), is_served: bool) {
         let now = Instant::now();
         let time = now.saturating_duration_since(began.max(self.busy_until));
         self.busy_until = now;
+        let is_slow = |time| policy.is_slow(&self.health, extent.len(), time);
+        // One that waited for a slow one tells nothing.
+        self.slow_streak = match (is_slow(time), is_slow(now.saturating_duration_since(began))) {
+            (true, _) => self.slow_streak.saturating_add(1),
+            (false, true) => self.slow_streak,
+            (false, false) => 0,
+        };
         self.health.record(extent, time, is_served);
         if is_served {
             let end = extent.end().min(extent.start() + WITNESS_BYTES);

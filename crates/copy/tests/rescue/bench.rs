@@ -147,6 +147,7 @@ pub(crate) struct MemoryShelf {
     pub(crate) mapfile: Mutex<Option<String>>,
     pub(crate) is_asked: AtomicBool,
     pub(crate) is_image: bool,
+    pub(crate) room: u64,
     /// So many maps are saved, then there is no more power.
     pub(crate) saves_left: AtomicU64,
 }
@@ -162,6 +163,7 @@ impl MemoryShelf {
             mapfile: Mutex::default(),
             is_asked: AtomicBool::new(false),
             is_image,
+            room: u64::MAX,
             saves_left: AtomicU64::new(u64::MAX),
         }
     }
@@ -189,6 +191,9 @@ impl Shelf for MemoryShelf {
         self.saves_left.store(left - 1, Ordering::Relaxed);
         *self.mapfile.lock().unwrap() = Some(mapfile.to_text("test"));
         Ok(())
+    }
+    fn has_room(&self, bytes: u64) -> bool {
+        bytes <= self.room
     }
     fn is_image(&self) -> bool {
         self.is_image
