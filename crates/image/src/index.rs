@@ -34,6 +34,15 @@ enum Codec {
 }
 
 impl Index {
+    /// Returns the container that the frames are in.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        match self.codec {
+            Codec::Zstd => Format::Zstd,
+            Codec::Xz { .. } => Format::Xz,
+        }
+    }
+
     /// Returns a decoder of this image's frames.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use crate::image_name::free_name;
 use crate::lost::{Lost, tell_lost};
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::{check_destination, check_holder, check_mounts, check_name};
-use crate::returning::Returning;
+use crate::returning::{Returning, Slot};
 use crate::second_reading::read_again;
 use crate::speed::measure;
 use crate::unfinished::Unfinished;
@@ -147,6 +147,8 @@ pub struct BackupPlan {
     pub speed: Option<u64>,
     /// The sizes of the pipeline.
     pub limits: Limits,
+    /// What `opened` reads.
+    slot: Arc<Slot>,
     request: BackupRequest,
 }
 
@@ -263,12 +265,14 @@ pub fn plan(
 
 /// Plans the copy of what was opened to `image`.
 pub(crate) fn planned(
-    (opened, survey): (Opened, Survey),
+    (mut opened, survey): (Opened, Survey),
     image: Option<PathBuf>,
     request: BackupRequest,
     monitor: &dyn Monitor,
 ) -> Result<BackupPlan, OpError> {
     let format = format_of(&request)?;
+    let slot = Arc::new(Slot::new(opened.content));
+    opened.content = Arc::clone(&slot) as Arc<dyn ReadAt>;
     let shrunk = shrunk(&opened, &survey, request.shrink, monitor)?;
     let speed = match request.estimate {
         Estimate::Measured => measure(&opened.content, &survey.map),
@@ -283,6 +287,7 @@ pub(crate) fn planned(
         format,
         speed,
         limits,
+        slot,
         request,
     };
     if let Some(image) = &plan.image {
@@ -375,13 +380,12 @@ pub fn apply(
     let started = Instant::now();
     let returning = plan.opened.device().map(|device| {
         let wait = (telling_places(&plan.survey), plan.request.patience);
-        let content = Arc::clone(&plan.opened.content);
-        Returning::new((machine, device), content, wait, monitor)
+        let read = (&*plan.slot, plan.content());
+        Returning::new((machine, device), read, wait, monitor)
     });
     let source = match &returning {
-        // What was planned to be smaller is bound to the card as it was opened.
-        Some(returning) if plan.shrunk.is_none() => returning,
-        _ => plan.content(),
+        Some(returning) => returning,
+        None => plan.content(),
     };
     let job = Job {
         source,
@@ -455,6 +459,10 @@ fn to_file(
             error => told(plan, image, error),
         })?;
     check_same(plan, job, &rescue, image)?;
+    if overwrite == Overwrite::Replace && image.exists() {
+        let begun = shelf.begin(&rescue.map);
+        begun.map_err(|error| told(plan, image, CopyError::Destination(error)))?;
+    }
     let (result, rescued) =
         copy_rescuing(job, rescue, Output::Stored(file.file()), manifest, monitor);
     let outcome = match result {
@@ -474,6 +482,7 @@ fn to_file(
         drop(shelf);
     }
     file.finish().map_err(of_file)?;
+    FileShelf::forget_old(image).map_err(|error| OpError::of_leftover(image, error))?;
     Ok((outcome, rescued))
 }
 
@@ -551,8 +560,15 @@ fn told(plan: &BackupPlan, output: &Path, error: CopyError) -> OpError {
     };
     let error = OpError::of_copy(&plan.opened.path, output, error);
     if plan.image.is_some() && can_go_on(error.kind) {
-        return error
-            .hint("the same command with --resume goes on from there; --force starts anew");
+        let hint = match plan.request.overwrite {
+            Overwrite::Refuse => {
+                "the same command with --resume goes on from there; --force starts anew"
+            }
+            Overwrite::Replace => {
+                "the same command with --resume in place of --force goes on from there"
+            }
+        };
+        return error.hint(hint);
     }
     if error.kind == OpErrorKind::Interrupted {
         return error.hint("no image was written; the same command starts again");

@@ -1,7 +1,11 @@
 //! What a card did not give, by name.
 
-use cardkeep_block::{Extent, Lossy, Monitor, ReadAt, Trouble, size_text};
-use cardkeep_survey::{Place, Survey, locate};
+use std::path::Path;
+
+use cardkeep_block::{Extent, Lossy, Monitor, ReadAt, State, Trouble, size_text};
+use cardkeep_copy::FileShelf;
+use cardkeep_image::{Format, Manifest};
+use cardkeep_survey::{Place, Scope, Survey, locate, survey};
 
 /// As many are told one by one: nobody reads more.
 const TOLD_MAX: usize = 100;
@@ -36,6 +40,64 @@ pub(crate) fn tell_lost(
         monitor.trouble(Trouble::new(format!("{more} more places are lost")));
     }
     places
+}
+
+/// What tells of an image how it was made.
+#[derive(Clone, Copy)]
+pub(crate) enum Record<'a> {
+    /// Its manifest.
+    Manifest(&'a Manifest),
+    /// The map beside it, for a container that has no manifest.
+    Map(Format),
+}
+
+/// Tells what could not be read when the image at `path` was made. `content` is what is in it, with the
+/// size of its sectors in bytes.
+pub(crate) fn tell_lost_before(
+    path: &Path,
+    record: Record<'_>,
+    (content, sector_bytes): (&dyn ReadAt, u32),
+    monitor: &dyn Monitor,
+) {
+    let recorded = recorded(path, record, content.len(), monitor);
+    if recorded.is_empty() {
+        return;
+    }
+    let readable = Lossy::new(content, recorded.clone());
+    let learnt = survey(&readable, sector_bytes, Scope::UsedOnly, monitor);
+    let runs = recorded.iter().flat_map(|&lost| learnt.map.runs_in(lost));
+    let used = runs.filter(|run| run.state == State::Used);
+    let lost: Vec<Extent> = used.map(|run| run.extent).collect();
+    tell_lost((content, &learnt), &lost, Lost::Before, monitor);
+}
+
+/// Tells the same of an image that can only be read from its beginning on, where nothing can be looked up.
+pub(crate) fn tell_lost_bytes(path: &Path, (format, len): (Format, u64), monitor: &dyn Monitor) {
+    let recorded = recorded(path, Record::Map(format), len, monitor);
+    let bytes: u64 = recorded.iter().map(|extent| extent.len()).sum();
+    if bytes > 0 {
+        let message = format!(
+            "could not be read when the image was made: {} of it",
+            size_text(bytes)
+        );
+        monitor.trouble(Trouble::new(message));
+    }
+}
+
+fn recorded(path: &Path, record: Record<'_>, len: u64, monitor: &dyn Monitor) -> Vec<Extent> {
+    let format = match record {
+        Record::Manifest(manifest) => return manifest.lost.clone(),
+        Record::Map(format) => format,
+    };
+    FileShelf::lost_of_image(path, format, len).unwrap_or_else(|error| {
+        let map = FileShelf::map_path(path);
+        let message = format!(
+            "what {} says of the image can't be read: {error}",
+            map.display()
+        );
+        monitor.trouble(Trouble::new(message));
+        Vec::new()
+    })
 }
 
 /// Says what is lost, and what that means.

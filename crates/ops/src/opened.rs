@@ -8,6 +8,7 @@ use cardkeep_device::{Device, Machine, Source};
 use cardkeep_image::{Error as ImageError, Format, FrameReader, Manifest, load_index};
 
 use crate::error::{OpError, OpErrorKind};
+use crate::lost::Record;
 
 /// What was opened.
 #[derive(Clone, Debug)]
@@ -170,6 +171,18 @@ impl Opened {
         match &self.kind {
             OpenedKind::Card(device) => Some(device),
             _ => None,
+        }
+    }
+
+    /// Returns what tells how the image was made; `None` for a device.
+    pub(crate) fn record(&self) -> Option<Record<'_>> {
+        match &self.kind {
+            OpenedKind::Card(_) => None,
+            OpenedKind::Plain => Some(Record::Map(Format::Raw)),
+            OpenedKind::Image { format, manifest } => Some(match manifest {
+                Some(manifest) => Record::Manifest(manifest),
+                None => Record::Map(*format),
+            }),
         }
     }
 

@@ -4,7 +4,7 @@
 //! same one where size and identity are, and where it holds what it held in the places that any use
 //! of it changes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cardkeep_block::{BlockError, BlockErrorKind, Extent, Monitor, ReadAt, Trouble};
@@ -16,13 +16,52 @@ use crate::fingerprint::fingerprint;
 /// How often it is looked for.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A card that may vanish and come back.
-pub(crate) struct Returning<'a> {
-    machine: &'a dyn Machine,
-    device: &'a Device,
+/// What a card is read from. It may come back in another reader, and all who hold this read on.
+pub(crate) struct Slot {
     current: Mutex<Arc<dyn ReadAt>>,
     len: u64,
     alignment: usize,
+}
+
+impl Slot {
+    /// Returns the slot in which `card` is now.
+    pub(crate) fn new(card: Arc<dyn ReadAt>) -> Self {
+        Self {
+            len: card.len(),
+            alignment: card.alignment(),
+            current: Mutex::new(card),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<dyn ReadAt>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn current(&self) -> Arc<dyn ReadAt> {
+        Arc::clone(&self.lock())
+    }
+}
+
+impl ReadAt for Slot {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+        self.current().read_at(offset, buffer)
+    }
+
+    fn alignment(&self) -> usize {
+        self.alignment
+    }
+}
+
+/// What is read of a card that may vanish and come back.
+pub(crate) struct Returning<'a> {
+    machine: &'a dyn Machine,
+    device: &'a Device,
+    slot: &'a Slot,
+    content: &'a dyn ReadAt,
     telling: Vec<Extent>,
     mark: Option<String>,
     patience: Duration,
@@ -30,35 +69,30 @@ pub(crate) struct Returning<'a> {
 }
 
 impl<'a> Returning<'a> {
-    /// Returns the card `device`, opened as `content`, which is waited for as long as `patience`
-    /// says. `telling` are the places that any use of it changes.
+    /// Returns `content`, which is read of the card `device` in `slot`. The card is waited for as long as
+    /// `patience` says. `telling` are the places of it that any use of it changes.
     pub(crate) fn new(
         (machine, device): (&'a dyn Machine, &'a Device),
-        content: Arc<dyn ReadAt>,
+        (slot, content): (&'a Slot, &'a dyn ReadAt),
         (telling, patience): (Vec<Extent>, Duration),
         monitor: &'a dyn Monitor,
     ) -> Self {
         Self {
             machine,
             device,
-            len: content.len(),
-            alignment: content.alignment(),
-            mark: fingerprint(&content, &telling),
-            current: Mutex::new(content),
+            slot,
+            content,
+            mark: fingerprint(slot, &telling),
             telling,
             patience,
             monitor,
         }
     }
 
-    fn current(&self) -> Arc<dyn ReadAt> {
-        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Waits for the card that was `gone`; answers whether it is there again.
     fn come_back(&self, gone: &Arc<dyn ReadAt>) -> bool {
         // Whoever comes later waits here, and finds it back.
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.slot.lock();
         if !Arc::ptr_eq(&current, gone) {
             return true;
         }
@@ -109,7 +143,7 @@ impl<'a> Returning<'a> {
                 continue;
             }
             let source: Arc<dyn ReadAt> = Arc::new(source);
-            let is_it = source.len() == self.len
+            let is_it = source.len() == self.slot.len
                 && self.mark.is_some()
                 && fingerprint(&source, &self.telling) == self.mark;
             if is_it {
@@ -128,13 +162,13 @@ fn is_same(one: &Device, other: &Device) -> bool {
 
 impl ReadAt for Returning<'_> {
     fn len(&self) -> u64 {
-        self.len
+        self.content.len()
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
         loop {
-            let current = self.current();
-            match current.read_at(offset, buffer) {
+            let current = self.slot.current();
+            match self.content.read_at(offset, buffer) {
                 Err(error) if error.kind() == BlockErrorKind::Gone => {
                     if !self.come_back(&current) {
                         return Err(error);
@@ -146,6 +180,6 @@ impl ReadAt for Returning<'_> {
     }
 
     fn alignment(&self) -> usize {
-        self.alignment
+        self.content.alignment()
     }
 }

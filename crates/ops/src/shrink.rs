@@ -13,7 +13,7 @@ use cardkeep_survey::{Scope, survey};
 
 use crate::backup::{BackupPlan, BackupRequest, Target, planned};
 use crate::error::{OpError, OpErrorKind};
-use crate::lost::{Lost, tell_lost};
+use crate::lost::tell_lost_before;
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::check_name;
 use crate::unpacked::Unpacked;
@@ -44,9 +44,9 @@ pub fn plan_shrink(
         Scope::UsedOnly,
         monitor,
     );
-    if let Some(manifest) = opened.manifest() {
-        let content = (&*opened.content, &learnt);
-        tell_lost(content, &manifest.lost, Lost::Before, monitor);
+    if let Some(record) = opened.record() {
+        let content = (&*opened.content, opened.sector_bytes);
+        tell_lost_before(path, record, content, monitor);
     }
     planned((opened, learnt), image, request, monitor)
 }

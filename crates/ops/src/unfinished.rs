@@ -4,6 +4,7 @@
 //!   NAME.partial   the image so far: whole frames, or a raw image with its bytes in place
 //!   NAME.rescue    bytes of a card that fails, until a compressed image can be made of them
 //!   NAME.map       which bytes those are, in ddrescue's words
+//!   NAME.map.old   the same of the image that is being replaced
 //! ```
 
 use std::path::Path;
@@ -54,10 +55,12 @@ impl Unfinished {
                 return Ok(Self { file, left });
             }
         } else if overwrite == Overwrite::Replace {
+            let of_leftover = |error| OpError::of_leftover(image, error);
+            // ORDER: before the unfinished one goes, by which its map is told from the image's.
+            FileShelf::set_aside(image).map_err(of_leftover)?;
             PartialFile::discard_leftover(image).map_err(of_file)?;
-            FileShelf::beside(image, &request.tool)
-                .discard()
-                .map_err(|error| OpError::of_leftover(image, error))?;
+            let shelf = FileShelf::beside(image, &request.tool);
+            shelf.discard().map_err(of_leftover)?;
         }
         let file = PartialFile::create(image, overwrite).map_err(of_file)?;
         let left = Left::Nothing;

@@ -10,6 +10,7 @@ use cardkeep_survey::{Place, Scope, locate, survey};
 
 use crate::counterpart::Pair;
 use crate::error::{OpError, OpErrorKind};
+use crate::lost::{tell_lost_before, tell_lost_bytes};
 use crate::opened::Opened;
 
 /// Places that are looked up by name: each costs reading, and nobody reads more.
@@ -65,6 +66,7 @@ pub fn verify(
         let source: Arc<dyn ReadAt> = Arc::new(source);
         let checked = check_image(&source, request.cores, monitor)
             .map_err(|error| OpError::of_copy(&image, &image, error))?;
+        tell_what_it_lacks(machine, &image, &checked, monitor)?;
         return Ok(VerifyReport {
             image,
             checked: Some(checked),
@@ -77,6 +79,25 @@ pub fn verify(
         checked: None,
         against: Some(against),
     })
+}
+
+/// Tells what was lost when the image was made: that it is what it was then is not all there is to say.
+fn tell_what_it_lacks(
+    machine: &dyn Machine,
+    image: &Path,
+    checked: &Checked,
+    monitor: &dyn Monitor,
+) -> Result<(), OpError> {
+    let Some(opened) = Opened::try_open(machine, image, monitor)? else {
+        let content = (checked.format, checked.content_len);
+        tell_lost_bytes(image, content, monitor);
+        return Ok(());
+    };
+    if let Some(record) = opened.record() {
+        let content = (&*opened.content, opened.sector_bytes);
+        tell_lost_before(image, record, content, monitor);
+    }
+    Ok(())
 }
 
 fn compare_with(

@@ -131,7 +131,7 @@ impl Failing {
 
     /// Asserts that nothing is left beside an image that is whole.
     pub(crate) fn assert_nothing_left(&self, image: &Path) {
-        for ending in [".partial", ".rescue", ".map"] {
+        for ending in [".partial", ".rescue", ".map", ".map.old"] {
             let mut name = image.as_os_str().to_owned();
             name.push(ending);
             assert!(!Path::new(&name).exists(), "{} is left", name.display());

@@ -1,13 +1,14 @@
 //! Cards that can't be read everywhere: what can be read is in the image, and what is not has a name.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use cardkeep_block::Extent;
 use cardkeep_testkit::{Fault, Tool, skip_unless_tools};
 
 use crate::failing::Failing;
-use crate::program::cardkeep;
+use crate::program::{Answer, cardkeep};
 
 const NAMES: [&str; 2] = ["card.img", "card.img.zst"];
 
@@ -44,8 +45,8 @@ fn bad_sectors_cost_just_themselves_and_are_named() {
                 .expect(9)
                 .says(&["could not be read when the image was made"]);
         }
-        // The image is sound in itself.
-        cardkeep(["verify".into(), image.clone()]).expect(0);
+        // The image is sound in itself, and that is not all there is to say.
+        told(&image, &["verify".as_ref()], 9).says(&["could not be read when the image was made"]);
         let map = fs::read_to_string(format!("{}.map", image.display())).unwrap();
         assert!(map.contains('-'), "{map}");
     }
@@ -200,6 +201,62 @@ fn the_report_shows_where_a_card_is_slow_and_what_it_lost() {
     // It is not replaced unasked.
     card.back_up(&card.path("other.img.zst"), &[&option])
         .expect(2);
+}
+
+/// Returns what `words` say of an image that lacks something.
+fn told(image: &Path, words: &[&Path], code: i32) -> Answer {
+    let words = words.iter().map(|word| word.as_os_str());
+    let answer = cardkeep(words.chain([image.as_os_str(), "--json".as_ref()]));
+    answer.expect(code)
+}
+
+/// Catches: an image without a manifest that is taken for whole once its backup has ended, and one whose
+/// losses are forgotten by another backup that was to take its place and did not.
+#[test]
+fn an_image_whose_losses_stand_in_its_map_is_never_taken_for_whole() {
+    let test = "an_image_whose_losses_stand_in_its_map_is_never_taken_for_whole";
+    let Some(card) = Failing::new(test) else {
+        return;
+    };
+    let said = "could not be read when the image was made";
+    let bad = card.used_place(9, 1024);
+    for name in ["card.img", "card.img.gz"] {
+        card.disk.declare(Fault::Unreadable(bad));
+        let image = card.path(name);
+        card.back_up(&image, &["--retries", "0"]).expect(9);
+        card.disk.heal();
+        let target = card.path("target.img");
+        fs::write(&target, vec![0; card.sound.len()]).unwrap();
+        let restore = |code| {
+            let words: [&Path; 5] = [
+                "restore".as_ref(),
+                &image,
+                &target,
+                "--yes".as_ref(),
+                "--json".as_ref(),
+            ];
+            cardkeep(words).expect(code)
+        };
+        restore(9).says(&[said]);
+        told(&image, &["verify".as_ref()], 9).says(&[said]);
+        if name == "card.img" {
+            told(&image, &["info".as_ref()], 9).says(&[said, "partition"]);
+        }
+        // Another backup begins to take its place.
+        card.disk.declare(Fault::GoneAfter(card.used_bytes() / 2));
+        card.back_up(&image, &["--force"]).expect(5);
+        card.disk.heal();
+        restore(9).says(&[said]);
+        // And once more, from the beginning.
+        card.disk.declare(Fault::GoneAfter(card.used_bytes() / 2));
+        card.back_up(&image, &["--force"]).expect(5);
+        card.disk.heal();
+        told(&image, &["verify".as_ref()], 9).says(&[said]);
+        card.back_up(&image, &["--resume"]).expect(0);
+        told(&image, &["verify".as_ref()], 0);
+        restore(0);
+        card.assert_nothing_left(&image);
+    }
 }
 
 /// Catches: a stretch on which a dying card spends its last minutes while good data waits behind it, and one

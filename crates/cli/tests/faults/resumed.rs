@@ -134,6 +134,27 @@ fn a_card_that_comes_back_is_read_on() {
     }
 }
 
+/// Catches: a smaller image that is bound to the card as it was opened.
+#[test]
+fn a_card_that_comes_back_while_it_is_made_smaller_is_read_on() {
+    let test = "a_card_that_comes_back_while_it_is_made_smaller_is_read_on";
+    let Some(card) = Failing::new(test) else {
+        return;
+    };
+    let small = card.path("small.img");
+    card.back_up(&small, &["--shrink"]).expect(0);
+    card.disk
+        .declare(Fault::GoneAfter(card.used_bytes() * 3 / 4));
+    let image = card.path("card.img");
+    let mut running = card.start(&image, &["--shrink", "--wait-for-card=60"]);
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(!running.is_done(), "it did not wait");
+    card.disk.heal();
+    running.wait().expect(9).says(&["is back"]);
+    assert!(fs::read(&image).unwrap() == fs::read(&small).unwrap());
+    card.assert_nothing_left(&image);
+}
+
 /// Catches: two cards, or two states of one, mixed in one image.
 #[test]
 fn a_card_that_was_used_meanwhile_is_not_gone_on_with() {

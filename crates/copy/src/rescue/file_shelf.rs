@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use cardkeep_block::{BlockError, BlockErrorKind, Operation, ReadAt, RescueMap, RescueStatus};
+use cardkeep_block::{
+    BlockError, BlockErrorKind, Extent, Operation, ReadAt, RescueMap, RescueStatus,
+};
 use cardkeep_device::{PartialFile, PartialFileError, TextFile, free_space};
-use cardkeep_image::Mapfile;
+use cardkeep_image::{Format, Mapfile, RescuePhase};
 
 use crate::destination::Destination;
 use crate::error::CopyError;
@@ -63,6 +65,60 @@ impl<'a> FileShelf<'a> {
         PathBuf::from(name)
     }
 
+    /// Returns what of a finished image with `len` bytes of content was not read when it was made, as the
+    /// map beside it says; nothing where it has none.
+    ///
+    /// # Errors
+    /// As [`FileShelf::load`].
+    pub fn lost_of_image(image: &Path, format: Format, len: u64) -> Result<Vec<Extent>, CopyError> {
+        let old = Self::old_map(image).load(MAPFILE_BYTES_MAX);
+        let text = match old.map_err(CopyError::Destination)? {
+            Some(text) => Some(text),
+            // It speaks of the image that is being made in the place of this one.
+            None if PartialFile::partial_path(image).exists() => None,
+            None => TextFile::new(Self::map_path(image))
+                .load(MAPFILE_BYTES_MAX)
+                .map_err(CopyError::Destination)?,
+        };
+        let Some(text) = text else {
+            return Ok(Vec::new());
+        };
+        let map = Mapfile::parse(&text, len)?.map;
+        let lost = map.unfinished_in(Extent::between(0, len)).filter(|run| {
+            // What a store lacks that nobody tried may have gone into the compressed image before.
+            format == Format::Raw || run.status != RescueStatus::NonTried
+        });
+        Ok(lost.map(|run| run.extent).collect())
+    }
+
+    /// Returns the map of an image that is being replaced: its own name is the new one's already.
+    fn old_map(image: &Path) -> TextFile {
+        let mut name = Self::map_path(image).into_os_string();
+        name.push(".old");
+        TextFile::new(name)
+    }
+
+    /// Keeps the map of a finished image for as long as that is there, whatever becomes of the one that
+    /// is made in its place.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn set_aside(image: &Path) -> Result<(), BlockError> {
+        if !image.exists() || PartialFile::partial_path(image).exists() {
+            return Ok(());
+        }
+        let map = TextFile::new(Self::map_path(image));
+        map.rename_to(&Self::old_map(image))
+    }
+
+    /// Forgets the map that was set aside: its image has been replaced.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn forget_old(image: &Path) -> Result<(), BlockError> {
+        Self::old_map(image).remove()
+    }
+
     /// Returns how far earlier runs came with a medium of `len` bytes: nowhere, where there is no
     /// mapfile, or not the store that it speaks of.
     ///
@@ -82,6 +138,20 @@ impl<'a> FileShelf<'a> {
             Store::Beside(_) => self.own().map_err(CopyError::Destination)?.len() >= len,
         };
         Ok(if is_there { mapfile.map } else { untried })
+    }
+
+    /// Takes down that the image is being made, and how far earlier runs came: whoever goes on may replace what
+    /// this run may.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn begin(&self, map: &RescueMap) -> Result<(), BlockError> {
+        self.save(&Mapfile {
+            position: 0,
+            phase: RescuePhase::Copying,
+            pass: 1,
+            map: map.clone(),
+        })
     }
 
     /// Returns who made the mapfile, as it says; `None` where there is none, or another program's.

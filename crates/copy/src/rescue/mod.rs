@@ -107,6 +107,7 @@ pub fn copy_rescuing(
         ..*job
     };
     let result = copy_behind(&job, &start, output, &with_lost, monitor);
+    let result = result.and_then(|outcome| view.finish().map(|()| outcome));
     let (lost, health, failure) = view.into_parts();
     let result = match failure {
         // The pipeline only knows that it got nothing more to read.

@@ -145,6 +145,31 @@ impl<'a> Rescuing<'a> {
         saved.map_err(CopyError::Destination)
     }
 
+    /// Takes down that a raw image holds all but what is lost: what was handed on before the first error was
+    /// not in the store then.
+    ///
+    /// # Errors
+    /// What the system said of the mapfile.
+    pub(crate) fn finish(&self) -> Result<(), CopyError> {
+        let state = self.lock();
+        if !self.setup.shelf.is_image() || state.lost.is_empty() {
+            return Ok(());
+        }
+        let mut map = RescueMap::new(self.setup.wanted.len(), RescueStatus::Finished);
+        for run in state.lost.iter().flat_map(|&lost| state.held.runs_in(lost)) {
+            map.set(run.extent, run.status);
+        }
+        let mapfile = Mapfile {
+            position: 0,
+            phase: RescuePhase::Finished,
+            pass: 1,
+            map,
+        };
+        drop(state);
+        let saved = self.setup.shelf.save(&mapfile);
+        saved.map_err(CopyError::Destination)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

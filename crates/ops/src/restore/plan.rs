@@ -7,13 +7,14 @@ use std::sync::Arc;
 use cardkeep_block::Monitor;
 use cardkeep_copy::WriteMode;
 use cardkeep_device::Machine;
-use cardkeep_survey::{Scope, survey};
+use cardkeep_image::Format;
+use cardkeep_survey::Scope;
 
 use crate::error::{OpError, OpErrorKind};
-use crate::lost::{Lost, tell_lost};
+use crate::lost::{Record, tell_lost_before, tell_lost_bytes};
 use crate::restore::expansion::Expand;
 use crate::restore::fit::{Fit, Fitting};
-use crate::restore::origin::Origin;
+use crate::restore::origin::{Origin, OriginKind};
 use crate::restore::target::{Looked, TargetPlan, contents, look, refused};
 
 /// What cards are restored from.
@@ -123,12 +124,26 @@ pub fn plan(
 
 /// Tells what was lost when the image was made.
 fn tell_what_it_lacks(origin: &Origin, monitor: &dyn Monitor) {
-    let lost = origin.manifest.as_ref().map_or(&[][..], |own| &own.lost);
-    let Some(content) = origin.content().filter(|_| !lost.is_empty()) else {
+    let (Some(path), None) = (&origin.path, &origin.device) else {
         return;
     };
-    let learnt = survey(content, origin.sector_bytes, Scope::UsedOnly, monitor);
-    tell_lost((content, &learnt), lost, Lost::Before, monitor);
+    let format = match &origin.kind {
+        OriginKind::Medium(_) => Format::Raw,
+        OriginKind::Indexed { index, .. } => index.format(),
+        OriginKind::Stream { format, .. } => *format,
+        OriginKind::Pipe(_) => return,
+    };
+    let record = origin
+        .manifest
+        .as_deref()
+        .map_or(Record::Map(format), Record::Manifest);
+    match (origin.content(), origin.len) {
+        (Some(content), _) => {
+            tell_lost_before(path, record, (content, origin.sector_bytes), monitor);
+        }
+        (None, Some(len)) => tell_lost_bytes(path, (format, len), monitor),
+        (None, None) => {}
+    }
 }
 
 fn look_at_all(machine: &dyn Machine, request: &RestoreRequest) -> Result<Vec<Looked>, OpError> {
