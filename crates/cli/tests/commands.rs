@@ -430,4 +430,13 @@ fn what_is_no_image_is_never_put_onto_a_card() {
         assert!(stderr(&output).contains(name), "{}", stderr(&output));
         assert!(fs::read(desk.path("card.img")).unwrap() == card, "{name}");
     }
+    // Nor called an image otherwise.
+    for command in ["verify", "info", "shrink"] {
+        let output = desk.expect(7, &[command, "page.img.zst"]);
+        let said = stderr(&output);
+        assert!(
+            said.contains("page.img.zst") && said.contains("holds none"),
+            "{said}"
+        );
+    }
 }

@@ -1,6 +1,10 @@
-//! Names for images that the user did not name.
+//! Names of images: one for those that the user did not name, and what a name promises.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use cardkeep_image::Format;
+
+use crate::error::{OpError, OpErrorKind};
 
 /// Returns `<hostname>-<date>.img.zst` in the current folder, with a number where that is taken.
 pub(crate) fn free_name(hostname: Option<&str>, date: &str, extension: &str) -> PathBuf {
@@ -30,6 +34,19 @@ fn tame(hostname: &str) -> String {
         "" => "card".to_owned(),
         tamed => tamed.to_owned(),
     }
+}
+
+/// Refuses a file that holds no container although its name says so: it is no raw image either.
+pub(crate) fn check_named_raw(path: &Path) -> Result<(), OpError> {
+    let Some(format) = Format::from_name(path).filter(|format| *format != Format::Raw) else {
+        return Ok(());
+    };
+    let why = format!(
+        "{} is named like an image in .{}, and holds none",
+        path.display(),
+        format.extension()
+    );
+    Err(OpError::new(OpErrorKind::Corrupt, why).hint("is it whole? fetch or make it again"))
 }
 
 #[cfg(test)]

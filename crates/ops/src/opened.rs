@@ -8,6 +8,7 @@ use cardkeep_device::{Device, Machine, Source};
 use cardkeep_image::{Error as ImageError, Format, FrameReader, Manifest, load_index};
 
 use crate::error::{OpError, OpErrorKind};
+use crate::image_name::check_named_raw;
 use crate::lost::Record;
 
 /// What was opened.
@@ -115,7 +116,10 @@ impl Opened {
             .read_vec(0, source.len().min(HEAD_BYTES) as usize)
             .map_err(|error| OpError::of_source(path, error))?;
         match Format::detect(&head) {
-            Format::Raw => Ok(Some(Self::plain(path, OpenedKind::Plain, source))),
+            Format::Raw => {
+                check_named_raw(path)?;
+                Ok(Some(Self::plain(path, OpenedKind::Plain, source)))
+            }
             format => Self::open_container(path, source, format),
         }
     }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use cardkeep_block::{Extent, Monitor, ReadAt};
 use cardkeep_copy::{Checked, Difference, FrameList, check_image, compare};
 use cardkeep_device::{Machine, Source};
+use cardkeep_image::Format;
 use cardkeep_survey::{Place, Scope, locate, survey};
 
 use crate::counterpart::Pair;
 use crate::error::{OpError, OpErrorKind};
+use crate::image_name::check_named_raw;
 use crate::lost::{tell_lost_before, tell_lost_bytes};
 use crate::opened::Opened;
 
@@ -66,6 +68,9 @@ pub fn verify(
         let source: Arc<dyn ReadAt> = Arc::new(source);
         let checked = check_image(&source, request.cores, monitor)
             .map_err(|error| OpError::of_copy(&image, &image, error))?;
+        if checked.format == Format::Raw {
+            check_named_raw(&image)?;
+        }
         tell_what_it_lacks(machine, &image, &checked, monitor)?;
         return Ok(VerifyReport {
             image,

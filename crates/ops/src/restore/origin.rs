@@ -16,6 +16,7 @@ use cardkeep_survey::{Identity, Scope, Survey, survey};
 
 use crate::backup::Unmount;
 use crate::error::{OpError, OpErrorKind};
+use crate::image_name::check_named_raw;
 use crate::opened::Opened;
 use crate::precheck::check_mounts;
 use crate::restore::parts::look_at_stream;
@@ -370,18 +371,14 @@ impl Origin {
 
 /// Refuses a file that is a raw image only because it is nothing else.
 fn check_raw(path: &Path, len: u64) -> Result<(), OpError> {
-    let shown = path.display();
-    let named = Format::from_name(path).filter(|format| *format != Format::Raw);
-    let why = match named {
-        Some(format) => format!(
-            "{shown} is named like an image in .{}, and holds none",
-            format.extension()
-        ),
-        None if !len.is_multiple_of(SECTOR_BYTES) => {
-            format!("{shown} is no image: its {len} bytes are no multiple of {SECTOR_BYTES}")
-        }
-        None => return Ok(()),
-    };
+    check_named_raw(path)?;
+    if len.is_multiple_of(SECTOR_BYTES) {
+        return Ok(());
+    }
+    let why = format!(
+        "{} is no image: its {len} bytes are no multiple of {SECTOR_BYTES}",
+        path.display()
+    );
     Err(OpError::new(OpErrorKind::Corrupt, why).hint("is it whole? fetch or make it again"))
 }
 
