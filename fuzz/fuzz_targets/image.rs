@@ -11,7 +11,8 @@ use std::io::{Cursor, Read};
 
 use cardkeep_block::{MemoryMedium, ReadAt};
 use cardkeep_image::{
-    Format, FrameReader, Manifest, load_index, load_zip_member, scan_frames, stated_len, stream_within,
+    Format, FrameReader, Manifest, load_index, load_zip_member, scan_frames, stated_len,
+    stream_within,
 };
 use libfuzzer_sys::fuzz_target;
 

@@ -74,7 +74,9 @@ impl Grown {
 
 /// Plans how the filesystem on `partition` comes to fill `new_len` bytes. Reads the superblock, the
 /// group descriptors, the last group's bitmap, the reserve and the head of the journal; what lies
-/// behind the filesystem's end is not looked at.
+/// behind the filesystem's end is not looked at. Nor are files, as in `ext4_resize_fs` of
+/// fs/ext4/resize.c: a damaged one that points behind the end, which `e2fsck -f` would mend, comes to
+/// point at a free block.
 ///
 /// # Errors
 /// [`Declined`] where that can't be done safely: it is damaged, its journal waits, or it has

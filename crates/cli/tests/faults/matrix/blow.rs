@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::outcome::{Outcome, assert_sound};
 use super::page::{Row, moments, part_of_run};
-use super::stage::{Stage, strike_at};
+use super::stage::{Moment, Schedule, Stage, strike_at};
 use crate::failing::Failing;
 use crate::program::Answer;
 
@@ -57,26 +57,27 @@ struct Trial<'a> {
     card: &'a Failing,
     blow: Blow,
     image: PathBuf,
-    /// How long an undisturbed backup takes.
-    whole: Duration,
-    /// When it is struck, as a part of the whole.
-    part: f64,
+    /// When a signal strikes it, or the card is gone; other blows have no moment.
+    moment: Option<Moment>,
 }
 
 impl Trial<'_> {
     /// Strikes the backup, and returns what it answered, and where it was.
     fn strike(&self, random: &mut Random) -> (Answer, Option<Stage>) {
         self.spoil(random);
-        let served = self.card.disk.medium().bytes_served();
+        let stage = stage_of(self.card, &self.image);
         let mut running = self.card.start(&self.image, &[]);
-        let stage = self.blow.signal().map(|signal| {
-            let moment = self.whole.mul_f64(self.part);
-            strike_at(&mut running, signal, moment, || {
-                let read = self.card.disk.medium().bytes_served() - served;
-                Stage::of_backup(&self.image, read >= self.card.used_bytes())
-            })
-        });
-        (running.wait(), stage)
+        match (self.moment, self.blow.signal()) {
+            (Some(moment), Some(signal)) => {
+                let stage = strike_at(&mut running, signal, moment, stage);
+                (running.wait(), Some(stage))
+            }
+            (Some(_), None) => {
+                let answer = running.wait();
+                (answer, Some(stage()))
+            }
+            (None, _) => (running.wait(), None),
+        }
     }
 
     /// Lets the card fail.
@@ -85,8 +86,9 @@ impl Trial<'_> {
         let place = |random: &mut Random| self.card.used_place(random.below(50) as usize, 512);
         match self.blow {
             Blow::TornOut => {
-                let bytes = (self.card.used_bytes() as f64 * self.part) as u64;
-                disk.declare(Fault::GoneAfter(bytes));
+                if let Some(moment) = self.moment {
+                    disk.declare(Fault::GoneAfter(moment.position() as u64));
+                }
             }
             Blow::BadSectors => {
                 for _ in 0..=random.below(3) {
@@ -107,7 +109,7 @@ impl Trial<'_> {
 
     /// Judges what is there, and goes on where there is no image; panics at a bad one.
     fn judge(&self, answer: &Answer) -> Outcome {
-        let what = format!("{:?} at {:.2}: {answer:?}", self.blow, self.part);
+        let what = format!("{:?} at {:?}: {answer:?}", self.blow, self.moment);
         match answer.code {
             0 => {
                 assert_sound(self.card, &self.image, &what);
@@ -149,6 +151,31 @@ fn folder_of(place: &Path, bytes: u64, extra: &str) {
         .run();
 }
 
+/// Tells how far the backup to `image` is that begins now.
+fn stage_of<'a>(card: &'a Failing, image: &'a Path) -> impl Fn() -> Stage + 'a {
+    let medium = card.disk.medium();
+    let served = medium.bytes_served();
+    move || {
+        let read = medium.bytes_served() - served;
+        Stage::of_backup(image, read >= card.used_bytes())
+    }
+}
+
+/// Backs up undisturbed, to learn where its stages are: in bytes for a card that is torn out, in seconds for
+/// all else.
+fn schedule(card: &Failing, blow: Blow, image: &Path) -> Schedule {
+    let medium = card.disk.medium();
+    let (started, served) = (Instant::now(), medium.bytes_served());
+    let stage = stage_of(card, image);
+    let mut running = card.start(image, &[]);
+    let schedule = Schedule::of(&mut running, stage, || match blow {
+        Blow::TornOut => (medium.bytes_served() - served) as f64,
+        _ => started.elapsed().as_secs_f64(),
+    });
+    running.wait().expect(0);
+    schedule
+}
+
 /// Strikes backups to an image of this name at all moments of a row.
 pub(crate) fn check(
     card: &Failing,
@@ -156,51 +183,68 @@ pub(crate) fn check(
     random: &mut Random,
     row: &mut Row,
 ) {
-    let started = Instant::now();
-    let undisturbed = card.path(&format!("undisturbed-{name}"));
-    card.back_up(&undisturbed, &["--force"]).expect(0);
-    let whole = started.elapsed();
-    // A raw image has holes.
-    let image_bytes = match fs::metadata(&undisturbed).unwrap().len() {
-        len if len == card.sound.len() as u64 => card.used_bytes(),
-        len => len,
+    let undisturbed = card.path(&format!("undisturbed-{blow:?}-{name}"));
+    let schedule = schedule(card, blow, &undisturbed);
+    let mut count = 0;
+    let mut image = || {
+        count += 1;
+        card.path(&format!("{count}-{blow:?}-{name}"))
     };
-    for index in 0..moments() {
-        let mut part = part_of_run(index, random);
-        let place = card.path("disk");
-        let is_full = matches!(blow, Blow::DiskFull);
-        let image = if is_full {
-            let bytes = (image_bytes as f64 * part) as u64;
-            folder_of(&place, bytes.max(4096), "");
-            place.join(name)
-        } else {
-            card.path(&format!("{index}-{blow:?}-{name}"))
-        };
-        if blow.signal().is_some() {
-            part *= BEYOND_THE_END;
-        }
+    let strike = |moment, image, random: &mut Random| {
         let trial = Trial {
             card,
             blow,
             image,
-            whole,
-            part,
+            moment,
         };
         let (answer, stage) = trial.strike(random);
-        if is_full {
-            folder_of(&place, 1 << 30, "remount,");
+        (trial, answer, stage)
+    };
+    match blow {
+        Blow::Killed | Blow::Interrupted | Blow::Held | Blow::TornOut => {
+            schedule.strike_all(random, row, |moment, random| {
+                let (trial, answer, stage) = strike(Some(moment), image(), random);
+                let outcome = trial.judge(&answer);
+                sound_again(card);
+                (outcome, stage.unwrap())
+            });
         }
-        row.add(trial.judge(&answer), stage);
-        card.disk.heal();
-        if is_full {
-            Tool::new("umount").arg(&place).run();
+        Blow::BadSectors | Blow::FlakySectors => {
+            for _ in 0..moments() {
+                let (trial, answer, _) = strike(None, image(), random);
+                row.add(trial.judge(&answer), None);
+                sound_again(card);
+            }
         }
-        slow_down(card);
+        Blow::DiskFull => {
+            let image_bytes = stored_bytes(card, &undisturbed);
+            let place = card.path("disk");
+            for index in 0..moments() {
+                let part = part_of_run(index, random);
+                let bytes = (image_bytes as f64 * part) as u64;
+                folder_of(&place, bytes.max(4096), "");
+                let (trial, answer, _) = strike(None, place.join(name), random);
+                folder_of(&place, 1 << 30, "remount,");
+                row.add(trial.judge(&answer), None);
+                sound_again(card);
+                Tool::new("umount").arg(&place).run();
+            }
+        }
     }
 }
 
-/// The moments of signals reach so far, in parts of an undisturbed run.
-const BEYOND_THE_END: f64 = 1.1;
+/// Returns how many bytes of an image are stored: a raw one has holes.
+fn stored_bytes(card: &Failing, image: &Path) -> u64 {
+    match fs::metadata(image).unwrap().len() {
+        len if len == card.sound.len() as u64 => card.used_bytes(),
+        len => len,
+    }
+}
+
+fn sound_again(card: &Failing) {
+    card.disk.heal();
+    slow_down(card);
+}
 
 /// Makes reading the card take a while, so that there are moments to strike at.
 pub(crate) fn slow_down(card: &Failing) {

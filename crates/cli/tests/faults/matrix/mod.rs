@@ -83,7 +83,10 @@ fn whatever_strikes_a_restore_no_bad_card_looks_good() {
     let mut random = Random::new(SEED);
     let mut table = Table::new("Restores");
     let images = way_back::images(&original);
-    let courses: Vec<Course> = images.iter().map(|(image, _)| Course::of(image)).collect();
+    let courses: Vec<Course> = images
+        .iter()
+        .map(|(image, _)| Course::of(&original, image))
+        .collect();
     let images: Vec<_> = images.iter().zip(&courses).collect();
     for (index, (woe, said)) in WOES.into_iter().enumerate() {
         let mut is_struck = false;

@@ -51,16 +51,20 @@ impl Row {
             .any(|&outcome| outcome != Outcome::Good)
     }
 
+    /// Returns how many runs were in this stage when they were struck.
+    pub(crate) fn count(&self, stage: Stage) -> u32 {
+        self.stages.iter().filter(|&&own| own == stage).count() as u32
+    }
+
     fn line(&self, what: &str, name: &str) -> String {
         let mut line = format!("| {what} | {name} | {} ", self.outcomes.len());
         for outcome in OUTCOMES {
             let count = self.outcomes.iter().filter(|&&own| own == outcome).count();
             write!(line, "| {count} ").unwrap();
         }
-        let counts = STAGES.map(|stage| self.stages.iter().filter(|&&own| own == stage).count());
         let stages = match self.stages.is_empty() {
             true => String::new(),
-            false => counts.map(|count| count.to_string()).join(", "),
+            false => STAGES.map(|stage| self.count(stage).to_string()).join(", "),
         };
         line + &format!("| 0 | {stages} |\n")
     }

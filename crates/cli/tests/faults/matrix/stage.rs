@@ -3,12 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use cardkeep_testkit::Random;
 use rustix::process::Signal;
 
+use super::outcome::Outcome;
+use super::page::{Row, moments, page, part_of_run};
 use crate::program::Running;
 
 /// How far a run was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     /// The card was looked at; nothing was copied yet.
     Mapping,
@@ -48,15 +51,113 @@ impl Stage {
     }
 }
 
+/// The stages that a run can be struck in.
+const STRUCK: [Stage; 3] = [Stage::Mapping, Stage::Copying, Stage::Finishing];
+/// The moments of the last stage reach so far, in parts of it: a run may take longer than the one before.
+const BEYOND_THE_END: f64 = 1.2;
+/// Some moments lie in other stages than they were meant for.
+const TRIES_PER_MOMENT: u32 = 10;
+
+/// Where an undisturbed run goes from one stage to the next, in seconds or in bytes.
+pub(crate) struct Schedule {
+    begins: [f64; STAGES.len()],
+}
+
+/// A moment of a run, in seconds or in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    stage: Stage,
+    begin: f64,
+    /// How far into the stage.
+    offset: f64,
+}
+
+impl Moment {
+    /// Returns how far it is from the beginning of the run.
+    pub(crate) const fn position(&self) -> f64 {
+        self.begin + self.offset
+    }
+}
+
+impl Schedule {
+    /// Watches an undisturbed run to its end.
+    pub(crate) fn of(
+        running: &mut Running,
+        stage: impl Fn() -> Stage,
+        position: impl Fn() -> f64,
+    ) -> Self {
+        let mut begins: [Option<f64>; STAGES.len()] = [None; STAGES.len()];
+        while begins.last() == Some(&None) {
+            let stage = if running.is_done() {
+                Stage::Over
+            } else {
+                stage()
+            };
+            let position = position();
+            for begin in &mut begins[..=stage as usize] {
+                begin.get_or_insert(position);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Self {
+            begins: begins.map(Option::unwrap),
+        }
+    }
+
+    /// Returns the moment that lies at this part of a stage; `None` where there is no such stage.
+    fn moment(&self, stage: Stage, part: f64) -> Option<Moment> {
+        let begin = self.begins[stage as usize];
+        let len = self.begins[stage as usize + 1] - begin;
+        let is_last = stage == Stage::Finishing;
+        let part = if is_last { part * BEYOND_THE_END } else { part };
+        (len > 0.0).then_some(Moment {
+            stage,
+            begin,
+            offset: part * len,
+        })
+    }
+
+    /// Strikes runs at as many moments of each stage as a row has; in the suite's own run, at as many in all.
+    pub(crate) fn strike_all(
+        &self,
+        random: &mut Random,
+        row: &mut Row,
+        mut strike: impl FnMut(Moment, &mut Random) -> (Outcome, Stage),
+    ) {
+        let first = random.below(STRUCK.len() as u64) as usize;
+        for stage in STRUCK {
+            let is_turn = |turn: u32| (first + turn as usize) % STRUCK.len() == stage as usize;
+            let tries = match page() {
+                Some(_) => moments() * TRIES_PER_MOMENT,
+                None => (0..moments()).filter(|&turn| is_turn(turn)).count() as u32,
+            };
+            for index in 0..tries {
+                let part = part_of_run(index % moments(), random);
+                let Some(moment) = self.moment(stage, part) else {
+                    break;
+                };
+                let (outcome, found) = strike(moment, random);
+                row.add(outcome, Some(found));
+                if row.count(stage) >= moments() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
 /// Sends a signal at a moment, and lets a run that it stops go on after a while. Returns how far the run
 /// was, as `stage` tells.
 pub(crate) fn strike_at(
     running: &mut Running,
     signal: Signal,
-    moment: Duration,
+    moment: Moment,
     stage: impl Fn() -> Stage,
 ) -> Stage {
-    std::thread::sleep(moment);
+    while stage() < moment.stage && !running.is_done() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_secs_f64(moment.offset));
     let is_over = running.is_done();
     let stage = if is_over { Stage::Over } else { stage() };
     running.signal(signal);

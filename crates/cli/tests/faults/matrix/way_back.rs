@@ -2,23 +2,20 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cardkeep_block::Extent;
-use cardkeep_testkit::{Fault, Random, Times};
+use cardkeep_testkit::{Fault, FaultDisk, Random, Times};
 use rustix::process::Signal;
 
 use super::outcome::Outcome;
 use super::page::{Row, moments, part_of_run};
-use super::stage::{Stage, strike_at};
+use super::stage::{Moment, Schedule, Stage, strike_at};
 use crate::image_source::Shelf;
 use crate::killed::{left_on, slow_card};
 use crate::original::Original;
 use crate::program::{Answer, Running, cardkeep, restore};
 use crate::target::Target;
-
-/// The moments of signals reach so far, in parts of an undisturbed run.
-const BEYOND_THE_END: f64 = 1.1;
 
 /// What happens to a restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,79 +70,123 @@ struct Trial<'a> {
     woe: Woe,
     image: &'a Path,
     course: &'a Course,
-    part: f64,
+    when: When,
     /// Whether the card is asked for its size first, which wipes its beginning, too.
     options: &'a [&'a str],
 }
 
+/// When a restore is struck.
+#[derive(Clone, Copy, Debug)]
+enum When {
+    /// By a signal, or by a card that is gone.
+    At(Moment),
+    /// As a part of the whole.
+    Part(f64),
+}
+
 /// What an undisturbed restore does.
 pub(crate) struct Course {
-    whole: Duration,
+    seconds: Schedule,
+    /// The same in bytes that the card took and gave.
+    bytes: Schedule,
     writes: Vec<Extent>,
 }
 
 impl Course {
     /// Restores undisturbed, to learn what there is to disturb.
-    pub(crate) fn of(image: &Path) -> Self {
+    pub(crate) fn of(original: &Original, image: &Path) -> Self {
         let target = slow_card();
         let before = target.disk.medium().requests().len();
         let started = Instant::now();
-        cardkeep(restore(image, target.path(), &[])).expect(0);
-        let whole = started.elapsed();
+        let seconds = schedule(original, image, &target, |_| {
+            started.elapsed().as_secs_f64()
+        });
         let requests = target.disk.medium().requests().split_off(before);
         let writes = requests.iter().filter(|own| own.kind.is_write());
+        let moved = |disk: &FaultDisk| {
+            let medium = disk.medium();
+            (medium.bytes_served() + medium.bytes_written()) as f64
+        };
         Self {
-            whole,
+            seconds,
+            bytes: schedule(original, image, &slow_card(), moved),
             writes: writes.map(|own| own.extent).collect(),
         }
     }
 }
 
+/// Restores undisturbed, to learn where its stages are.
+fn schedule(
+    original: &Original,
+    image: &Path,
+    target: &Target,
+    position: impl Fn(&FaultDisk) -> f64,
+) -> Schedule {
+    let mut running = Running::start(restore(image, target.path(), &[]));
+    let schedule = Schedule::of(
+        &mut running,
+        || stage_of(original, target),
+        || position(&target.disk),
+    );
+    running.wait().expect(0);
+    schedule
+}
+
+fn stage_of(original: &Original, target: &Target) -> Stage {
+    let used = original.used.iter().map(|extent| extent.len()).sum();
+    Stage::of_restore(target.disk.medium().bytes_written(), used)
+}
+
 impl Trial<'_> {
     /// Strikes the restore, judges what it left, and goes on with it.
     fn run(&self) -> (Outcome, Option<Stage>) {
-        let target = match self.woe.signal() {
-            Some(_) => slow_card(),
-            None => crate::killed::card_that_looks_bootable(),
+        let target = match self.when {
+            When::At(_) => slow_card(),
+            When::Part(_) => crate::killed::card_that_looks_bootable(),
         };
-        let at = (self.course.writes.len() as f64 * self.part) as usize;
-        match self.woe {
-            Woe::TornOut => target.disk.declare(Fault::GoneAfterWrites(at as u64)),
-            Woe::WriteErrors => target.disk.declare(Fault::Unwritable {
-                extent: self.course.writes[at],
+        match (self.woe, self.when) {
+            (Woe::TornOut, When::At(moment)) => target
+                .disk
+                .declare(Fault::GoneAfter(moment.position() as u64)),
+            (Woe::WriteErrors, When::Part(part)) => target.disk.declare(Fault::Unwritable {
+                // OK to cast: less than their number.
+                extent: self.course.writes[(self.course.writes.len() as f64 * part) as usize],
                 times: Times::Always,
             }),
             _ => {}
         }
-        let (answer, stage) = match self.woe.is_of_image() {
-            true => (self.run_from_failing(&target), None),
-            false => self.run_struck(&target),
+        let (answer, stage) = match self.when {
+            When::Part(part) if self.woe.is_of_image() => {
+                (self.run_from_failing(&target, part), None)
+            }
+            _ => self.run_struck(&target),
         };
         (self.judge(&target, &answer), stage)
     }
 
     fn run_struck(&self, target: &Target) -> (Answer, Option<Stage>) {
         let mut running = Running::start(restore(self.image, target.path(), self.options));
-        let used = self.original.used.iter().map(|extent| extent.len()).sum();
-        let stage = self.woe.signal().map(|signal| {
-            let moment = self.course.whole.mul_f64(self.part);
-            let medium = target.disk.medium();
-            let stage = || Stage::of_restore(medium.bytes_written(), used);
-            strike_at(&mut running, signal, moment, stage)
-        });
-        (running.wait(), stage)
+        let stage = || stage_of(self.original, target);
+        match (self.when, self.woe.signal()) {
+            (When::At(moment), Some(signal)) => {
+                let stage = strike_at(&mut running, signal, moment, stage);
+                (running.wait(), Some(stage))
+            }
+            (When::At(_), None) => {
+                let answer = running.wait();
+                (answer, Some(stage()))
+            }
+            (When::Part(_), _) => (running.wait(), None),
+        }
     }
 
     /// Restores from a disk that fails.
-    fn run_from_failing(&self, target: &Target) -> Answer {
+    fn run_from_failing(&self, target: &Target, part: f64) -> Answer {
         let len = fs::metadata(self.image).unwrap().len();
         // A raw image has holes, where there is nothing to be read.
         let place = match self.image == self.original.raw() {
-            true => self
-                .original
-                .used_place((self.part * 100.0) as usize)
-                .start(),
-            false => (len as f64 * self.part) as u64 / 4096 * 4096,
+            true => self.original.used_place((part * 100.0) as usize).start(),
+            false => (len as f64 * part) as u64 / 4096 * 4096,
         };
         let shelf = Shelf::holding(self.image, place.min(len - 4096) as usize);
         let path = shelf.mount.path().join("image");
@@ -153,7 +194,7 @@ impl Trial<'_> {
             Woe::ImageUnreadable => shelf.disk.declare(Fault::Unreadable(shelf.block)),
             _ => shelf
                 .disk
-                .declare(Fault::GoneAfter((len as f64 * self.part) as u64)),
+                .declare(Fault::GoneAfter((len as f64 * part) as u64)),
         }
         cardkeep(restore(path, target.path(), self.options))
     }
@@ -161,8 +202,8 @@ impl Trial<'_> {
     /// Judges what is on the card, and makes it right by a second restore; panics at a bad one.
     fn judge(&self, target: &Target, answer: &Answer) -> Outcome {
         let what = format!(
-            "{:?} of {:?} at {:.2}: {answer:?}",
-            self.woe, self.image, self.part
+            "{:?} of {:?} at {:?}: {answer:?}",
+            self.woe, self.image, self.when
         );
         if matches!(answer.code, 0 | 9) {
             self.original.assert_complete(&target.file());
@@ -184,22 +225,34 @@ pub(crate) fn check(
     random: &mut Random,
     row: &mut Row,
 ) {
-    for index in 0..moments() {
-        let mut part = part_of_run(index, random);
-        if woe.signal().is_some() {
-            part *= BEYOND_THE_END;
-        }
+    let mut count: usize = 0;
+    let mut strike = |when| {
+        count += 1;
         let trial = Trial {
             original,
             woe,
             image,
             course,
-            part,
-            options: [&["--no-probe"][..], &[]][index as usize % 2],
+            when,
+            options: [&["--no-probe"][..], &[]][count % 2],
         };
-        let (outcome, stage) = trial.run();
-        row.add(outcome, stage);
-    }
+        trial.run()
+    };
+    let schedule = match woe {
+        Woe::Killed | Woe::Interrupted | Woe::Held => &course.seconds,
+        Woe::TornOut => &course.bytes,
+        Woe::WriteErrors | Woe::ImageUnreadable | Woe::ImageGone => {
+            for index in 0..moments() {
+                let (outcome, stage) = strike(When::Part(part_of_run(index, random)));
+                row.add(outcome, stage);
+            }
+            return;
+        }
+    };
+    schedule.strike_all(random, row, |moment, _| {
+        let (outcome, stage) = strike(When::At(moment));
+        (outcome, stage.unwrap())
+    });
 }
 
 /// Returns the images that are restored, by how they are told apart.
