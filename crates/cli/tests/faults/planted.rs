@@ -14,7 +14,7 @@ use crate::program::{Answer, Running};
 const PRECIOUS: &[u8] = b"precious";
 const SOMEBODY: u32 = 4711;
 const NAMES: [&str; 2] = ["card.img", "card.img.zst"];
-const ENDINGS: [&str; 5] = ["", ".partial", ".map", ".rescue", ".map.new"];
+const ENDINGS: [&str; 6] = ["", ".partial", ".map", ".rescue", ".map.new", ".map.old"];
 
 /// A folder of everybody's, as `/tmp` is, and a file elsewhere that must stay as it is.
 struct Place {
@@ -103,14 +103,16 @@ fn traps_under_our_names_are_not_walked_into() {
         .iter()
         .flat_map(|&trap| ENDINGS.map(|ending| (trap, ending)));
     for (number, (trap, ending)) in pairs.enumerate().step_by(every) {
-        let options = [&[][..], &["--resume"], &["--force"]][number % 3];
+        // So that each ending meets all options and names.
+        let turn = number + number / ENDINGS.len();
+        let options = [&[][..], &["--resume"], &["--force"]][turn % 3];
         // A card that fails, so that all names are used.
         card.disk.declare(Fault::Flaky {
             extent: card.used_place(1, 512),
             failures: 1,
         });
         let place = Place::new(&card, &format!("place{number}"));
-        let image = place.folder.join(NAMES[number % 2]);
+        let image = place.folder.join(NAMES[turn % 2]);
         let trapped = PathBuf::from(format!("{}{ending}", image.display()));
         plant(trap, &place, &trapped);
         let answer = card.back_up(&image, options);
@@ -210,4 +212,24 @@ fn leftovers_that_are_traps_end_a_resume_at_once() {
         place.assert_unharmed(ending);
         assert!(!image.exists());
     }
+}
+
+/// Catches: a link renamed in place of the image that it leads to, which then is the unfinished one's name.
+#[test]
+fn a_raw_image_that_is_a_link_is_not_gone_on_with() {
+    let Some(card) = Failing::new("a_raw_image_that_is_a_link_is_not_gone_on_with") else {
+        return;
+    };
+    card.disk
+        .declare(Fault::Unreadable(card.used_place(1, 512)));
+    let image = card.path("card.img");
+    card.back_up(&image, &["--retries=0"]).expect(9);
+    card.disk.heal();
+    let elsewhere = card.path("elsewhere.img");
+    fs::rename(&image, &elsewhere).unwrap();
+    symlink(&elsewhere, &image).unwrap();
+    let before = fs::read(&elsewhere).unwrap();
+    let answer = card.back_up(&image, &["--resume"]);
+    answer.expect(2).says(&["is a link"]);
+    assert!(image.is_symlink() && fs::read(&elsewhere).unwrap() == before);
 }
