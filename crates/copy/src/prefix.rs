@@ -1,7 +1,9 @@
 //! What an interrupted backup left of a zstd image: whole frames, to go on behind.
 
 use cardkeep_block::{AllocationMap, ReadAt, RescueMap, RescueRun, RescueStatus, State};
-use cardkeep_image::{Container, FRAME_BYTES, FrameDecoder, FrameDigest, FrameEntry, scan_frames};
+use cardkeep_image::{
+    Container, FRAME_BYTES, Format, FrameDecoder, FrameDigest, ScannedPiece, scan_pieces,
+};
 
 use crate::error::CopyError;
 use crate::frames::FrameList;
@@ -12,26 +14,31 @@ use crate::piece::PieceWindow;
 pub struct Prefix {
     /// The digest of each frame; `None` for frames without a used byte.
     pub(crate) digests: Vec<Option<FrameDigest>>,
-    pieces: Vec<FrameEntry>,
+    pieces: Vec<ScannedPiece>,
     /// Where the last of them ends in the file.
     pub(crate) end: u64,
 }
 
 impl Prefix {
     /// Finds out what of the image in `file` is whole. Frames must be cut as `frames` says, and
-    /// their checksums right: power may have failed while the last of them were written.
+    /// their checksums right: power may have failed while the last of them were written. Nothing is in
+    /// formats whose frames have no checksums.
     ///
     /// # Errors
     /// [`CopyError::Destination`] where the file can't be read.
-    pub fn load(file: &dyn ReadAt, frames: &FrameList<'_>) -> Result<Self, CopyError> {
-        let scan = scan_frames(&file)?;
+    pub fn load(
+        file: &dyn ReadAt,
+        frames: &FrameList<'_>,
+        format: Format,
+    ) -> Result<Self, CopyError> {
         let mut prefix = Self::default();
-        let mut decoder = FrameDecoder::zstd()?;
+        let mut decoder = FrameDecoder::of_pieces(format)?;
         let mut window = PieceWindow::new();
         let mut content = vec![0; FRAME_BYTES];
-        for (index, entry) in scan.table.entries().iter().enumerate() {
+        for (index, scanned) in scan_pieces(&file, format)?.into_iter().enumerate() {
+            let entry = &scanned.entry;
             let extent = frames.extent(index);
-            if extent.is_empty() || entry.content != extent || entry.checksum.is_none() {
+            if extent.is_empty() || entry.content != extent {
                 break;
             }
             // OK to cast: at most a frame.
@@ -49,8 +56,8 @@ impl Prefix {
             prefix
                 .digests
                 .push(is_used.then(|| FrameDigest::of(content)));
-            prefix.pieces.push(*entry);
             prefix.end = entry.compressed.end();
+            prefix.pieces.push(scanned);
         }
         Ok(prefix)
     }
@@ -77,7 +84,10 @@ impl Prefix {
         if count < self.digests.len() {
             self.digests.truncate(count);
             self.pieces.truncate(count);
-            self.end = self.pieces.last().map_or(0, |piece| piece.compressed.end());
+            self.end = self
+                .pieces
+                .last()
+                .map_or(0, |piece| piece.entry.compressed.end());
         }
         self
     }
@@ -90,7 +100,9 @@ impl Prefix {
 
     /// Returns up to where on the medium the frames reach.
     pub(crate) fn content_end(&self) -> u64 {
-        self.pieces.last().map_or(0, |piece| piece.content.end())
+        self.pieces
+            .last()
+            .map_or(0, |piece| piece.entry.content.end())
     }
 
     /// Takes the frames down in a container's books.

@@ -103,6 +103,9 @@ impl<'a> Verifier<'a> {
         for (index, digest) in prefix.digests.iter().enumerate() {
             let digest = digest.unwrap_or_else(|| self.zero(index));
             self.image.add(&digest);
+            if self.is_stream() {
+                self.digests.push(digest);
+            }
         }
         self.settled = prefix.end;
         self
@@ -127,7 +130,7 @@ impl<'a> Verifier<'a> {
                 Written::End => return self.finish(&mut decoder),
             };
             self.image.add(&digest);
-            if !matches!(self.format, Format::Zstd | Format::Raw) {
+            if self.is_stream() {
                 self.digests.push(digest);
                 continue;
             }
@@ -141,6 +144,11 @@ impl<'a> Verifier<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Tells whether it is read back as a whole, at the end.
+    const fn is_stream(&self) -> bool {
+        !matches!(self.format, Format::Zstd | Format::Raw)
     }
 
     /// Returns the digest of a frame without used bytes.

@@ -15,7 +15,7 @@ use crate::seek_table::SeekTableBuilder;
 use crate::xz_encoder::{self, XzBooks, XzEncoder};
 use crate::xz_layout;
 use crate::zstd_encoder::{self, ZstdEncoder};
-use crate::{Error, Format, FrameEntry, Manifest, manifest_frame};
+use crate::{Error, Format, Manifest, ScannedPiece, manifest_frame};
 
 /// One thread's compressor: makes the piece of the container that holds a frame.
 ///
@@ -178,21 +178,22 @@ impl Container {
     }
 
     /// Takes down that a piece which was written earlier comes next in the file: [`Self::add`] for
-    /// a backup that goes on. Only zstd images can be gone on with.
+    /// a backup that goes on.
     ///
     /// # Errors
-    /// As [`Self::add`], and [`Error::Unsupported`] for another format or without a checksum.
-    pub fn adopt(&mut self, piece: &FrameEntry) -> Result<(), Error> {
-        let unsupported = || Error::unsupported(UnsupportedKind::Writing("unfinished"));
-        let too_long = |_| unsupported();
-        match (&mut self.books, piece.checksum) {
-            (Books::Zstd(table), Some(checksum)) => table.add(
-                usize::try_from(piece.compressed.len()).map_err(too_long)?,
-                usize::try_from(piece.content.len()).map_err(too_long)?,
-                checksum,
-            ),
-            _ => Err(unsupported()),
+    /// As [`Self::add`].
+    pub fn adopt(&mut self, piece: &ScannedPiece) -> Result<(), Error> {
+        let info = &piece.info;
+        match &mut self.books {
+            Books::Zstd(table) => {
+                let unsupported = |_| Error::unsupported(UnsupportedKind::Writing("unfinished"));
+                let len = usize::try_from(piece.entry.compressed.len()).map_err(unsupported)?;
+                table.add(len, info.content_len, info.checksum)?;
+            }
+            Books::Gzip(books) => books.add(info),
+            Books::Xz(books) => books.add(info),
         }
+        Ok(())
     }
 
     /// Returns what the file ends with, behind the last piece. To be called once. Only zstd

@@ -2,10 +2,10 @@
 
 use liblzma::stream::{Action, Error as XzError, Status, Stream};
 
-use crate::Error;
 use crate::error::{CorruptKind, UnsupportedKind};
 use crate::stream::MEMORY_BYTES_MAX;
 use crate::xz_layout;
+use crate::{Error, Format};
 
 /// Decodes single frames, in any order. One per thread: takes some 160 KB for zstd, and what the
 /// dictionary takes for xz.
@@ -28,6 +28,18 @@ impl FrameDecoder {
         Ok(Self {
             codec: Codec::Zstd(zstd),
         })
+    }
+
+    /// Returns a decoder of the pieces of images that this program makes in `format`, which is one whose
+    /// pieces can be decoded on their own.
+    ///
+    /// # Errors
+    /// As [`FrameDecoder::zstd`].
+    pub fn of_pieces(format: Format) -> Result<Self, Error> {
+        match format {
+            Format::Xz => Ok(Self::xz(xz_layout::CHECK_CRC64)),
+            _ => Self::zstd(),
+        }
     }
 
     /// Returns a decoder of blocks from xz streams with this check.

@@ -4,7 +4,7 @@
 //! independently of each other, and keeps the books of the pieces in address order. Reading:
 //! [`load_index`] finds the frames and the [`Manifest`] of an image from its end,
 //! [`FrameDecoder`] and [`FrameReader`] decode single frames. [`stream`] decodes any image from its
-//! beginning, and [`scan_frames`] finds what is left of one that was cut off.
+//! beginning, and [`scan_pieces`] finds what is left of one that was cut off.
 //!
 //! Like every format crate this one opens no files, spawns no threads and reads no clock.
 
@@ -24,6 +24,7 @@ mod input;
 mod manifest;
 mod manifest_frame;
 mod mapfile;
+mod piece_scan;
 mod run_list;
 mod seek_table;
 mod stated_len;
@@ -50,6 +51,7 @@ pub use frame_table::{FrameEntry, FrameTable};
 pub use index::{Index, load_index};
 pub use manifest::{Manifest, PartitionEntry, SourceIdentity};
 pub use mapfile::{Mapfile, RescuePhase};
+pub use piece_scan::{ScannedPiece, scan_pieces};
 pub use stated_len::stated_len;
 pub use stream::{stream, stream_within};
 pub use zip_directory::{ZipMember, load_zip_member};

@@ -9,7 +9,7 @@ use liblzma::stream::{Action, Check, Filters, LzmaOptions, Status, Stream};
 use crate::Error;
 use crate::container::{FrameEncoder, PieceInfo};
 use crate::error::UnsupportedKind;
-use crate::xz_layout::{self, CHECK_CRC64_BYTES, HEADER_BYTES, Record};
+use crate::xz_layout::{self, BlockHeader, CHECK_CRC64_BYTES, HEADER_BYTES, Record};
 
 /// Preset 2 has a dictionary of 2 MiB and takes 17 MiB per encoder by xz's manual: four workers
 /// keep within the memory budget. Preset 6 on a frame of 4 MiB takes 48 MiB.
@@ -21,8 +21,6 @@ const DICTIONARY_BYTES_MAX: u32 = crate::FRAME_BYTES as u32;
 /// properties, dictionary, 3 of padding, CRC32.
 const OWN_HEADER_BYTES: usize = 12;
 const FILTER_LZMA2: u8 = 0x21;
-const FLAG_COMPRESSED_SIZE: u8 = 0x40;
-const FLAG_UNCOMPRESSED_SIZE: u8 = 0x80;
 
 /// Makes blocks of an xz stream.
 pub(crate) struct XzEncoder {
@@ -99,7 +97,7 @@ impl XzEncoder {
 
 /// Returns a block header that states both sizes.
 fn block_header(dictionary: u8, compressed: u64, uncompressed: u64) -> Vec<u8> {
-    let mut header = vec![0, FLAG_COMPRESSED_SIZE | FLAG_UNCOMPRESSED_SIZE];
+    let mut header = vec![0, BlockHeader::FLAGS];
     xz_layout::push_integer(&mut header, compressed);
     xz_layout::push_integer(&mut header, uncompressed);
     header.extend([FILTER_LZMA2, 1, dictionary]);

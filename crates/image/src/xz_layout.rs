@@ -49,6 +49,42 @@ pub(crate) fn parse_integer(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
+/// The header of a block that states both sizes and has one filter (section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlockHeader {
+    /// How long it is itself.
+    pub(crate) bytes: u64,
+    /// How long the compressed data is, without padding and check.
+    pub(crate) compressed: u64,
+    /// How long the content is.
+    pub(crate) uncompressed: u64,
+}
+
+impl BlockHeader {
+    /// Section 3.1.1: a byte counts its words.
+    pub(crate) const BYTES_MAX: u64 = 1024;
+    /// Section 3.1.2: both sizes are there, and one filter.
+    pub(crate) const FLAGS: u8 = 0xC0;
+
+    /// Returns the header that `bytes` begins with; `None` where it is none, or another kind of one.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        // A size of 0 marks the index.
+        let words = usize::from(*bytes.first()?);
+        let header = bytes.get(..(words + 1) * 4).filter(|_| words > 0)?;
+        let (fields, crc) = header.split_last_chunk::<4>()?;
+        if crc32fast::hash(fields) != u32::from_le_bytes(*crc) || fields[1] != Self::FLAGS {
+            return None;
+        }
+        let (compressed, rest) = parse_integer(&fields[2..])?;
+        let (uncompressed, _) = parse_integer(rest)?;
+        Some(Self {
+            bytes: header.len() as u64,
+            compressed,
+            uncompressed,
+        })
+    }
+}
+
 /// One block as the index has it (section 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record {

@@ -90,10 +90,10 @@ impl Unfinished {
         let mut prefix = Prefix::default();
         if request.resume == Resume::Yes {
             map = shelf.load(job.map.len())?;
-            if job.format == Format::Zstd && self.left == Left::Begun {
+            if job.format != Format::Raw && self.left == Left::Begun {
                 // What the cache holds may never have reached the disk: a failed write leaves it there.
                 let reader = self.file.reader().map_err(CopyError::Destination)?;
-                prefix = Prefix::load(&reader, &FrameList::new(job.map))?;
+                prefix = Prefix::load(&reader, &FrameList::new(job.map), job.format)?;
             }
             match (self.left, job.format) {
                 (Left::Store, _) => self.clear(job, &[State::Zero])?,

@@ -253,8 +253,8 @@ impl Way {
         monitor: &dyn Monitor,
     ) -> (Result<Outcome, CopyError>, RescueReport) {
         let prefix = match self.format {
-            Format::Zstd => Prefix::load(image, &FrameList::new(map)).unwrap(),
-            _ => Prefix::default(),
+            Format::Raw => Prefix::default(),
+            format => Prefix::load(image, &FrameList::new(map), format).unwrap(),
         };
         let rescue = Rescue {
             shelf,

@@ -18,7 +18,7 @@ fn rescue(card: &Card, file: &PartialFile, shelf: &FileShelf<'_>, format: Format
     let (_, map) = crate::bench::card();
     let way = Way::new(format);
     let prefix = match format {
-        Format::Zstd => Prefix::load(file, &FrameList::new(&map)).unwrap(),
+        Format::Zstd | Format::Xz => Prefix::load(file, &FrameList::new(&map), format).unwrap(),
         _ => Prefix::default(),
     };
     let job = Job {
