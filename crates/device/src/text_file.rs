@@ -79,19 +79,6 @@ impl TextFile {
         write().map_err(|error| system_error(Operation::Write, error))
     }
 
-    /// Gives the file another name, in the place of what has that; none is no error.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn rename_to(&self, other: &Self) -> Result<(), BlockError> {
-        match std::fs::rename(&self.path, &other.path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(system_error(Operation::Write, error))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Removes the file; none is no error.
     ///
     /// # Errors

@@ -449,16 +449,17 @@ fn to_file(
     let card = fingerprint(job.source, &telling_places(plan.contents()));
     let maker = maker(&plan.request.tool, card.as_deref());
     let shelf = file.shelf(&maker, job.format);
-    if plan.request.resume == Resume::Yes {
-        check_maker(plan, &shelf, &maker, image)?;
-    }
-    let rescue = file
-        .rescue(&shelf, job, &plan.request)
-        .map_err(|error| match error {
-            CopyError::Image(_) => told(plan, &FileShelf::map_path(image), error),
-            error => told(plan, image, error),
-        })?;
-    check_same(plan, job, &rescue, image)?;
+    let checked = rescue_of_same(plan, job, (&file, &shelf, &maker), image);
+    let rescue = match checked {
+        Ok(rescue) => rescue,
+        Err(error) => {
+            drop(shelf);
+            file.give_back();
+            return Err(error);
+        }
+    };
+    file.clear_left(job)
+        .map_err(|error| told(plan, image, error))?;
     if overwrite == Overwrite::Replace && image.exists() {
         let begun = shelf.begin(&rescue.map);
         begun.map_err(|error| told(plan, image, CopyError::Destination(error)))?;
@@ -482,8 +483,31 @@ fn to_file(
         drop(shelf);
     }
     file.finish().map_err(of_file)?;
-    FileShelf::forget_old(image).map_err(|error| OpError::of_leftover(image, error))?;
+    if let Err(error) = FileShelf::forget_old(image) {
+        let message = format!("the map of the image that was replaced is left: {error}");
+        monitor.trouble(Trouble::new(message));
+    }
     Ok((outcome, rescued))
+}
+
+/// Returns how far earlier runs came, where they were with this very card.
+fn rescue_of_same<'a>(
+    plan: &BackupPlan,
+    job: &Job<'_>,
+    (file, shelf, maker): (&Unfinished, &'a FileShelf<'a>, &str),
+    image: &Path,
+) -> Result<Rescue<'a>, OpError> {
+    if plan.request.resume == Resume::Yes {
+        check_maker(plan, shelf, maker, image)?;
+    }
+    let rescue = file
+        .rescue(shelf, job, &plan.request)
+        .map_err(|error| match error {
+            CopyError::Image(_) => told(plan, &FileShelf::map_path(image), error),
+            error => told(plan, image, error),
+        })?;
+    check_same(plan, job, &rescue, image)?;
+    Ok(rescue)
 }
 
 /// Refuses to go on with another card, or with one that was used meanwhile.

@@ -7,7 +7,6 @@ use cardkeep_device::{Machine, Verdict, verdict};
 use cardkeep_survey::{Scope, Survey, survey};
 
 use crate::error::OpError;
-use crate::lost::tell_lost_before;
 use crate::opened::Opened;
 use crate::speed::measure;
 
@@ -43,10 +42,7 @@ pub fn info(
         .device()
         .and_then(|_| measure(&opened.content, &survey.map));
     let verdict = opened.device().map(verdict);
-    if let Some(record) = opened.record() {
-        let content = (&*opened.content, opened.sector_bytes);
-        tell_lost_before(path, record, content, monitor);
-    }
+    opened.tell_losses(monitor);
     debug_assert_eq!(
         survey.len,
         opened.content.len(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cardkeep_block::{Extent, Lossy, Monitor, ReadAt, State, Trouble, size_text};
-use cardkeep_copy::FileShelf;
+use cardkeep_copy::{CopyError, FileShelf};
 use cardkeep_image::{Format, Manifest};
 use cardkeep_survey::{Place, Scope, Survey, locate, survey};
 
@@ -65,9 +65,15 @@ pub(crate) fn tell_lost_before(
     }
     let readable = Lossy::new(content, recorded.clone());
     let learnt = survey(&readable, sector_bytes, Scope::UsedOnly, monitor);
-    let runs = recorded.iter().flat_map(|&lost| learnt.map.runs_in(lost));
-    let used = runs.filter(|run| run.state == State::Used);
-    let lost: Vec<Extent> = used.map(|run| run.extent).collect();
+    let lost: Vec<Extent> = match record {
+        Record::Manifest(_) => recorded,
+        // It speaks of all of a card.
+        Record::Map(_) => {
+            let runs = recorded.iter().flat_map(|&lost| learnt.map.runs_in(lost));
+            let used = runs.filter(|run| run.state == State::Used);
+            used.map(|run| run.extent).collect()
+        }
+    };
     tell_lost((content, &learnt), &lost, Lost::Before, monitor);
 }
 
@@ -85,11 +91,7 @@ pub(crate) fn tell_lost_bytes(path: &Path, (format, len): (Format, u64), monitor
 }
 
 fn recorded(path: &Path, record: Record<'_>, len: u64, monitor: &dyn Monitor) -> Vec<Extent> {
-    let format = match record {
-        Record::Manifest(manifest) => return manifest.lost.clone(),
-        Record::Map(format) => format,
-    };
-    FileShelf::lost_of_image(path, format, len).unwrap_or_else(|error| {
+    try_recorded(path, record, len).unwrap_or_else(|error| {
         let map = FileShelf::map_path(path);
         let message = format!(
             "what {} says of the image can't be read: {error}",
@@ -98,6 +100,18 @@ fn recorded(path: &Path, record: Record<'_>, len: u64, monitor: &dyn Monitor) ->
         monitor.trouble(Trouble::new(message));
         Vec::new()
     })
+}
+
+/// Returns what could not be read when the image at `path`, with `len` bytes of content, was made.
+pub(crate) fn try_recorded(
+    path: &Path,
+    record: Record<'_>,
+    len: u64,
+) -> Result<Vec<Extent>, CopyError> {
+    match record {
+        Record::Manifest(manifest) => Ok(manifest.lost.clone()),
+        Record::Map(format) => FileShelf::lost_of_image(path, format, len),
+    }
 }
 
 /// Says what is lost, and what that means.

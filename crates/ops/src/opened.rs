@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cardkeep_block::{Monitor, ReadAt};
+use cardkeep_block::{Extent, Monitor, ReadAt};
 use cardkeep_device::{Device, Machine, Source};
 use cardkeep_image::{Error as ImageError, Format, FrameReader, Manifest, load_index};
 
 use crate::error::{OpError, OpErrorKind};
 use crate::image_name::check_named_raw;
-use crate::lost::Record;
+use crate::lost::{Record, tell_lost_before, try_recorded};
 
 /// What was opened.
 #[derive(Clone, Debug)]
@@ -179,7 +179,7 @@ impl Opened {
     }
 
     /// Returns what tells how the image was made; `None` for a device.
-    pub(crate) fn record(&self) -> Option<Record<'_>> {
+    fn record(&self) -> Option<Record<'_>> {
         match &self.kind {
             OpenedKind::Card(_) => None,
             OpenedKind::Plain => Some(Record::Map(Format::Raw)),
@@ -187,6 +187,22 @@ impl Opened {
                 Some(manifest) => Record::Manifest(manifest),
                 None => Record::Map(*format),
             }),
+        }
+    }
+
+    /// Returns what could not be read when the image was made; nothing where that can't be told, which
+    /// [`Opened::tell_losses`] tells.
+    pub(crate) fn lost(&self) -> Vec<Extent> {
+        let record = self.record();
+        let lost = record.map(|record| try_recorded(&self.path, record, self.content.len()));
+        lost.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Tells what could not be read when the image was made.
+    pub(crate) fn tell_losses(&self, monitor: &dyn Monitor) {
+        if let Some(record) = self.record() {
+            let content = (&*self.content, self.sector_bytes);
+            tell_lost_before(&self.path, record, content, monitor);
         }
     }
 

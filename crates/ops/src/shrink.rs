@@ -13,7 +13,6 @@ use cardkeep_survey::{Scope, survey};
 
 use crate::backup::{BackupPlan, BackupRequest, Target, planned};
 use crate::error::{OpError, OpErrorKind};
-use crate::lost::tell_lost_before;
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::check_name;
 use crate::unpacked::Unpacked;
@@ -25,9 +24,11 @@ use crate::unpacked::Unpacked;
 /// [`OpErrorKind::Usage`] for a card, and as [`plan`](crate::plan).
 pub fn plan_shrink(
     machine: &dyn Machine,
-    request: BackupRequest,
+    mut request: BackupRequest,
     monitor: &dyn Monitor,
 ) -> Result<BackupPlan, OpError> {
+    // A disk or a share that is slow is no card that dies.
+    request.policy.slow_streak = u32::MAX;
     let path = &request.card;
     let image = match &request.target {
         Target::File(image) => Some(image.clone()),
@@ -44,10 +45,7 @@ pub fn plan_shrink(
         Scope::UsedOnly,
         monitor,
     );
-    if let Some(record) = opened.record() {
-        let content = (&*opened.content, opened.sector_bytes);
-        tell_lost_before(path, record, content, monitor);
-    }
+    opened.tell_losses(monitor);
     planned((opened, learnt), image, request, monitor)
 }
 

@@ -42,6 +42,7 @@ impl Unfinished {
         overwrite: Overwrite,
     ) -> Result<Self, OpError> {
         let of_file = |error| OpError::of_partial_file(image, error);
+        let of_leftover = |error| OpError::of_leftover(image, error);
         let partial = PartialFile::partial_path(image);
         if request.resume == Resume::Yes {
             check_map(image)?;
@@ -50,21 +51,48 @@ impl Unfinished {
                 take_back(image, &partial)?;
                 left = Left::Store;
             }
+            if !partial.exists() {
+                FileShelf::set_aside(image).map_err(of_leftover)?;
+            }
             if partial.exists() {
                 let file = PartialFile::reopen(image, overwrite).map_err(of_file)?;
                 return Ok(Self { file, left });
             }
         } else if overwrite == Overwrite::Replace {
-            let of_leftover = |error| OpError::of_leftover(image, error);
-            // ORDER: before the unfinished one goes, by which its map is told from the image's.
-            FileShelf::set_aside(image).map_err(of_leftover)?;
-            PartialFile::discard_leftover(image).map_err(of_file)?;
-            let shelf = FileShelf::beside(image, &request.tool);
-            shelf.discard().map_err(of_leftover)?;
+            return Self::begin_anew(request, image);
         }
         let file = PartialFile::create(image, overwrite).map_err(of_file)?;
         let left = Left::Nothing;
         Ok(Self { file, left })
+    }
+
+    /// Begins an image that may replace another one, and what an earlier run left of it.
+    fn begin_anew(request: &BackupRequest, image: &Path) -> Result<Self, OpError> {
+        let of_file = |error| OpError::of_partial_file(image, error);
+        let of_leftover = |error| OpError::of_leftover(image, error);
+        let is_left = PartialFile::partial_path(image).symlink_metadata().is_ok();
+        // ORDER: the map is set aside, then the partial file is there, then the map goes. By the partial
+        // file the map that is set aside is told from one that is left over.
+        let file = if is_left {
+            let file = PartialFile::reopen(image, Overwrite::Replace).map_err(of_file)?;
+            file.set_len(0).map_err(of_leftover)?;
+            file
+        } else {
+            FileShelf::set_aside(image).map_err(of_leftover)?;
+            PartialFile::create(image, Overwrite::Replace).map_err(of_file)?
+        };
+        let shelf = FileShelf::beside(image, &request.tool);
+        shelf.discard().map_err(of_leftover)?;
+        let left = Left::Nothing;
+        Ok(Self { file, left })
+    }
+
+    /// Gives the image its name back where it was taken for a store, and nothing was changed in it.
+    pub(crate) fn give_back(self) {
+        if self.left == Left::Store {
+            // Why nothing was done is the error to tell; under its other name it is gone on with, too.
+            drop(std::fs::rename(self.file.path(), self.file.final_path()));
+        }
     }
 
     pub(crate) const fn file(&self) -> &PartialFile {
@@ -95,13 +123,6 @@ impl Unfinished {
                 let reader = self.file.reader().map_err(CopyError::Destination)?;
                 prefix = Prefix::load(&reader, &FrameList::new(job.map), job.format)?;
             }
-            match (self.left, job.format) {
-                (Left::Store, _) => self.clear(job, &[State::Zero])?,
-                // What a disk that was pulled out never wrote reads as what it held before, where its
-                // filesystem has no holes.
-                (Left::Begun, Format::Raw) => self.clear(job, &[State::Zero, State::Free])?,
-                _ => {}
-            }
         }
         Ok(Rescue {
             shelf,
@@ -109,6 +130,17 @@ impl Unfinished {
             map,
             prefix,
         })
+    }
+
+    /// Zeros what must be zero in what an earlier run left, now that it is known to be this card's.
+    pub(crate) fn clear_left(&self, job: &Job<'_>) -> Result<(), CopyError> {
+        match (self.left, job.format) {
+            (Left::Store, _) => self.clear(job, &[State::Zero]),
+            // What a disk that was pulled out never wrote reads as what it held before, where its
+            // filesystem has no holes.
+            (Left::Begun, Format::Raw) => self.clear(job, &[State::Zero, State::Free]),
+            _ => Ok(()),
+        }
     }
 
     /// Zeros what is in these states: a journal's old log, which others have copied, must be zero in an
@@ -153,6 +185,13 @@ fn take_back(image: &Path, partial: &Path) -> Result<(), OpError> {
     if image.is_symlink() {
         let message = format!("{} is a link", image.display());
         return Err(OpError::new(OpErrorKind::Usage, message).hint("name the image itself"));
+    }
+    let is_orphaned = FileShelf::is_orphaned(image);
+    if image.exists() && is_orphaned.map_err(|error| OpError::of_leftover(image, error))? {
+        let (map, partial) = (FileShelf::map_path(image), partial.display());
+        let message = format!("{} speaks of {partial}, which is gone", map.display());
+        let hint = "--force in place of --resume starts anew";
+        return Err(OpError::new(OpErrorKind::Usage, message).hint(hint));
     }
     match std::fs::rename(image, partial) {
         Ok(()) => Ok(()),

@@ -12,7 +12,7 @@ use cardkeep_survey::{Place, Scope, locate, survey};
 use crate::counterpart::Pair;
 use crate::error::{OpError, OpErrorKind};
 use crate::image_name::check_named_raw;
-use crate::lost::{tell_lost_before, tell_lost_bytes};
+use crate::lost::tell_lost_bytes;
 use crate::opened::Opened;
 
 /// Places that are looked up by name: each costs reading, and nobody reads more.
@@ -65,12 +65,10 @@ pub fn verify(
     let image = request.image.clone();
     let Some(card) = &request.against else {
         let source = Source::open(&image).map_err(|error| OpError::of_source(&image, error))?;
+        check_raw_name(&source, &image)?;
         let source: Arc<dyn ReadAt> = Arc::new(source);
         let checked = check_image(&source, request.cores, monitor)
             .map_err(|error| OpError::of_copy(&image, &image, error))?;
-        if checked.format == Format::Raw {
-            check_named_raw(&image)?;
-        }
         tell_what_it_lacks(machine, &image, &checked, monitor)?;
         return Ok(VerifyReport {
             image,
@@ -98,11 +96,19 @@ fn tell_what_it_lacks(
         tell_lost_bytes(image, content, monitor);
         return Ok(());
     };
-    if let Some(record) = opened.record() {
-        let content = (&*opened.content, opened.sector_bytes);
-        tell_lost_before(image, record, content, monitor);
-    }
+    opened.tell_losses(monitor);
     Ok(())
+}
+
+/// Refuses, before all of it is read, what is a raw image only because it is nothing else.
+fn check_raw_name(source: &Source, image: &Path) -> Result<(), OpError> {
+    let head = source
+        .read_vec(0, source.len().min(Format::DETECT_BYTES as u64) as usize)
+        .map_err(|error| OpError::of_source(image, error))?;
+    match Format::detect(&head) {
+        Format::Raw if !source.is_device() => check_named_raw(image),
+        _ => Ok(()),
+    }
 }
 
 fn compare_with(
@@ -112,6 +118,7 @@ fn compare_with(
     monitor: &dyn Monitor,
 ) -> Result<Against, OpError> {
     let opened = Opened::open(machine, image, monitor)?;
+    opened.tell_losses(monitor);
     let other = Opened::open(machine, card, monitor)?;
     let pair = Pair::of(image, &opened, &other, monitor)?;
     let (content, card_content) = (pair.content.as_ref(), pair.card.as_ref());

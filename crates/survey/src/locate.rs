@@ -152,10 +152,21 @@ fn ext_owners(
 /// Adds places for the bytes that no owner claims.
 fn filled(number: u32, inside: &[Extent], mut owned: Vec<Place>) -> Vec<Place> {
     owned.sort_by_key(|place| place.extent);
+    // Places may overlap one another: how far those up to each one reach tells where to begin to look.
+    let reach: Vec<u64> = owned
+        .iter()
+        .scan(0, |reach, place| {
+            *reach = place.extent.end().max(*reach);
+            Some(*reach)
+        })
+        .collect();
     let mut rest = Vec::new();
     for extent in inside {
         let mut end = extent.start();
-        for place in owned.iter().filter(|place| place.extent.overlaps(*extent)) {
+        let first = reach.partition_point(|&reach| reach <= extent.start());
+        let near = owned[first..].iter();
+        let near = near.take_while(|place| place.extent.start() < extent.end());
+        for place in near.filter(|place| place.extent.overlaps(*extent)) {
             if place.extent.start() > end {
                 rest.push(Extent::between(end, place.extent.start()));
             }

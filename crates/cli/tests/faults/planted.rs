@@ -98,7 +98,8 @@ fn traps_under_our_names_are_not_walked_into() {
     let Some(card) = Failing::new("traps_under_our_names_are_not_walked_into") else {
         return;
     };
-    let every = if is_big_matrix() { 1 } else { 4 };
+    // No divisor of the number of endings: all of them have their turn.
+    let every = if is_big_matrix() { 1 } else { 5 };
     let pairs = TRAPS
         .iter()
         .flat_map(|&trap| ENDINGS.map(|ending| (trap, ending)));

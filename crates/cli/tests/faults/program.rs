@@ -60,19 +60,24 @@ impl Running {
         true
     }
 
-    /// Tells whether it has ended.
+    /// Tells whether it has ended; panics where it hangs.
     pub(crate) fn is_done(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.ended().is_some()
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.try_wait().unwrap();
+        let is_late = status.is_none() && self.started.elapsed() > PATIENCE;
+        assert!(!is_late, "it hangs:\n{}", text(&mut self.stderr));
+        status
     }
 
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> Answer {
         let status: ExitStatus = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.ended() {
                 break status;
             }
-            let is_late = self.started.elapsed() > PATIENCE;
-            assert!(!is_late, "it hangs:\n{}", text(&mut self.stderr));
             std::thread::sleep(PAUSE);
         };
         Answer {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use cardkeep_block::Extent;
+use cardkeep_block::{Extent, ReadAt, WriteAt};
 use cardkeep_testkit::{Fault, Tool, skip_unless_tools};
 
 use crate::failing::Failing;
@@ -242,6 +242,23 @@ fn an_image_whose_losses_stand_in_its_map_is_never_taken_for_whole() {
         if name == "card.img" {
             told(&image, &["info".as_ref()], 9).says(&[said, "partition"]);
         }
+        // Going on with it is refused, or ends early.
+        let inner = card.disk.medium().inner();
+        let place = card.used.iter().find(|used| used.start() > 40 << 20);
+        // The superblock's time of the last write, as any mount changes it.
+        let place = place.unwrap().start() + 1024 + 0x30;
+        let mut old = [0; 4];
+        inner.read_at(place, &mut old).unwrap();
+        inner.write_at(place, &[1, 2, 3, 4]).unwrap();
+        card.back_up(&image, &["--resume"]).expect(3);
+        inner.write_at(place, &old).unwrap();
+        told(&image, &["verify".as_ref()], 9).says(&[said]);
+        if name != "card.img" {
+            card.disk.declare(Fault::GoneAfter(card.used_bytes() / 2));
+            card.back_up(&image, &["--resume"]).expect(5);
+            card.disk.heal();
+            told(&image, &["verify".as_ref()], 9).says(&[said]);
+        }
         // Another backup begins to take its place.
         card.disk.declare(Fault::GoneAfter(card.used_bytes() / 2));
         card.back_up(&image, &["--force"]).expect(5);
@@ -273,16 +290,14 @@ fn a_stretch_that_is_slow_is_read_last_and_nothing_is_lost() {
         let place = used.next().unwrap().start().max(mib << 20);
         card.disk.declare(Fault::Slow {
             extent: Extent::between(place, place + 512),
-            delay: Duration::from_millis(700),
+            delay: Duration::from_millis(1500),
         });
     }
-    for name in NAMES {
-        let image = card.path(name);
-        let answer = card.back_up(&image, &[]).expect(9);
-        let answer = answer.says(&["has become slow here"]);
-        assert_eq!(card.judge(&image, &answer), []);
-        card.assert_nothing_left(&image);
-    }
+    let image = card.path("card.img.zst");
+    let answer = card.back_up(&image, &[]).expect(9);
+    let answer = answer.says(&["has become slow here"]);
+    assert_eq!(card.judge(&image, &answer), []);
+    card.assert_nothing_left(&image);
 }
 
 /// A sector that reads differently each time is no read error, and no card to trust.

@@ -146,8 +146,15 @@ fn a_card_that_comes_back_while_it_is_made_smaller_is_read_on() {
     card.disk
         .declare(Fault::GoneAfter(card.used_bytes() * 3 / 4));
     let image = card.path("card.img");
+    let medium = card.disk.medium();
+    let before = medium.requests().len();
     let mut running = card.start(&image, &["--shrink", "--wait-for-card=60"]);
-    std::thread::sleep(Duration::from_secs(2));
+    while medium.requests()[before..].iter().all(|own| own.is_served) {
+        assert!(!running.is_done(), "it did not wait");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // It is looked for in vain a few times.
+    std::thread::sleep(Duration::from_secs(1));
     assert!(!running.is_done(), "it did not wait");
     card.disk.heal();
     running.wait().expect(9).says(&["is back"]);

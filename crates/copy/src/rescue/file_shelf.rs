@@ -1,5 +1,6 @@
 //! The shelf of an image in a file: `NAME.rescue` and `NAME.map` beside it.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -7,7 +8,9 @@ use std::sync::OnceLock;
 use cardkeep_block::{
     BlockError, BlockErrorKind, Extent, Operation, ReadAt, RescueMap, RescueStatus,
 };
-use cardkeep_device::{PartialFile, PartialFileError, TextFile, free_space};
+use cardkeep_device::{
+    FsKind, PartialFile, PartialFileError, TextFile, filesystem_of, free_space, max_file_bytes,
+};
 use cardkeep_image::{Format, Mapfile, RescuePhase};
 
 use crate::destination::Destination;
@@ -19,6 +22,9 @@ const MAPFILE_BYTES_MAX: u64 = 64 << 20;
 
 /// What stands before the maker's name in a mapfile's first line.
 const MADE_BY: &str = "Created by ";
+
+/// Stands at the end of that line while the image is not made.
+const UNFINISHED: &str = ", unfinished";
 
 /// The shelf of an image in a file.
 pub struct FileShelf<'a> {
@@ -71,16 +77,9 @@ impl<'a> FileShelf<'a> {
     /// # Errors
     /// As [`FileShelf::load`].
     pub fn lost_of_image(image: &Path, format: Format, len: u64) -> Result<Vec<Extent>, CopyError> {
-        let old = Self::old_map(image).load(MAPFILE_BYTES_MAX);
-        let text = match old.map_err(CopyError::Destination)? {
-            Some(text) => Some(text),
-            // It speaks of the image that is being made in the place of this one.
-            None if PartialFile::partial_path(image).exists() => None,
-            None => TextFile::new(Self::map_path(image))
-                .load(MAPFILE_BYTES_MAX)
-                .map_err(CopyError::Destination)?,
-        };
-        let Some(text) = text else {
+        // A link has no map, but what it leads to may.
+        let image = image.canonicalize().unwrap_or_else(|_| image.to_path_buf());
+        let Some(text) = Self::map_of_image(&image).map_err(CopyError::Destination)? else {
             return Ok(Vec::new());
         };
         let map = Mapfile::parse(&text, len)?.map;
@@ -91,6 +90,26 @@ impl<'a> FileShelf<'a> {
         Ok(lost.map(|run| run.extent).collect())
     }
 
+    /// Returns the map of a finished image, be it set aside or not.
+    fn map_of_image(image: &Path) -> Result<Option<Vec<u8>>, BlockError> {
+        if PartialFile::partial_path(image).exists() {
+            return Self::old_map(image).load(MAPFILE_BYTES_MAX);
+        }
+        let text = TextFile::new(Self::map_path(image)).load(MAPFILE_BYTES_MAX)?;
+        Ok(text.filter(|text| !is_unfinished(text)))
+    }
+
+    /// Tells whether the map beside an image speaks of another one, which was to take its place and is
+    /// gone.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn is_orphaned(image: &Path) -> Result<bool, BlockError> {
+        let text = TextFile::new(Self::map_path(image)).load(MAPFILE_BYTES_MAX)?;
+        let is_gone = !PartialFile::partial_path(image).exists();
+        Ok(is_gone && text.is_some_and(|text| is_unfinished(&text)))
+    }
+
     /// Returns the map of an image that is being replaced: its own name is the new one's already.
     fn old_map(image: &Path) -> TextFile {
         let mut name = Self::map_path(image).into_os_string();
@@ -98,17 +117,20 @@ impl<'a> FileShelf<'a> {
         TextFile::new(name)
     }
 
-    /// Keeps the map of a finished image for as long as that is there, whatever becomes of the one that
-    /// is made in its place.
+    /// Keeps a copy of the map of a finished image for as long as that is there, whatever becomes of the one
+    /// that is made in its place. To be called before that one's file is there.
     ///
     /// # Errors
     /// What the system said.
     pub fn set_aside(image: &Path) -> Result<(), BlockError> {
-        if !image.exists() || PartialFile::partial_path(image).exists() {
+        if !image.exists() {
             return Ok(());
         }
-        let map = TextFile::new(Self::map_path(image));
-        map.rename_to(&Self::old_map(image))
+        match Self::map_of_image(image)? {
+            Some(text) => Self::old_map(image).replace(&text),
+            // It may be left of an image that is no more.
+            None => Self::old_map(image).remove(),
+        }
     }
 
     /// Forgets the map that was set aside: its image has been replaced.
@@ -162,8 +184,8 @@ impl<'a> FileShelf<'a> {
         let Some(text) = self.mapfile.load(MAPFILE_BYTES_MAX)? else {
             return Ok(None);
         };
-        let line = text.split(|&byte| byte == b'\n').next().unwrap_or(&[]);
-        let line = String::from_utf8_lossy(line);
+        let line = first_line(&text);
+        let line = line.strip_suffix(UNFINISHED).unwrap_or(&line);
         Ok(line.split_once(MADE_BY).map(|(_, maker)| maker.to_owned()))
     }
 
@@ -199,28 +221,43 @@ impl Shelf for FileShelf<'_> {
     }
 
     fn save(&self, mapfile: &Mapfile) -> Result<(), BlockError> {
+        let maker = format!("{}{UNFINISHED}", self.tool);
+        self.mapfile.replace(mapfile.to_text(&maker).as_bytes())
+    }
+
+    fn finish(&self, mapfile: &Mapfile) -> Result<(), BlockError> {
         self.mapfile.replace(mapfile.to_text(&self.tool).as_bytes())
     }
 
-    fn has_room(&self, bytes: u64) -> bool {
-        match self.image.parent() {
-            _ if self.is_image() => true,
-            // The image takes no more than what it is made of, give or take its index.
-            Some(folder) => {
-                let folder = if folder.as_os_str().is_empty() {
-                    Path::new(".")
-                } else {
-                    folder
-                };
-                free_space(folder).is_ok_and(|free| free / 2 > bytes)
-            }
-            None => false,
+    fn has_room(&self, len: u64, bytes: u64) -> bool {
+        if self.is_image() {
+            return true;
         }
+        let Some(folder) = self.image.parent() else {
+            return false;
+        };
+        let can_be_so_long = max_file_bytes(folder).is_none_or(|most| len <= most);
+        let needed = match filesystem_of(folder) {
+            // Without holes a file takes all its length.
+            Ok(FsKind::Fat | FsKind::Exfat | FsKind::Hfs) | Err(_) => len.max(bytes),
+            Ok(_) => bytes,
+        };
+        // The image takes no more than what it is made of, give or take its index.
+        can_be_so_long && free_space(folder).is_ok_and(|free| free / 2 > needed)
     }
 
     fn is_image(&self) -> bool {
         matches!(self.store, Store::Image(_))
     }
+}
+
+fn first_line(text: &[u8]) -> Cow<'_, str> {
+    let line = text.split(|&byte| byte == b'\n').next().unwrap_or(&[]);
+    String::from_utf8_lossy(line)
+}
+
+fn is_unfinished(text: &[u8]) -> bool {
+    first_line(text).ends_with(UNFINISHED)
 }
 
 fn block_error(error: PartialFileError) -> BlockError {

@@ -94,20 +94,25 @@ impl Reach<'_> {
         Ok(())
     }
 
-    /// Reads what nobody tried of a piece, to its end or to the first request that fails, which is to be
-    /// trimmed, or is slow, where reading may jump ahead.
+    /// Reads what nobody tried of a piece: to its end, or, where reading may jump ahead, to the first request
+    /// that fails or is slow. What fails is to be trimmed.
     fn copy_piece(&mut self, piece: Extent, may_jump: bool) -> Result<Reached, CopyError> {
+        let mut is_failed = false;
         for request in self.requests(piece) {
-            match self.attempt(request)? {
-                Reached::Failed => {
-                    self.map.set(request, RescueStatus::NonTrimmed);
-                    return Ok(Reached::Failed);
-                }
-                Reached::Slow if may_jump => return Ok(Reached::Slow),
-                Reached::Slow | Reached::Good => {}
+            let reached = self.attempt(request)?;
+            if reached == Reached::Failed {
+                self.map.set(request, RescueStatus::NonTrimmed);
+                is_failed = true;
+            }
+            if may_jump && reached != Reached::Good {
+                return Ok(reached);
             }
         }
-        self.attempt(piece)
+        // What nobody wants between the requests is finished by that.
+        match is_failed {
+            true => Ok(Reached::Failed),
+            false => self.attempt(piece),
+        }
     }
 
     fn trim(&mut self) -> Result<(), CopyError> {

@@ -25,9 +25,17 @@ pub trait Shelf: Send + Sync {
     /// What the system said.
     fn save(&self, mapfile: &Mapfile) -> Result<(), BlockError>;
 
-    /// Tells whether the store has room for `bytes` beside an image of them. Where nothing failed, what is
-    /// slow is put off only then.
-    fn has_room(&self, bytes: u64) -> bool;
+    /// Puts the last mapfile there: the image is made, and lacks what this says.
+    ///
+    /// # Errors
+    /// As [`Shelf::save`].
+    fn finish(&self, mapfile: &Mapfile) -> Result<(), BlockError> {
+        self.save(mapfile)
+    }
+
+    /// Tells whether the store, which is `len` bytes long, has room for `bytes` in it beside an image of
+    /// them. Where nothing failed, what is slow is put off only then.
+    fn has_room(&self, len: u64, bytes: u64) -> bool;
 
     /// Tells whether the store is the image itself, which a raw one can be. Its mapfile is then
     /// written from the beginning on.

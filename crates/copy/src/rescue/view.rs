@@ -145,29 +145,39 @@ impl<'a> Rescuing<'a> {
         saved.map_err(CopyError::Destination)
     }
 
-    /// Takes down that a raw image holds all but what is lost: what was handed on before the first error was
-    /// not in the store then.
+    /// Takes down what the image lacks, now that it is made. A raw one holds all but what is lost, and not
+    /// only what was put into it once something had failed.
     ///
     /// # Errors
-    /// What the system said of the mapfile.
+    /// What the system said of the store or the mapfile.
     pub(crate) fn finish(&self) -> Result<(), CopyError> {
         let state = self.lock();
-        if !self.setup.shelf.is_image() || state.lost.is_empty() {
+        if state.lost.is_empty() {
             return Ok(());
         }
-        let mut map = RescueMap::new(self.setup.wanted.len(), RescueStatus::Finished);
-        for run in state.lost.iter().flat_map(|&lost| state.held.runs_in(lost)) {
-            map.set(run.extent, run.status);
-        }
+        let shelf = self.setup.shelf;
+        let map = if shelf.is_image() {
+            let mut map = RescueMap::new(self.setup.wanted.len(), RescueStatus::Finished);
+            for run in state.lost.iter().flat_map(|&lost| state.held.runs_in(lost)) {
+                map.set(run.extent, run.status);
+            }
+            map
+        } else {
+            state.held.clone()
+        };
+        drop(state);
         let mapfile = Mapfile {
             position: 0,
             phase: RescuePhase::Finished,
             pass: 1,
             map,
         };
-        drop(state);
-        let saved = self.setup.shelf.save(&mapfile);
-        saved.map_err(CopyError::Destination)
+        // ORDER: content before map, as always. An image that is not verified was not flushed yet.
+        shelf
+            .store()
+            .and_then(|store| store.flush())
+            .and_then(|()| shelf.finish(&mapfile))
+            .map_err(CopyError::Destination)
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
@@ -265,7 +275,7 @@ impl<'a> Rescuing<'a> {
         let wanted = self.setup.wanted;
         // What is in the store already is counted once more: this is an estimate.
         let left = left_bytes(wanted, &state.served);
-        left > 0 && self.setup.shelf.has_room(left)
+        left > 0 && self.setup.shelf.has_room(wanted.len(), left)
     }
 
     /// Does the rescue on the calling thread, once nobody else reads the source.

@@ -14,7 +14,7 @@ use cardkeep_copy::{
     RetryPolicy, Shelf, Verify, copy, copy_rescuing, untried,
 };
 use cardkeep_image::{EncodeOptions, FRAME_BYTES, Format, Manifest, Mapfile, load_index, stream};
-use cardkeep_testkit::FaultyMedium;
+use cardkeep_testkit::{FaultyMedium, RequestKind};
 
 pub(crate) const FRAME: u64 = FRAME_BYTES as u64;
 pub(crate) const LEN: u64 = 4 * FRAME + 12_800;
@@ -192,7 +192,14 @@ impl Shelf for MemoryShelf {
         *self.mapfile.lock().unwrap() = Some(mapfile.to_text("test"));
         Ok(())
     }
-    fn has_room(&self, bytes: u64) -> bool {
+    fn finish(&self, mapfile: &Mapfile) -> Result<(), BlockError> {
+        let requests = self.store.medium.requests();
+        let last = requests.iter().rfind(|own| own.kind != RequestKind::Read);
+        let is_flushed = last.is_none_or(|own| own.kind == RequestKind::Flush);
+        assert!(is_flushed, "the map tells of what is not durable");
+        self.save(mapfile)
+    }
+    fn has_room(&self, _: u64, bytes: u64) -> bool {
         bytes <= self.room
     }
     fn is_image(&self) -> bool {
@@ -206,6 +213,7 @@ pub(crate) struct Way {
     pub(crate) format: Format,
     pub(crate) policy: RetryPolicy,
     pub(crate) limits: Limits,
+    pub(crate) verify: Verify,
 }
 
 impl Way {
@@ -219,6 +227,7 @@ impl Way {
             format,
             policy,
             limits: Limits::for_cores(2),
+            verify: Verify::ReadBack,
         }
     }
 
@@ -228,7 +237,7 @@ impl Way {
             map,
             format: self.format,
             options: EncodeOptions::default(),
-            verify: Verify::ReadBack,
+            verify: self.verify,
             limits: self.limits,
         }
     }

@@ -17,7 +17,7 @@ use cardkeep_survey::{Identity, Scope, Survey, survey};
 use crate::backup::Unmount;
 use crate::error::{OpError, OpErrorKind};
 use crate::image_name::check_named_raw;
-use crate::opened::Opened;
+use crate::opened::{Opened, OpenedKind};
 use crate::precheck::check_mounts;
 use crate::restore::parts::look_at_stream;
 use crate::restore::prescan::{Prefix, prescan};
@@ -124,6 +124,11 @@ impl Origin {
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
         let opened = Opened::open_held(machine, path, monitor)?;
+        if let OpenedKind::Image { .. } = opened.kind {
+            let message = format!("{} is a compressed image, not a card", path.display());
+            return Err(OpError::new(OpErrorKind::Usage, message)
+                .hint("`cardkeep restore IMAGE CARD` puts it onto a card"));
+        }
         let device = opened.device().cloned();
         if let Some(device) = &device {
             check_mounts(machine, device, Unmount::No)?;

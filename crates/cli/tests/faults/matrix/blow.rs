@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cardkeep_block::Extent;
 use cardkeep_testkit::{Fault, Random, Tool};
@@ -165,13 +165,15 @@ fn stage_of<'a>(card: &'a Failing, image: &'a Path) -> impl Fn() -> Stage + 'a {
 /// all else.
 fn schedule(card: &Failing, blow: Blow, image: &Path) -> Schedule {
     let medium = card.disk.medium();
-    let (started, served) = (Instant::now(), medium.bytes_served());
+    let served = medium.bytes_served();
     let stage = stage_of(card, image);
     let mut running = card.start(image, &[]);
-    let schedule = Schedule::of(&mut running, stage, || match blow {
-        Blow::TornOut => (medium.bytes_served() - served) as f64,
-        _ => started.elapsed().as_secs_f64(),
-    });
+    let schedule = match blow {
+        Blow::TornOut => Schedule::of(&mut running, stage, || {
+            (medium.bytes_served() - served) as f64
+        }),
+        _ => Schedule::in_time(&mut running, stage),
+    };
     running.wait().expect(0);
     schedule
 }

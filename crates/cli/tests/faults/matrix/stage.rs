@@ -1,7 +1,7 @@
 //! How far a run was when it was struck.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cardkeep_testkit::Random;
 use rustix::process::Signal;
@@ -53,7 +53,7 @@ impl Stage {
 
 /// The stages that a run can be struck in.
 const STRUCK: [Stage; 3] = [Stage::Mapping, Stage::Copying, Stage::Finishing];
-/// The moments of the last stage reach so far, in parts of it: a run may take longer than the one before.
+/// In time the moments of the last stage reach so far, in parts of it: a run may take longer than the one before.
 const BEYOND_THE_END: f64 = 1.2;
 /// Some moments lie in other stages than they were meant for.
 const TRIES_PER_MOMENT: u32 = 10;
@@ -61,6 +61,8 @@ const TRIES_PER_MOMENT: u32 = 10;
 /// Where an undisturbed run goes from one stage to the next, in seconds or in bytes.
 pub(crate) struct Schedule {
     begins: [f64; STAGES.len()],
+    /// How far the last stage reaches, in parts of it.
+    reach: f64,
 }
 
 /// A moment of a run, in seconds or in bytes.
@@ -80,7 +82,17 @@ impl Moment {
 }
 
 impl Schedule {
-    /// Watches an undisturbed run to its end.
+    /// Watches an undisturbed run to its end, in seconds from `started` on.
+    pub(crate) fn in_time(running: &mut Running, stage: impl Fn() -> Stage) -> Self {
+        let started = Instant::now();
+        let own = Self::of(running, stage, || started.elapsed().as_secs_f64());
+        Self {
+            reach: BEYOND_THE_END,
+            ..own
+        }
+    }
+
+    /// Watches an undisturbed run to its end, in what `position` counts.
     pub(crate) fn of(
         running: &mut Running,
         stage: impl Fn() -> Stage,
@@ -101,6 +113,7 @@ impl Schedule {
         }
         Self {
             begins: begins.map(Option::unwrap),
+            reach: 1.0,
         }
     }
 
@@ -109,7 +122,7 @@ impl Schedule {
         let begin = self.begins[stage as usize];
         let len = self.begins[stage as usize + 1] - begin;
         let is_last = stage == Stage::Finishing;
-        let part = if is_last { part * BEYOND_THE_END } else { part };
+        let part = if is_last { part * self.reach } else { part };
         (len > 0.0).then_some(Moment {
             stage,
             begin,

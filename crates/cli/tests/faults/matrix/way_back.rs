@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use cardkeep_block::Extent;
-use cardkeep_testkit::{Fault, FaultDisk, Random, Times};
+use cardkeep_testkit::{Fault, Random, Times};
 use rustix::process::Signal;
 
 use super::outcome::Outcome;
@@ -95,41 +94,28 @@ pub(crate) struct Course {
 impl Course {
     /// Restores undisturbed, to learn what there is to disturb.
     pub(crate) fn of(original: &Original, image: &Path) -> Self {
+        let watched = |target: &Target, schedule: &dyn Fn(&mut Running) -> Schedule| {
+            let mut running = Running::start(restore(image, target.path(), &[]));
+            let schedule = schedule(&mut running);
+            running.wait().expect(0);
+            schedule
+        };
         let target = slow_card();
         let before = target.disk.medium().requests().len();
-        let started = Instant::now();
-        let seconds = schedule(original, image, &target, |_| {
-            started.elapsed().as_secs_f64()
-        });
+        let stage = || stage_of(original, &target);
+        let seconds = watched(&target, &|running| Schedule::in_time(running, stage));
         let requests = target.disk.medium().requests().split_off(before);
         let writes = requests.iter().filter(|own| own.kind.is_write());
-        let moved = |disk: &FaultDisk| {
-            let medium = disk.medium();
-            (medium.bytes_served() + medium.bytes_written()) as f64
-        };
+        let other = slow_card();
+        let medium = other.disk.medium();
+        let moved = || (medium.bytes_served() + medium.bytes_written()) as f64;
+        let stage = || stage_of(original, &other);
         Self {
             seconds,
-            bytes: schedule(original, image, &slow_card(), moved),
+            bytes: watched(&other, &|running| Schedule::of(running, stage, moved)),
             writes: writes.map(|own| own.extent).collect(),
         }
     }
-}
-
-/// Restores undisturbed, to learn where its stages are.
-fn schedule(
-    original: &Original,
-    image: &Path,
-    target: &Target,
-    position: impl Fn(&FaultDisk) -> f64,
-) -> Schedule {
-    let mut running = Running::start(restore(image, target.path(), &[]));
-    let schedule = Schedule::of(
-        &mut running,
-        || stage_of(original, target),
-        || position(&target.disk),
-    );
-    running.wait().expect(0);
-    schedule
 }
 
 fn stage_of(original: &Original, target: &Target) -> Stage {
