@@ -93,11 +93,7 @@ impl Disk {
 
     /// As [`Disk::put_back`], but for what `e2fsck` finds to mend.
     pub(crate) fn repaired(self) -> Self {
-        self.taken_out(|file| {
-            // 1 is the code for errors that were mended: e2fsck(8).
-            let (code, said) = Tool::new("e2fsck").arg("-fy").arg(file).outcome();
-            assert!(matches!(code, Some(0 | 1)), "{said}");
-        })
+        self.taken_out(mend)
     }
 
     fn taken_out(self, meanwhile: impl Fn(&Path)) -> Self {
@@ -112,7 +108,12 @@ impl Disk {
         drop(device);
         meanwhile(&file);
         let sound = Loop::attach(&file);
-        let mount = Mount::new(sound.path(), "noinit_itable").unwrap();
+        let mounted = Mount::new(sound.path(), "noinit_itable");
+        let mount = mounted.unwrap_or_else(|_| {
+            // A superblock of two sectors may be torn, and is not mounted then by anybody.
+            mend(sound.path());
+            Mount::new(sound.path(), "noinit_itable").unwrap()
+        });
         Self {
             mount,
             device: Device::Sound { _device: sound },
@@ -120,4 +121,11 @@ impl Disk {
             folder,
         }
     }
+}
+
+/// Has `e2fsck` mend a filesystem.
+fn mend(device: &Path) {
+    let (code, said) = Tool::new("e2fsck").arg("-fy").arg(device).outcome();
+    // 1 is the code for errors that were mended: e2fsck(8).
+    assert!(matches!(code, Some(0 | 1)), "{said}");
 }
