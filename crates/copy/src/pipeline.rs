@@ -90,7 +90,10 @@ pub(crate) fn copy_behind(
         _ => None,
     };
     if stored.is_some() {
-        monitor.phase(Phase::Verify, Some(left_bytes));
+        // A stream is read back from its beginning.
+        let is_stream = !matches!(job.format, Format::Raw | Format::Zstd);
+        let bytes = if is_stream { used_bytes } else { left_bytes };
+        monitor.phase(Phase::Verify, Some(bytes));
     }
     if let (Output::Stored(file), Format::Raw) = (&output, job.format) {
         // ORDER: length before content. The verifier reads whole frames while the writer is busy

@@ -35,7 +35,10 @@ impl Prefix {
         let mut decoder = FrameDecoder::of_pieces(format)?;
         let mut window = PieceWindow::new();
         let mut content = vec![0; FRAME_BYTES];
-        for (index, scanned) in scan_pieces(&file, format)?.into_iter().enumerate() {
+        for (index, scanned) in scan_pieces(&file, format, frames.count())?
+            .into_iter()
+            .enumerate()
+        {
             let entry = &scanned.entry;
             let extent = frames.extent(index);
             if extent.is_empty() || entry.content != extent {
@@ -65,7 +68,7 @@ impl Prefix {
     /// Leaves out what comes from the first frame on of which the store holds anything, or failed
     /// to get it: such frames are made of the store, and may have been made when it held less.
     #[must_use]
-    pub(crate) fn before_rescued(mut self, map: &RescueMap, wanted: &AllocationMap) -> Self {
+    pub fn before_rescued(mut self, map: &RescueMap, wanted: &AllocationMap) -> Self {
         let is_wanted = |run: &RescueRun| {
             let mut runs = wanted.runs_in(run.extent);
             runs.any(|run| run.state == State::Used)

@@ -57,6 +57,8 @@ impl PartialFile {
             _ => failed(&partial, Operation::Open, error),
         })?;
         user::give_to_sudo_user(&file).map_err(|e| failed(&partial, Operation::Open, e))?;
+        // What its name tells of other files must not outlive them, nor they it.
+        sync_folder(&partial).map_err(|e| failed(&partial, Operation::Flush, e))?;
         Self::locked(file, partial, final_path, overwrite)
     }
 

@@ -8,7 +8,6 @@ use crate::format::Format;
 use crate::frame_scan::scan_frames;
 use crate::frame_table::FrameEntry;
 use crate::index::FRAME_FILE_BYTES_MAX;
-use crate::manifest::FRAMES_MAX;
 use crate::xz_layout::{self, BlockHeader, CHECK_CRC64, CHECK_CRC64_BYTES, HEADER_BYTES};
 
 /// A piece of an image, with all that its container must know of it.
@@ -20,19 +19,23 @@ pub struct ScannedPiece {
 }
 
 /// Returns the whole pieces that the image on `medium` begins with, up to the first one that is cut off,
-/// unknown, or carries no checksum of its content. Nothing is decoded: a piece may still be damaged
-/// inside. Formats whose pieces have no checksums have none.
+/// unknown, or carries no checksum of its content; at most `count_max`. Nothing is decoded: a piece may
+/// still be damaged inside. Formats whose pieces have no checksums have none.
 ///
 /// # Errors
 /// [`Error::Io`] where the medium can't be read.
-pub fn scan_pieces(medium: &impl ReadAt, format: Format) -> Result<Vec<ScannedPiece>, Error> {
+pub fn scan_pieces(
+    medium: &impl ReadAt,
+    format: Format,
+    count_max: usize,
+) -> Result<Vec<ScannedPiece>, Error> {
     match format {
         Format::Zstd => {
             let scan = scan_frames(medium)?;
             let entries = scan.table.entries().iter();
-            Ok(entries.map_while(of_frame).collect())
+            Ok(entries.map_while(of_frame).take(count_max).collect())
         }
-        Format::Xz => scan_blocks(medium),
+        Format::Xz => scan_blocks(medium, count_max),
         Format::Raw | Format::Gzip | Format::Bzip2 | Format::Zip => Ok(Vec::new()),
     }
 }
@@ -46,14 +49,14 @@ fn of_frame(entry: &FrameEntry) -> Option<ScannedPiece> {
 }
 
 /// Steps from block to block of an xz stream by the sizes in their headers.
-fn scan_blocks(medium: &impl ReadAt) -> Result<Vec<ScannedPiece>, Error> {
+fn scan_blocks(medium: &impl ReadAt, count_max: usize) -> Result<Vec<ScannedPiece>, Error> {
     let mut pieces: Vec<ScannedPiece> = Vec::new();
     let head = read_up_to(medium, 0, HEADER_BYTES)?;
     if head != xz_layout::stream_header(CHECK_CRC64) {
         return Ok(pieces);
     }
     let mut offset = HEADER_BYTES;
-    while pieces.len() < FRAMES_MAX {
+    while pieces.len() < count_max {
         let content_start = pieces.last().map_or(0, |piece| piece.entry.content.end());
         let Some(piece) = block_at(medium, offset, content_start)? else {
             break;
@@ -150,14 +153,15 @@ mod tests {
             let (bytes, ends) = image(format);
             for cut in (0..bytes.len()).step_by(3).chain(ends.clone()) {
                 let medium = MemoryMedium::from_bytes(&bytes[..cut]);
-                let pieces = scan_pieces(&medium, format).unwrap();
+                let pieces = scan_pieces(&medium, format, 9).unwrap();
                 let whole = ends.iter().filter(|&&end| end <= cut).count();
                 assert_eq!(pieces.len(), whole, "{format:?} cut at {cut}");
+                assert_eq!(scan_pieces(&medium, format, 1).unwrap().len(), whole.min(1));
             }
             let medium = MemoryMedium::from_bytes(&bytes[..ends[2]]);
             let mut again = container(format);
             let mut decoder = FrameDecoder::of_pieces(format).unwrap();
-            for (piece, frame) in scan_pieces(&medium, format).unwrap().iter().zip(FRAMES) {
+            for (piece, frame) in scan_pieces(&medium, format, 9).unwrap().iter().zip(FRAMES) {
                 again.adopt(piece).unwrap();
                 let place = piece.entry.compressed;
                 let mut content = vec![1; piece.entry.content.len() as usize];
@@ -173,6 +177,6 @@ mod tests {
     fn formats_without_checksums_of_pieces_have_none() {
         let (bytes, _) = image(Format::Gzip);
         let medium = MemoryMedium::from_bytes(&bytes);
-        assert_eq!(scan_pieces(&medium, Format::Gzip).unwrap(), []);
+        assert_eq!(scan_pieces(&medium, Format::Gzip, 9).unwrap(), []);
     }
 }

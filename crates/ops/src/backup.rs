@@ -243,6 +243,7 @@ pub fn plan(
         check_mounts(machine, device, request.unmount)?;
     }
     let opened = open_card(machine, &request.card, monitor)?;
+    opened.tell_losses(monitor);
     let survey = survey(&opened.content, opened.sector_bytes, request.scope, monitor);
     let image = match &request.target {
         Target::File(path) => Some(path.clone()),
@@ -447,7 +448,7 @@ fn to_file(
     let overwrite = overwrite_of(&plan.request, image);
     let file = Unfinished::open(&plan.request, image, job.format, overwrite)?;
     let card = fingerprint(job.source, &telling_places(plan.contents()));
-    let maker = maker(&plan.request.tool, card.as_deref());
+    let maker = maker(&plan.request, card.as_deref());
     let shelf = file.shelf(&maker, job.format);
     let checked = rescue_of_same(plan, job, (&file, &shelf, &maker), image);
     let rescue = match checked {
@@ -460,7 +461,8 @@ fn to_file(
     };
     file.clear_left(job)
         .map_err(|error| told(plan, image, error))?;
-    if overwrite == Overwrite::Replace && image.exists() {
+    // A map that is there already speaks of another image.
+    if file.is_new() && (image.exists() || FileShelf::map_path(image).exists()) {
         let begun = shelf.begin(&rescue.map);
         begun.map_err(|error| told(plan, image, CopyError::Destination(error)))?;
     }
@@ -549,10 +551,16 @@ fn check_maker(
 
 /// What stands before the mark of the card in a mapfile's first line.
 const OF_CARD: &str = ", of card ";
-fn maker(tool: &str, card: Option<&str>) -> String {
+fn maker(request: &BackupRequest, card: Option<&str>) -> String {
+    let tool = &request.tool;
+    // What is finished of one is not of the other: the map calls free space finished.
+    let scope = match request.scope {
+        Scope::UsedOnly => "",
+        Scope::Everything => " as a whole",
+    };
     match card {
-        Some(card) => format!("{tool}{OF_CARD}{card}"),
-        None => tool.to_owned(),
+        Some(card) => format!("{tool}{OF_CARD}{card}{scope}"),
+        None => tool.clone(),
     }
 }
 
@@ -562,7 +570,7 @@ fn changed_meanwhile(plan: &BackupPlan) -> OpError {
         plan.opened.path.display()
     );
     OpError::new(OpErrorKind::Refused, message)
-        .hint("was it used since, or is it another card?")
+        .hint("was it used since, is it another card, or was --everything said once and not again?")
         .hint("--force in place of --resume starts anew")
 }
 

@@ -25,8 +25,10 @@ pub(crate) fn manifest_of(plan: &BackupPlan, frames: Vec<Option<FrameDigest>>) -
             shrunk.number, shrunk.old_fs_bytes, shrunk.fs_bytes
         ));
     }
-    let before = plan.opened.lost();
-    if !before.is_empty() {
+    let before = plan.opened.lost(&plan.survey.map);
+    if plan.shrunk.is_none() {
+        manifest.lost = before;
+    } else if !before.is_empty() {
         // Where they are now, nobody knows: they may have moved.
         let bytes: u64 = before.iter().map(|extent| extent.len()).sum();
         manifest.notes.push(format!(

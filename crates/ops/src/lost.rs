@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cardkeep_block::{Extent, Lossy, Monitor, ReadAt, State, Trouble, size_text};
+use cardkeep_block::{AllocationMap, Extent, Lossy, Monitor, ReadAt, State, Trouble, size_text};
 use cardkeep_copy::{CopyError, FileShelf};
 use cardkeep_image::{Format, Manifest};
 use cardkeep_survey::{Place, Scope, Survey, locate, survey};
@@ -65,15 +65,7 @@ pub(crate) fn tell_lost_before(
     }
     let readable = Lossy::new(content, recorded.clone());
     let learnt = survey(&readable, sector_bytes, Scope::UsedOnly, monitor);
-    let lost: Vec<Extent> = match record {
-        Record::Manifest(_) => recorded,
-        // It speaks of all of a card.
-        Record::Map(_) => {
-            let runs = recorded.iter().flat_map(|&lost| learnt.map.runs_in(lost));
-            let used = runs.filter(|run| run.state == State::Used);
-            used.map(|run| run.extent).collect()
-        }
-    };
+    let lost = needed_of(record, recorded, &learnt.map);
     tell_lost((content, &learnt), &lost, Lost::Before, monitor);
 }
 
@@ -100,6 +92,23 @@ fn recorded(path: &Path, record: Record<'_>, len: u64, monitor: &dyn Monitor) ->
         monitor.trouble(Trouble::new(message));
         Vec::new()
     })
+}
+
+/// Returns what of the lost bytes that an image's record names is missed, where `map` says what is used.
+pub(crate) fn needed_of(
+    record: Record<'_>,
+    recorded: Vec<Extent>,
+    map: &AllocationMap,
+) -> Vec<Extent> {
+    match record {
+        Record::Manifest(_) => recorded,
+        // It speaks of all of a card.
+        Record::Map(_) => {
+            let runs = recorded.iter().flat_map(|&lost| map.runs_in(lost));
+            let used = runs.filter(|run| run.state == State::Used);
+            used.map(|run| run.extent).collect()
+        }
+    }
 }
 
 /// Returns what could not be read when the image at `path`, with `len` bytes of content, was made.

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cardkeep_block::{Extent, Monitor, ReadAt};
+use cardkeep_block::{AllocationMap, Extent, Monitor, ReadAt};
 use cardkeep_device::{Device, Machine, Source};
 use cardkeep_image::{Error as ImageError, Format, FrameReader, Manifest, load_index};
 
 use crate::error::{OpError, OpErrorKind};
 use crate::image_name::check_named_raw;
-use crate::lost::{Record, tell_lost_before, try_recorded};
+use crate::lost::{Record, needed_of, tell_lost_before, try_recorded};
 
 /// What was opened.
 #[derive(Clone, Debug)]
@@ -190,12 +190,14 @@ impl Opened {
         }
     }
 
-    /// Returns what could not be read when the image was made; nothing where that can't be told, which
-    /// [`Opened::tell_losses`] tells.
-    pub(crate) fn lost(&self) -> Vec<Extent> {
-        let record = self.record();
-        let lost = record.map(|record| try_recorded(&self.path, record, self.content.len()));
-        lost.and_then(Result::ok).unwrap_or_default()
+    /// Returns what could not be read when the image was made, of which `map` says what is used; nothing
+    /// where that can't be told, which [`Opened::tell_losses`] tells.
+    pub(crate) fn lost(&self, map: &AllocationMap) -> Vec<Extent> {
+        let Some(record) = self.record() else {
+            return Vec::new();
+        };
+        let recorded = try_recorded(&self.path, record, self.content.len());
+        needed_of(record, recorded.unwrap_or_default(), map)
     }
 
     /// Tells what could not be read when the image was made.

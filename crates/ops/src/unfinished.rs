@@ -42,22 +42,20 @@ impl Unfinished {
         overwrite: Overwrite,
     ) -> Result<Self, OpError> {
         let of_file = |error| OpError::of_partial_file(image, error);
-        let of_leftover = |error| OpError::of_leftover(image, error);
         let partial = PartialFile::partial_path(image);
         if request.resume == Resume::Yes {
             check_map(image)?;
-            let mut left = Left::Begun;
-            if format == Format::Raw && !partial.exists() && overwrite == Overwrite::Replace {
-                take_back(image, &partial)?;
-                left = Left::Store;
-            }
-            if !partial.exists() {
-                FileShelf::set_aside(image).map_err(of_leftover)?;
+            let may_be_store =
+                format == Format::Raw && !partial.exists() && overwrite == Overwrite::Replace;
+            if may_be_store && take_back(image, &partial)? {
+                return Self::reopen_taken(image, &partial, overwrite);
             }
             if partial.exists() {
                 let file = PartialFile::reopen(image, overwrite).map_err(of_file)?;
+                let left = Left::Begun;
                 return Ok(Self { file, left });
             }
+            set_aside(image)?;
         } else if overwrite == Overwrite::Replace {
             return Self::begin_anew(request, image);
         }
@@ -75,10 +73,11 @@ impl Unfinished {
         // file the map that is set aside is told from one that is left over.
         let file = if is_left {
             let file = PartialFile::reopen(image, Overwrite::Replace).map_err(of_file)?;
-            file.set_len(0).map_err(of_leftover)?;
+            let emptied = file.set_len(0).and_then(|()| file.sync_data());
+            emptied.map_err(|error| OpError::of_destination(image, error))?;
             file
         } else {
-            FileShelf::set_aside(image).map_err(of_leftover)?;
+            set_aside(image)?;
             PartialFile::create(image, Overwrite::Replace).map_err(of_file)?
         };
         let shelf = FileShelf::beside(image, &request.tool);
@@ -87,11 +86,29 @@ impl Unfinished {
         Ok(Self { file, left })
     }
 
+    /// Opens an image that was taken back, or gives it its name back.
+    fn reopen_taken(image: &Path, partial: &Path, overwrite: Overwrite) -> Result<Self, OpError> {
+        match PartialFile::reopen(image, overwrite) {
+            Ok(file) => Ok(Self {
+                file,
+                left: Left::Store,
+            }),
+            Err(error) => {
+                rename_back(partial, image);
+                Err(OpError::of_partial_file(image, error))
+            }
+        }
+    }
+
+    /// Tells whether nothing of the image was made before.
+    pub(crate) fn is_new(&self) -> bool {
+        self.left == Left::Nothing
+    }
+
     /// Gives the image its name back where it was taken for a store, and nothing was changed in it.
     pub(crate) fn give_back(self) {
         if self.left == Left::Store {
-            // Why nothing was done is the error to tell; under its other name it is gone on with, too.
-            drop(std::fs::rename(self.file.path(), self.file.final_path()));
+            rename_back(self.file.path(), self.file.final_path());
         }
     }
 
@@ -122,6 +139,8 @@ impl Unfinished {
                 // What the cache holds may never have reached the disk: a failed write leaves it there.
                 let reader = self.file.reader().map_err(CopyError::Destination)?;
                 prefix = Prefix::load(&reader, &FrameList::new(job.map), job.format)?;
+                // Frames that were made of a store hold zeros in its holes, be it there or not.
+                prefix = prefix.before_rescued(&shelf.told(job.map.len())?, job.map);
             }
         }
         Ok(Rescue {
@@ -179,8 +198,20 @@ fn check_map(image: &Path) -> Result<(), OpError> {
         .hint("put it back; or start anew, with --force in place of --resume"))
 }
 
-/// A raw image with a rescue map is the store itself, made by ddrescue or by an earlier run.
-fn take_back(image: &Path, partial: &Path) -> Result<(), OpError> {
+fn set_aside(image: &Path) -> Result<(), OpError> {
+    let set = FileShelf::set_aside(image);
+    set.map_err(|error| OpError::of_destination(&FileShelf::map_path(image), error))
+}
+
+/// Gives an image its name back.
+fn rename_back(partial: &Path, image: &Path) {
+    // Why nothing was done is the error to tell; under its other name it is gone on with, too.
+    drop(std::fs::rename(partial, image));
+}
+
+/// Makes a raw image with a rescue map the unfinished one: it is the store itself, made by ddrescue or by an
+/// earlier run. Tells whether there is one.
+fn take_back(image: &Path, partial: &Path) -> Result<bool, OpError> {
     // A link would be renamed in place of what it leads to.
     if image.is_symlink() {
         let message = format!("{} is a link", image.display());
@@ -194,8 +225,8 @@ fn take_back(image: &Path, partial: &Path) -> Result<(), OpError> {
         return Err(OpError::new(OpErrorKind::Usage, message).hint(hint));
     }
     match std::fs::rename(image, partial) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => {
             let message = format!("{} can't be gone on with", image.display());
             Err(OpError::new(OpErrorKind::Environment, message).caused_by(error))

@@ -103,7 +103,7 @@ fn traps_under_our_names_are_not_walked_into() {
     let pairs = TRAPS
         .iter()
         .flat_map(|&trap| ENDINGS.map(|ending| (trap, ending)));
-    for (number, (trap, ending)) in pairs.enumerate().step_by(every) {
+    for (number, (trap, ending)) in pairs.step_by(every).enumerate() {
         // So that each ending meets all options and names.
         let turn = number + number / ENDINGS.len();
         let options = [&[][..], &["--resume"], &["--force"]][turn % 3];

@@ -254,7 +254,7 @@ fn an_image_whose_losses_stand_in_its_map_is_never_taken_for_whole() {
         inner.write_at(place, &old).unwrap();
         told(&image, &["verify".as_ref()], 9).says(&[said]);
         if name != "card.img" {
-            card.disk.declare(Fault::GoneAfter(card.used_bytes() / 2));
+            card.disk.declare(Fault::GoneAfter(card.used_bytes() / 4));
             card.back_up(&image, &["--resume"]).expect(5);
             card.disk.heal();
             told(&image, &["verify".as_ref()], 9).says(&[said]);

@@ -23,8 +23,9 @@ const MAPFILE_BYTES_MAX: u64 = 64 << 20;
 /// What stands before the maker's name in a mapfile's first line.
 const MADE_BY: &str = "Created by ";
 
-/// Stands at the end of that line while the image is not made.
-const UNFINISHED: &str = ", unfinished";
+/// Stands at the end of that line while there is another image with the name that the one of the map will
+/// have.
+const REPLACING: &str = ", replacing";
 
 /// The shelf of an image in a file.
 pub struct FileShelf<'a> {
@@ -32,6 +33,8 @@ pub struct FileShelf<'a> {
     tool: String,
     mapfile: TextFile,
     store: Store<'a>,
+    /// Whether another image has the name meanwhile.
+    is_replacing: bool,
 }
 
 enum Store<'a> {
@@ -60,6 +63,7 @@ impl<'a> FileShelf<'a> {
             tool: tool.to_owned(),
             mapfile: TextFile::new(Self::map_path(image)),
             store,
+            is_replacing: image.exists(),
         }
     }
 
@@ -77,9 +81,14 @@ impl<'a> FileShelf<'a> {
     /// # Errors
     /// As [`FileShelf::load`].
     pub fn lost_of_image(image: &Path, format: Format, len: u64) -> Result<Vec<Extent>, CopyError> {
-        // A link has no map, but what it leads to may.
-        let image = image.canonicalize().unwrap_or_else(|_| image.to_path_buf());
-        let Some(text) = Self::map_of_image(&image).map_err(CopyError::Destination)? else {
+        let own = Self::map_of_image(image).map_err(CopyError::Destination)?;
+        let text = match (own, image.canonicalize()) {
+            (Some(text), _) => Some(text),
+            // A link may have no map, but what it leads to one.
+            (None, Ok(target)) => Self::map_of_image(&target).map_err(CopyError::Destination)?,
+            (None, Err(_)) => None,
+        };
+        let Some(text) = text else {
             return Ok(Vec::new());
         };
         let map = Mapfile::parse(&text, len)?.map;
@@ -90,13 +99,19 @@ impl<'a> FileShelf<'a> {
         Ok(lost.map(|run| run.extent).collect())
     }
 
-    /// Returns the map of a finished image, be it set aside or not.
+    /// Returns the map of an image, be it set aside or not.
     fn map_of_image(image: &Path) -> Result<Option<Vec<u8>>, BlockError> {
-        if PartialFile::partial_path(image).exists() {
-            return Self::old_map(image).load(MAPFILE_BYTES_MAX);
+        let load = |file: TextFile| file.load(MAPFILE_BYTES_MAX);
+        if image.extension() == Some("partial".as_ref()) {
+            return load(TextFile::new(Self::map_path(&image.with_extension(""))));
         }
-        let text = TextFile::new(Self::map_path(image)).load(MAPFILE_BYTES_MAX)?;
-        Ok(text.filter(|text| !is_unfinished(text)))
+        if PartialFile::partial_path(image).exists() {
+            return load(Self::old_map(image));
+        }
+        match load(TextFile::new(Self::map_path(image)))? {
+            Some(text) if is_of_another(&text) => load(Self::old_map(image)),
+            text => Ok(text),
+        }
     }
 
     /// Tells whether the map beside an image speaks of another one, which was to take its place and is
@@ -107,7 +122,7 @@ impl<'a> FileShelf<'a> {
     pub fn is_orphaned(image: &Path) -> Result<bool, BlockError> {
         let text = TextFile::new(Self::map_path(image)).load(MAPFILE_BYTES_MAX)?;
         let is_gone = !PartialFile::partial_path(image).exists();
-        Ok(is_gone && text.is_some_and(|text| is_unfinished(&text)))
+        Ok(is_gone && text.is_some_and(|text| is_of_another(&text)))
     }
 
     /// Returns the map of an image that is being replaced: its own name is the new one's already.
@@ -148,18 +163,30 @@ impl<'a> FileShelf<'a> {
     /// [`CopyError::Image`] where the mapfile is damaged, [`CopyError::Destination`] where it or
     /// the store can't be read.
     pub fn load(&self, len: u64) -> Result<RescueMap, CopyError> {
-        let text = self.mapfile.load(MAPFILE_BYTES_MAX);
-        let untried = RescueMap::new(len, RescueStatus::NonTried);
-        let Some(text) = text.map_err(CopyError::Destination)? else {
-            return Ok(untried);
-        };
-        let mapfile = Mapfile::parse(&text, len)?;
+        let told = self.told(len)?;
         let is_there = match &self.store {
             Store::Image(file) => file.len() >= len,
             Store::Beside(_) if !PartialFile::rescue_path(&self.image).exists() => false,
             Store::Beside(_) => self.own().map_err(CopyError::Destination)?.len() >= len,
         };
-        Ok(if is_there { mapfile.map } else { untried })
+        Ok(if is_there {
+            told
+        } else {
+            RescueMap::new(len, RescueStatus::NonTried)
+        })
+    }
+
+    /// Returns what the mapfile says of a medium of `len` bytes, whether or not the store that it speaks of
+    /// is there: nothing, where there is no mapfile.
+    ///
+    /// # Errors
+    /// As [`FileShelf::load`].
+    pub fn told(&self, len: u64) -> Result<RescueMap, CopyError> {
+        let text = self.mapfile.load(MAPFILE_BYTES_MAX);
+        match text.map_err(CopyError::Destination)? {
+            Some(text) => Ok(Mapfile::parse(&text, len)?.map),
+            None => Ok(RescueMap::new(len, RescueStatus::NonTried)),
+        }
     }
 
     /// Takes down that the image is being made, and how far earlier runs came: whoever goes on may replace what
@@ -185,7 +212,7 @@ impl<'a> FileShelf<'a> {
             return Ok(None);
         };
         let line = first_line(&text);
-        let line = line.strip_suffix(UNFINISHED).unwrap_or(&line);
+        let line = line.strip_suffix(REPLACING).unwrap_or(&line);
         Ok(line.split_once(MADE_BY).map(|(_, maker)| maker.to_owned()))
     }
 
@@ -221,7 +248,10 @@ impl Shelf for FileShelf<'_> {
     }
 
     fn save(&self, mapfile: &Mapfile) -> Result<(), BlockError> {
-        let maker = format!("{}{UNFINISHED}", self.tool);
+        let mut maker = self.tool.clone();
+        if self.is_replacing {
+            maker.push_str(REPLACING);
+        }
         self.mapfile.replace(mapfile.to_text(&maker).as_bytes())
     }
 
@@ -256,8 +286,9 @@ fn first_line(text: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(line)
 }
 
-fn is_unfinished(text: &[u8]) -> bool {
-    first_line(text).ends_with(UNFINISHED)
+/// Tells whether the image that has the name is not the one of this map.
+fn is_of_another(text: &[u8]) -> bool {
+    first_line(text).ends_with(REPLACING)
 }
 
 fn block_error(error: PartialFileError) -> BlockError {

@@ -32,6 +32,7 @@ use crate::outcome::Outcome;
 use crate::pipeline::{Job, ManifestOf, Start, copy_behind};
 use crate::prefix::Prefix;
 use crate::rescue::view::{Rescuing, Setup};
+use crate::rescue::wanted::joined;
 
 /// What a copy of a source that may fail needs besides the job.
 pub struct Rescue<'a> {
@@ -98,7 +99,8 @@ pub fn copy_rescuing(
     };
     let with_lost = |frames| {
         let mut manifest = manifest_of(frames);
-        manifest.lost = view.lost();
+        manifest.lost.extend(view.lost());
+        manifest.lost = joined(manifest.lost);
         manifest
     };
     let job = Job {

@@ -37,21 +37,28 @@ pub(crate) fn lost_of(wanted: &AllocationMap, map: &RescueMap) -> Vec<Extent> {
         .flat_map(|run| wanted.runs_in(run.extent))
         .filter(|run| run.state == State::Used)
         .map(|run| run.extent);
-    let mut lost = joined(lost, 0);
-    let mut gap_bytes = 512;
-    while lost.len() > cardkeep_image::LOST_MAX {
-        lost = joined(lost.into_iter(), gap_bytes);
-        gap_bytes *= 2;
-    }
-    lost
+    joined(lost.collect())
 }
 
-fn joined(extents: impl Iterator<Item = Extent>, gap_bytes: u64) -> Vec<Extent> {
+/// Returns the extents in address order, joined where they meet, and across gaps where they are too many for
+/// a manifest.
+pub(crate) fn joined(mut extents: Vec<Extent>) -> Vec<Extent> {
+    extents.sort_unstable();
+    let mut all = joined_across(extents.into_iter(), 0);
+    let mut gap_bytes = 512;
+    while all.len() > cardkeep_image::LOST_MAX {
+        all = joined_across(all.into_iter(), gap_bytes);
+        gap_bytes *= 2;
+    }
+    all
+}
+
+fn joined_across(extents: impl Iterator<Item = Extent>, gap_bytes: u64) -> Vec<Extent> {
     let mut all: Vec<Extent> = Vec::new();
     for extent in extents {
         match all.last_mut() {
-            Some(last) if extent.start() - last.end() <= gap_bytes => {
-                *last = Extent::between(last.start(), extent.end());
+            Some(last) if extent.start().saturating_sub(last.end()) <= gap_bytes => {
+                *last = Extent::between(last.start(), extent.end().max(last.end()));
             }
             _ => all.push(extent),
         }
@@ -70,7 +77,7 @@ pub(crate) fn left_bytes(wanted: &AllocationMap, map: &RescueMap) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{add_served, joined, left_bytes, lost_of, without_idle};
+    use super::{add_served, joined_across, left_bytes, lost_of, without_idle};
     use cardkeep_block::{AllocationMap, Extent, RescueMap, RescueStatus, Run, State};
 
     const MIB: u64 = 1 << 20;
@@ -117,7 +124,7 @@ mod tests {
     fn neighbours_are_joined_across_gaps_of_a_size() {
         let extents = [(0, 10), (10, 20), (25, 30), (36, 40)];
         let extents = extents.map(|(a, b)| Extent::between(a, b));
-        let all = |gap| joined(extents.into_iter(), gap).len();
+        let all = |gap| joined_across(extents.into_iter(), gap).len();
         assert_eq!([all(0), all(5), all(6)], [3, 2, 1]);
     }
 }
