@@ -11,13 +11,29 @@ use std::io::{Cursor, Read};
 
 use cardkeep_block::{MemoryMedium, ReadAt};
 use cardkeep_image::{
-    Format, FrameReader, Manifest, load_index, load_zip_member, scan_frames, stated_len,
-    stream_within,
+    Format, FrameReader, Manifest, load_index, load_zip_member, scan_frames, scan_pieces,
+    stated_len, stream_within,
 };
 use libfuzzer_sys::fuzz_target;
 
 /// Content read from each way at the most: a kilobyte of file may hold gigabytes.
 const CONTENT_BYTES_MAX: u64 = 1 << 20;
+
+/// Pieces that are gone on with tile the content, and lie in the file one behind another.
+fn scan(medium: &MemoryMedium) {
+    for format in [Format::Zstd, Format::Xz] {
+        let Ok(pieces) = scan_pieces(medium, format, 1000) else {
+            continue;
+        };
+        let (mut end, mut content_end) = (0, 0);
+        for piece in pieces {
+            let entry = piece.entry;
+            assert!(end <= entry.compressed.start() && content_end == entry.content.start());
+            (end, content_end) = (entry.compressed.end(), entry.content.end());
+            assert!(end <= medium.len());
+        }
+    }
+}
 
 fn read_frames(medium: &MemoryMedium) {
     let Ok(Some(index)) = load_index(medium) else {
@@ -72,6 +88,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let medium = MemoryMedium::from_bytes(file);
     read_frames(&medium);
+    scan(&medium);
     if let Ok(scan) = scan_frames(&medium) {
         assert!(scan.content_end <= scan.end && scan.end <= medium.len());
     }
