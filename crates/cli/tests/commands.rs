@@ -440,3 +440,15 @@ fn what_is_no_image_is_never_put_onto_a_card() {
         );
     }
 }
+
+#[test]
+fn a_broken_map_beside_an_image_is_told_with_its_line() {
+    let desk = Desk::new();
+    fs::write(desk.path("card.img.map"), "no map\n").unwrap();
+    let output = desk.expect(9, &["verify", "card.img"]);
+    let said = stderr(&output);
+    assert!(
+        said.contains("card.img.map") && said.contains("line 1"),
+        "{said}"
+    );
+}

@@ -7,6 +7,8 @@ use cardkeep_copy::{CopyError, FileShelf};
 use cardkeep_image::{Format, Manifest};
 use cardkeep_survey::{Place, Scope, Survey, locate, survey};
 
+use crate::error::chain;
+
 /// As many are told one by one: nobody reads more.
 const TOLD_MAX: usize = 100;
 
@@ -86,8 +88,9 @@ fn recorded(path: &Path, record: Record<'_>, len: u64, monitor: &dyn Monitor) ->
     try_recorded(path, record, len).unwrap_or_else(|error| {
         let map = FileShelf::map_path(path);
         let message = format!(
-            "what {} says of the image can't be read: {error}",
-            map.display()
+            "what {} says of the image can't be read: {}",
+            map.display(),
+            chain(&error)
         );
         monitor.trouble(Trouble::new(message));
         Vec::new()
