@@ -44,8 +44,8 @@ pub use pipeline::{Job, ManifestOf, Verify, copy};
 pub use prefix::Prefix;
 pub use probe::{Capacity, Lie, LieKind, Probed, probe, probe_places};
 pub use rescue::{
-    FileShelf, Health, Holes, Rescue, RescueReport, RetryPolicy, Shelf, SlowRead, Stretch,
-    copy_rescuing, untried,
+    Attendant, FileShelf, Health, Holes, Rescue, RescueReport, RetryPolicy, Shelf, SlowRead,
+    Stretch, Unattended, copy_rescuing, untried,
 };
 pub use restore::{
     Frame, HEAD_BYTES, IndexedOriginal, Knowledge, Layout, MediumOriginal, OpenStream, Original,

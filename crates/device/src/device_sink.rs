@@ -166,9 +166,18 @@ impl DeviceSink {
     /// Looks whether the card is gone: by its number, or, where the device stays without it, by a read.
     fn is_gone(&self) -> bool {
         let mut first = AlignedBuffer::new(self.sector_bytes as usize);
-        self.expect_same_card(Operation::Read, Extent::default())
-            .and_then(|()| self.file.read_at(0, &mut first))
-            .is_err_and(|error| error.kind() == BlockErrorKind::Gone)
+        let is_same = || self.expect_same_card(Operation::Read, Extent::default());
+        let is_gone = |error: &BlockError| error.kind() == BlockErrorKind::Gone;
+        match is_same().and_then(|()| self.file.read_at(0, &mut first)) {
+            Ok(()) => false,
+            Err(error) if is_gone(&error) => true,
+            // A reader that lost its card may refuse all with an error that says nothing. Opening makes
+            // the system look into it.
+            Err(_) => platform::open_device(self.path(), false)
+                .map_err(|error| system_error(Operation::Open, error))
+                .and_then(|_| is_same())
+                .is_err_and(|error| is_gone(&error)),
+        }
     }
 
     fn checked(&self, offset: u64, len: u64) -> Result<Extent, BlockError> {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use cardkeep_block::{Monitor, ReadAt, State, Trouble, size_text};
 use cardkeep_copy::{
-    CopyError, FileShelf, FrameList, Health, Job, Limits, ManifestOf, Outcome, Output, Rescue,
-    RescueReport, RetryPolicy, Verify, copy, copy_rescuing,
+    Attendant, CopyError, FileShelf, FrameList, Health, Job, Limits, ManifestOf, Outcome, Output,
+    Rescue, RescueReport, RetryPolicy, Unattended, Verify, copy, copy_rescuing,
 };
 use cardkeep_device::{Machine, Overwrite};
 use cardkeep_image::{EncodeOptions, Format};
@@ -384,9 +384,9 @@ pub fn apply(
         let read = (&*plan.slot, plan.content());
         Returning::new((machine, device), read, wait, monitor)
     });
-    let source = match &returning {
-        Some(returning) => returning,
-        None => plan.content(),
+    let (source, attendant): (&dyn ReadAt, &dyn Attendant) = match &returning {
+        Some(returning) => (returning, returning),
+        None => (plan.content(), &Unattended),
     };
     let job = Job {
         source,
@@ -411,7 +411,7 @@ pub fn apply(
             elapsed: started.elapsed(),
         });
     };
-    let (outcome, rescued) = to_file(plan, &job, image, &manifest, monitor)?;
+    let (outcome, rescued) = to_file(plan, (&job, attendant), image, &manifest, monitor)?;
     let unstable = match plan.request.second_reading {
         SecondReading::Yes => read_again(plan, image, (&outcome, &rescued.lost), monitor)?,
         SecondReading::No => Vec::new(),
@@ -439,7 +439,7 @@ pub fn apply(
 
 fn to_file(
     plan: &BackupPlan,
-    job: &Job<'_>,
+    (job, attendant): (&Job<'_>, &dyn Attendant),
     image: &Path,
     manifest: ManifestOf<'_>,
     monitor: &dyn Monitor,
@@ -450,7 +450,7 @@ fn to_file(
     let card = fingerprint(job.source, &telling_places(plan.contents()));
     let maker = maker(&plan.request, card.as_deref());
     let shelf = file.shelf(&maker, job.format);
-    let checked = rescue_of_same(plan, job, (&file, &shelf, &maker), image);
+    let checked = rescue_of_same(plan, (job, attendant), (&file, &shelf, &maker), image);
     let rescue = match checked {
         Ok(rescue) => rescue,
         Err(error) => {
@@ -495,7 +495,7 @@ fn to_file(
 /// Returns how far earlier runs came, where they were with this very card.
 fn rescue_of_same<'a>(
     plan: &BackupPlan,
-    job: &Job<'_>,
+    (job, attendant): (&Job<'_>, &'a dyn Attendant),
     (file, shelf, maker): (&Unfinished, &'a FileShelf<'a>, &str),
     image: &Path,
 ) -> Result<Rescue<'a>, OpError> {
@@ -503,7 +503,7 @@ fn rescue_of_same<'a>(
         check_maker(plan, shelf, maker, image)?;
     }
     let rescue = file
-        .rescue(shelf, job, &plan.request)
+        .rescue((shelf, attendant), job, &plan.request)
         .map_err(|error| match error {
             CopyError::Image(_) => told(plan, &FileShelf::map_path(image), error),
             error => told(plan, image, error),

@@ -4,10 +4,12 @@
 //! same one where size and identity are, and where it holds what it held in the places that any use
 //! of it changes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cardkeep_block::{BlockError, BlockErrorKind, Extent, Monitor, ReadAt, Trouble};
+use cardkeep_copy::Attendant;
 use cardkeep_device::{Device, Machine, NotPermitted, Source};
 
 use crate::error::not_permitted;
@@ -65,6 +67,7 @@ pub(crate) struct Returning<'a> {
     telling: Vec<Extent>,
     mark: Option<String>,
     patience: Duration,
+    return_count: AtomicU64,
     monitor: &'a dyn Monitor,
 }
 
@@ -85,12 +88,13 @@ impl<'a> Returning<'a> {
             mark: fingerprint(slot, &telling),
             telling,
             patience,
+            return_count: AtomicU64::new(0),
             monitor,
         }
     }
 
     /// Waits for the card that was `gone`; answers whether it is there again.
-    fn come_back(&self, gone: &Arc<dyn ReadAt>) -> bool {
+    fn wait_for(&self, gone: &Arc<dyn ReadAt>) -> bool {
         // Whoever comes later waits here, and finds it back.
         let mut current = self.slot.lock();
         if !Arc::ptr_eq(&current, gone) {
@@ -110,6 +114,7 @@ impl<'a> Returning<'a> {
                     let message = format!("{path} is back, and is read on");
                     self.monitor.trouble(Trouble::new(message));
                     *current = found;
+                    self.return_count.fetch_add(1, Ordering::Relaxed);
                     return true;
                 }
                 Ok(None) => std::thread::sleep(PAUSE),
@@ -170,7 +175,7 @@ impl ReadAt for Returning<'_> {
             let current = self.slot.current();
             match self.content.read_at(offset, buffer) {
                 Err(error) if error.kind() == BlockErrorKind::Gone => {
-                    if !self.come_back(&current) {
+                    if !self.wait_for(&current) {
                         return Err(error);
                     }
                 }
@@ -181,5 +186,15 @@ impl ReadAt for Returning<'_> {
 
     fn alignment(&self) -> usize {
         self.content.alignment()
+    }
+}
+
+impl Attendant for Returning<'_> {
+    fn come_back(&self) -> bool {
+        self.wait_for(&self.slot.current())
+    }
+
+    fn return_count(&self) -> u64 {
+        self.return_count.load(Ordering::Relaxed)
     }
 }

@@ -10,7 +10,7 @@
 use std::path::Path;
 
 use cardkeep_block::{Extent, ReadAt, State, WriteAt};
-use cardkeep_copy::{CopyError, FileShelf, FrameList, Job, Prefix, Rescue, untried};
+use cardkeep_copy::{Attendant, CopyError, FileShelf, FrameList, Job, Prefix, Rescue, untried};
 use cardkeep_device::{Overwrite, PartialFile, PartialFileError};
 use cardkeep_image::Format;
 
@@ -127,7 +127,7 @@ impl Unfinished {
     /// Returns how far earlier runs came.
     pub(crate) fn rescue<'a>(
         &self,
-        shelf: &'a FileShelf<'a>,
+        (shelf, attendant): (&'a FileShelf<'a>, &'a dyn Attendant),
         job: &Job<'_>,
         request: &BackupRequest,
     ) -> Result<Rescue<'a>, CopyError> {
@@ -145,6 +145,7 @@ impl Unfinished {
         }
         Ok(Rescue {
             shelf,
+            attendant,
             policy: request.policy,
             map,
             prefix,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cardkeep_block::{Extent, WriteAt};
+use cardkeep_block::{Extent, ReadAt, WriteAt};
 use cardkeep_testkit::{Fault, Random, is_big_matrix};
 use rustix::process::Signal;
 
@@ -129,6 +129,38 @@ fn a_card_that_comes_back_is_read_on() {
         card.disk.heal();
         let answer = running.wait().expect(9);
         assert!(answer.stderr.contains("is back"), "{answer:?}");
+        assert_eq!(card.judge(&image, &answer), []);
+        card.assert_nothing_left(&image);
+    }
+}
+
+/// Catches: calling all sectors bad of a card that is out of its reader, and giving up on it, where the reader
+/// does not say that it is empty.
+#[test]
+fn a_card_that_only_fails_while_it_is_away_is_read_on() {
+    let test = "a_card_that_only_fails_while_it_is_away_is_read_on";
+    for name in ["card.img", "card.img.zst"] {
+        let Some(card) = Failing::new(test) else {
+            return;
+        };
+        let whole = Extent::between(0, card.disk.medium().len());
+        card.disk.declare(Fault::Slow {
+            extent: whole,
+            delay: Duration::from_millis(10),
+        });
+        let medium = card.disk.medium();
+        let end = medium.bytes_served() + card.used_bytes() / 2;
+        let image = card.path(name);
+        let mut running = card.start(&image, &["--wait-for-card=60", "--retries=0"]);
+        while medium.bytes_served() < end {
+            assert!(!running.is_done(), "it was too quick");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        card.disk.declare(Fault::Unreadable(whole));
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(!running.is_done(), "it did not wait");
+        card.disk.heal();
+        let answer = running.wait().expect(9).says(&["is back"]);
         assert_eq!(card.judge(&image, &answer), []);
         card.assert_nothing_left(&image);
     }

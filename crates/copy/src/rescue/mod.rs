@@ -8,6 +8,7 @@
 //!
 //! Only what the allocation map calls used is read: a bad sector in free space costs nothing.
 
+mod attendant;
 mod file_shelf;
 mod health;
 mod phases;
@@ -21,6 +22,7 @@ mod wanted;
 use cardkeep_block::{AllocationMap, Extent, Monitor, RescueMap, RescueStatus};
 use cardkeep_image::Format;
 
+pub use attendant::{Attendant, Unattended};
 pub use file_shelf::FileShelf;
 pub use health::{Health, SlowRead, Stretch};
 pub use policy::{Holes, RetryPolicy};
@@ -38,6 +40,8 @@ use crate::rescue::wanted::joined;
 pub struct Rescue<'a> {
     /// Where rescued bytes are kept.
     pub shelf: &'a dyn Shelf,
+    /// Who waits for the source where it vanishes.
+    pub attendant: &'a dyn Attendant,
     /// How hard the source is tried.
     pub policy: RetryPolicy,
     /// How far earlier runs came: the shelf's mapfile, or [`untried`].
@@ -80,6 +84,7 @@ pub fn copy_rescuing(
         source: job.source,
         wanted: job.map,
         shelf: rescue.shelf,
+        attendant: rescue.attendant,
         policy: &rescue.policy,
         monitor,
         read_through_bytes: job.limits.read_through_bytes,

@@ -48,8 +48,17 @@ impl Direction {
 }
 
 impl Reach<'_> {
-    /// Does all phases. What is not finished in the map then can't be read.
+    /// Does all phases, and does them again where the source was away meanwhile. What is not finished in the
+    /// map then can't be read.
     pub(crate) fn rescue(&mut self) -> Result<(), CopyError> {
+        self.round()?;
+        while self.end_round()? {
+            self.round()?;
+        }
+        self.begin(RescuePhase::Finished, 1)
+    }
+
+    fn round(&mut self) -> Result<(), CopyError> {
         self.copy_pass(1, Direction::Forwards, REQUEST_BYTES)?;
         self.copy_pass(2, Direction::Backwards, REQUEST_BYTES)?;
         self.copy_pass(3, Direction::Forwards, SMALL_BYTES)?;
@@ -58,7 +67,7 @@ impl Reach<'_> {
         for pass in 1..=self.policy.retries {
             self.retry(pass)?;
         }
-        self.begin(RescuePhase::Finished, 1)
+        Ok(())
     }
 
     fn copy_pass(&mut self, pass: u32, way: Direction, size: u64) -> Result<(), CopyError> {

@@ -12,6 +12,7 @@ use cardkeep_image::{Mapfile, RescuePhase};
 use crate::destination::Destination;
 use crate::error::CopyError;
 use crate::frames::requests_in;
+use crate::rescue::attendant::Attendant;
 use crate::rescue::health::Health;
 use crate::rescue::policy::RetryPolicy;
 use crate::rescue::shelf::Shelf;
@@ -45,6 +46,7 @@ pub(crate) struct Reach<'a> {
     pub(crate) wanted: &'a AllocationMap,
     pub(crate) store: &'a dyn Destination,
     pub(crate) shelf: &'a dyn Shelf,
+    pub(crate) attendant: &'a dyn Attendant,
     pub(crate) policy: &'a RetryPolicy,
     pub(crate) monitor: &'a dyn Monitor,
     pub(crate) read_through_bytes: u64,
@@ -66,12 +68,33 @@ pub(crate) struct Work {
     position: u64,
     unsaved_bytes: u64,
     saved_at: Instant,
-    /// What the map said of what failed since the last success.
-    streak: Vec<RescueRun>,
+    /// What failed since the last success.
+    streak: Vec<Refusal>,
+    /// How often the source came back, as far as this has heard of it.
+    return_count: u64,
+    /// Whether the source was away in this round: what failed then has its turn again.
+    was_away: bool,
+}
+
+/// A request that the source refused.
+struct Refusal {
+    request: Extent,
+    time: Duration,
+    /// What the map said of it before.
+    runs: Vec<RescueRun>,
+}
+
+/// What is to blame for a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    /// The place that was asked for.
+    Place,
+    /// The source, which was away and is back.
+    Absence,
 }
 
 impl Work {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(return_count: u64) -> Self {
         Self {
             buffer: AlignedBuffer::new(0),
             phase: RescuePhase::Copying,
@@ -80,6 +103,8 @@ impl Work {
             unsaved_bytes: 0,
             saved_at: Instant::now(),
             streak: Vec::new(),
+            return_count,
+            was_away: false,
         }
     }
 }
@@ -139,6 +164,31 @@ impl Reach<'_> {
     }
 
     fn read(&mut self, request: Extent) -> Result<Reached, CopyError> {
+        loop {
+            let (result, time) = self.ask(request)?;
+            match result {
+                Ok(()) => {
+                    let is_slow = self.policy.is_slow(&self.health, request.len(), time);
+                    self.health.record(request, time, true);
+                    self.keep(request)?;
+                    return Ok(if is_slow {
+                        Reached::Slow
+                    } else {
+                        Reached::Good
+                    });
+                }
+                Err(error) if may_be_rescued(&error) => {
+                    if self.refused(request, time)? == Blame::Place {
+                        return Ok(Reached::Failed);
+                    }
+                }
+                Err(error) => return Err(CopyError::Source(error)),
+            }
+        }
+    }
+
+    /// Asks for one request, which goes into the buffer, and measures the time.
+    fn ask(&mut self, request: Extent) -> Result<(Result<(), BlockError>, Duration), CopyError> {
         if self.monitor.is_cancelled() {
             return Err(CopyError::Interrupted);
         }
@@ -151,31 +201,16 @@ impl Reach<'_> {
         let target = &mut self.work.buffer[..size];
         let result = self.source.read_at(request.start(), target);
         let time = began.elapsed();
-        let is_slow = self.policy.is_slow(&self.health, request.len(), time);
-        self.health.record(request, time, result.is_ok());
+        self.note_return();
         if self.work.phase == RescuePhase::Retrying {
             self.health.retried();
         }
-        match result {
-            Ok(()) => {
-                self.keep(request)?;
-                Ok(if is_slow {
-                    Reached::Slow
-                } else {
-                    Reached::Good
-                })
-            }
-            Err(error) if may_be_rescued(&error) => {
-                self.refused(request)?;
-                Ok(Reached::Failed)
-            }
-            Err(error) => Err(CopyError::Source(error)),
-        }
+        Ok((result, time))
     }
 
     /// Puts what was read into the store.
     fn keep(&mut self, request: Extent) -> Result<(), CopyError> {
-        self.work.streak.clear();
+        self.blame_places();
         let end = request.end().min(request.start() + self.unit());
         self.witness = Some(Extent::between(request.start(), end));
         let mut kept_bytes = 0;
@@ -198,29 +233,88 @@ impl Reach<'_> {
         Ok(())
     }
 
-    /// Takes down an error, and finds out whether the source is still there at all.
-    fn refused(&mut self, request: Extent) -> Result<(), CopyError> {
-        self.work.streak.extend(self.map.runs_in(request));
+    /// Takes down an error, and after many of them finds out whether the source is still there at all.
+    fn refused(&mut self, request: Extent, time: Duration) -> Result<Blame, CopyError> {
+        let runs = self.map.runs_in(request).collect();
+        self.work.streak.push(Refusal {
+            request,
+            time,
+            runs,
+        });
         if self.work.saved_at.elapsed() >= SAVE_TIME {
             self.save()?;
         }
         if self.work.streak.len() < STREAK_MAX {
-            return Ok(());
+            return Ok(Blame::Place);
         }
-        let streak = std::mem::take(&mut self.work.streak);
+        self.find_blame()
+    }
+
+    /// Finds out whether the places that failed since the last success are to blame for that, or the
+    /// source, which is waited for then.
+    fn find_blame(&mut self) -> Result<Blame, CopyError> {
         let Some(witness) = self.witness else {
-            return Ok(());
+            self.blame_places();
+            return Ok(Blame::Place);
         };
-        let target = &mut self.work.buffer[..witness.len() as usize];
-        if self.source.read_at(witness.start(), target).is_ok() {
-            return Ok(());
+        let result = self.try_witness(witness);
+        if self.note_return() {
+            return Ok(Blame::Absence);
         }
-        // None of these places was to blame.
-        for run in streak {
+        let Err(error) = result else {
+            self.blame_places();
+            return Ok(Blame::Place);
+        };
+        self.forgive_places();
+        // What is called gone was waited for.
+        if error.kind() == BlockErrorKind::Gone || !self.attendant.come_back() {
+            let error = BlockError::new(BlockErrorKind::Gone, Operation::Read);
+            return Err(CopyError::Source(error.at(witness)));
+        }
+        self.note_return();
+        if self.try_witness(witness).is_err() {
+            // It went bad itself, and tells nothing any more.
+            self.witness = None;
+        }
+        Ok(Blame::Absence)
+    }
+
+    fn try_witness(&self, witness: Extent) -> Result<(), BlockError> {
+        let mut target = AlignedBuffer::new(witness.len() as usize);
+        self.source.read_at(witness.start(), &mut target)
+    }
+
+    /// Hears whether the source came back since it was asked last. Where it did, none of the places that
+    /// failed before was to blame.
+    fn note_return(&mut self) -> bool {
+        let count = self.attendant.return_count();
+        let is_back = count != self.work.return_count;
+        if is_back {
+            self.work.return_count = count;
+            self.work.was_away = true;
+            self.forgive_places();
+        }
+        is_back
+    }
+
+    fn blame_places(&mut self) {
+        for refusal in self.work.streak.drain(..) {
+            self.health.record(refusal.request, refusal.time, false);
+        }
+    }
+
+    fn forgive_places(&mut self) {
+        for run in self.work.streak.drain(..).flat_map(|own| own.runs) {
             self.map.set(run.extent, run.status);
         }
-        let error = BlockError::new(BlockErrorKind::Gone, Operation::Read);
-        Err(CopyError::Source(error.at(witness)))
+    }
+
+    /// Ends a round of all phases; answers whether the source was away in it, so that it takes another.
+    pub(crate) fn end_round(&mut self) -> Result<bool, CopyError> {
+        if !self.work.streak.is_empty() {
+            self.find_blame()?;
+        }
+        Ok(std::mem::take(&mut self.work.was_away))
     }
 
     /// Makes durable what is in the store, and then says so in the mapfile.

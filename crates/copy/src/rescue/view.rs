@@ -21,6 +21,7 @@ use cardkeep_block::{
 use cardkeep_image::{Mapfile, RescuePhase};
 
 use crate::error::CopyError;
+use crate::rescue::attendant::Attendant;
 use crate::rescue::health::Health;
 use crate::rescue::policy::{Holes, RetryPolicy};
 use crate::rescue::reach::{Reach, Work, may_be_rescued};
@@ -33,6 +34,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) source: &'a dyn ReadAt,
     pub(crate) wanted: &'a AllocationMap,
     pub(crate) shelf: &'a dyn Shelf,
+    pub(crate) attendant: &'a dyn Attendant,
     pub(crate) policy: &'a RetryPolicy,
     pub(crate) monitor: &'a dyn Monitor,
     pub(crate) read_through_bytes: u64,
@@ -328,6 +330,7 @@ impl<'a> Rescuing<'a> {
             wanted: self.setup.wanted,
             store,
             shelf: self.setup.shelf,
+            attendant: self.setup.attendant,
             policy: self.setup.policy,
             monitor: self.setup.monitor,
             read_through_bytes: self.setup.read_through_bytes,
@@ -335,7 +338,7 @@ impl<'a> Rescuing<'a> {
             elsewhere,
             health,
             witness,
-            work: Work::new(),
+            work: Work::new(self.setup.attendant.return_count()),
         };
         let result = reach.rescue();
         if result.is_err() {

@@ -10,8 +10,8 @@ use cardkeep_block::{
     State, WriteAt,
 };
 use cardkeep_copy::{
-    CopyError, Destination, FrameList, Job, Limits, Outcome, Output, Prefix, Rescue, RescueReport,
-    RetryPolicy, Shelf, Verify, copy, copy_rescuing, untried,
+    Attendant, CopyError, Destination, FrameList, Job, Limits, Outcome, Output, Prefix, Rescue,
+    RescueReport, RetryPolicy, Shelf, Unattended, Verify, copy, copy_rescuing, untried,
 };
 use cardkeep_image::{EncodeOptions, FRAME_BYTES, Format, Manifest, Mapfile, load_index, stream};
 use cardkeep_testkit::{FaultyMedium, RequestKind};
@@ -261,18 +261,42 @@ impl Way {
         image: &Memory,
         monitor: &dyn Monitor,
     ) -> (Result<Outcome, CopyError>, RescueReport) {
+        self.rescue_by((card, &Unattended), map, shelf, image, monitor)
+    }
+
+    /// Copies what may be away for a while.
+    pub(crate) fn rescue_attended(
+        &self,
+        source: &dyn ReadAt,
+        map: &AllocationMap,
+        shelf: &MemoryShelf,
+        image: &Memory,
+        attendant: &dyn Attendant,
+    ) -> (Result<Outcome, CopyError>, RescueReport) {
+        self.rescue_by((source, attendant), map, shelf, image, &Silent)
+    }
+
+    fn rescue_by(
+        &self,
+        (source, attendant): (&dyn ReadAt, &dyn Attendant),
+        map: &AllocationMap,
+        shelf: &MemoryShelf,
+        image: &Memory,
+        monitor: &dyn Monitor,
+    ) -> (Result<Outcome, CopyError>, RescueReport) {
         let prefix = match self.format {
             Format::Raw => Prefix::default(),
             format => Prefix::load(image, &FrameList::new(map), format).unwrap(),
         };
         let rescue = Rescue {
             shelf,
+            attendant,
             policy: self.policy,
             map: shelf.map(map),
             prefix,
         };
         let manifest = |frames| Manifest::new("test", map.clone(), frames);
-        let job = self.job(card, map);
+        let job = self.job(source, map);
         copy_rescuing(&job, rescue, Output::Stored(image), &manifest, monitor)
     }
 

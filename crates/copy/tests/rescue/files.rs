@@ -4,7 +4,8 @@ use std::path::Path;
 
 use cardkeep_block::{Extent, ReadAt, RescueMap, RescueStatus, State};
 use cardkeep_copy::{
-    FileShelf, FrameList, Job, Output, Prefix, Rescue, RescueReport, Shelf, Verify, copy_rescuing,
+    FileShelf, FrameList, Job, Output, Prefix, Rescue, RescueReport, Shelf, Unattended, Verify,
+    copy_rescuing,
 };
 use cardkeep_device::{Overwrite, PartialFile};
 use cardkeep_image::{EncodeOptions, Format, Manifest, Mapfile, RescuePhase};
@@ -31,6 +32,7 @@ fn rescue(card: &Card, file: &PartialFile, shelf: &FileShelf<'_>, format: Format
     };
     let rescue = Rescue {
         shelf,
+        attendant: &Unattended,
         policy: way.policy,
         map: shelf.load(LEN).unwrap(),
         prefix,

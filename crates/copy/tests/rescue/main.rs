@@ -5,6 +5,7 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod away;
 mod bad_sectors;
 mod bench;
 mod files;
