@@ -12,7 +12,7 @@ mod demo;
 mod lab;
 mod tidy;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
@@ -86,6 +86,8 @@ fn main() -> ExitCode {
 
 /// Returns the folder that holds the workspace's `Cargo.toml`.
 fn project_root() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().unwrap_or(own).to_path_buf()
+    // What cargo says now, not where this was built: clones may share their target folder.
+    let told = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let own = told.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    own.parent().unwrap_or(&own).to_path_buf()
 }
