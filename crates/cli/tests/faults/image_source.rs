@@ -1,7 +1,7 @@
 //! An image whose own disk fails while it is read.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cardkeep_block::Extent;
 use cardkeep_testkit::{Fault, FaultDisk, Mount, SectorSize, Tool};
@@ -13,7 +13,7 @@ use crate::target::Target;
 /// A filesystem with one image in it, on a disk that fails.
 pub(crate) struct Shelf {
     // ORDER: the mount goes before the disk.
-    pub(crate) mount: Mount,
+    mount: Mount,
     pub(crate) disk: FaultDisk,
     /// Where a block of the image lies on the disk.
     pub(crate) block: Extent,
@@ -45,6 +45,11 @@ impl Shelf {
         }
     }
 
+    /// Returns the path of the image.
+    pub(crate) fn image(&self) -> PathBuf {
+        self.mount.path().join("image")
+    }
+
     /// Returns where `block` lies within `disk`.
     fn place_of(block: &[u8], disk: &[u8]) -> Extent {
         let index = disk.chunks(4096).position(|own| own == block);
@@ -69,7 +74,7 @@ fn an_image_that_can_t_be_read_ends_the_restore_with_its_name() {
         };
         let shelf = Shelf::holding(&image, place);
         shelf.disk.declare(Fault::Unreadable(shelf.block));
-        let path = shelf.mount.path().join("image");
+        let path = shelf.image();
         let target = Target::new();
         let answer = cardkeep(restore(&path, target.path(), &["--json", "--no-probe"]));
         let answer = answer.expect(5).says(&["can't be read", "image"]);

@@ -1,6 +1,7 @@
 //! What happens to a backup of a card, and what came of it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use cardkeep_testkit::{Fault, Random, Tool};
 use rustix::process::Signal;
 
 use super::outcome::{Outcome, assert_sound};
-use super::page::{Row, moments, part_of_run};
+use super::page::Row;
 use super::stage::{Moment, Schedule, Stage, strike_at};
 use crate::failing::Failing;
 use crate::program::Answer;
@@ -52,59 +53,73 @@ impl Blow {
     }
 }
 
+/// What an undisturbed backup does.
+struct Course {
+    /// In what the moments of the blow are told by.
+    schedule: Schedule,
+    /// What it reads of the card.
+    reads: Vec<Extent>,
+}
+
 /// A backup of a card that is struck.
 struct Trial<'a> {
     card: &'a Failing,
     blow: Blow,
     image: PathBuf,
-    /// When a signal strikes it, or the card is gone; other blows have no moment.
-    moment: Option<Moment>,
+    course: &'a Course,
+    moment: Moment,
 }
 
 impl Trial<'_> {
     /// Strikes the backup, and returns what it answered, and where it was.
-    fn strike(&self, random: &mut Random) -> (Answer, Option<Stage>) {
+    fn strike(&self, random: &mut Random) -> (Answer, Stage) {
         self.spoil(random);
         let stage = stage_of(self.card, &self.image);
         let mut running = self.card.start(&self.image, &[]);
-        match (self.moment, self.blow.signal()) {
-            (Some(moment), Some(signal)) => {
-                let stage = strike_at(&mut running, signal, moment, stage);
-                (running.wait(), Some(stage))
-            }
-            (Some(_), None) => {
-                let answer = running.wait();
-                (answer, Some(stage()))
-            }
-            (None, _) => (running.wait(), None),
+        if let Some(signal) = self.blow.signal() {
+            let stage = strike_at(&mut running, signal, self.moment, stage);
+            return (running.wait(), stage);
+        }
+        let answer = running.wait();
+        match self.blow {
+            // They do not end it.
+            Blow::BadSectors | Blow::FlakySectors => (answer, self.moment.stage),
+            _ => (answer, stage()),
         }
     }
 
     /// Lets the card fail.
     fn spoil(&self, random: &mut Random) {
         let disk = &self.card.disk;
-        let place = |random: &mut Random| self.card.used_place(random.below(50) as usize, 512);
         match self.blow {
-            Blow::TornOut => {
-                if let Some(moment) = self.moment {
-                    disk.declare(Fault::GoneAfter(moment.position() as u64));
-                }
-            }
+            Blow::TornOut => disk.declare(Fault::GoneAfter(self.moment.position() as u64)),
             Blow::BadSectors => {
-                for _ in 0..=random.below(3) {
-                    disk.declare(Fault::Unreadable(place(random)));
+                for place in self.places(random) {
+                    disk.declare(Fault::Unreadable(place));
                 }
             }
             Blow::FlakySectors => {
-                for _ in 0..=random.below(3) {
+                for extent in self.places(random) {
                     disk.declare(Fault::Flaky {
-                        extent: place(random),
+                        extent,
                         failures: 1 + random.below(3) as u32,
                     });
                 }
             }
             Blow::Killed | Blow::Interrupted | Blow::Held | Blow::DiskFull => {}
         }
+    }
+
+    /// Returns a sector that is read next at the moment, and some others.
+    fn places(&self, random: &mut Random) -> Vec<Extent> {
+        let read = self.moment.next_of(&self.course.reads);
+        let sector = random.below(read.len().div_ceil(512).max(1));
+        let start = read.start() / 512 * 512 + sector * 512;
+        let others = random.below(3);
+        let others = (0..others).map(|_| self.card.used_place(random.below(50) as usize, 512));
+        let mut places: Vec<Extent> = others.collect();
+        places.push(Extent::between(start, start + 512));
+        places
     }
 
     /// Judges what is there, and goes on where there is no image; panics at a bad one.
@@ -161,21 +176,28 @@ fn stage_of<'a>(card: &'a Failing, image: &'a Path) -> impl Fn() -> Stage + 'a {
     }
 }
 
-/// Backs up undisturbed, to learn where its stages are: in bytes for a card that is torn out, in seconds for
-/// all else.
-fn schedule(card: &Failing, blow: Blow, image: &Path) -> Schedule {
+/// Backs up undisturbed, to learn what there is to disturb.
+fn course(card: &Failing, blow: Blow, image: &Path) -> Course {
     let medium = card.disk.medium();
-    let served = medium.bytes_served();
+    let (served, before) = (medium.bytes_served(), medium.requests().len());
     let stage = stage_of(card, image);
     let mut running = card.start(image, &[]);
     let schedule = match blow {
+        Blow::Killed | Blow::Interrupted | Blow::Held => Schedule::in_time(&mut running, stage),
         Blow::TornOut => Schedule::of(&mut running, stage, || {
             (medium.bytes_served() - served) as f64
         }),
-        _ => Schedule::in_time(&mut running, stage),
+        Blow::BadSectors | Blow::FlakySectors => Schedule::of(&mut running, stage, || {
+            (medium.requests().len() - before) as f64
+        }),
+        Blow::DiskFull => Schedule::of(&mut running, stage, || stored_bytes(image) as f64),
     };
     running.wait().expect(0);
-    schedule
+    let reads = medium.requests().split_off(before);
+    Course {
+        schedule,
+        reads: reads.iter().map(|own| own.extent).collect(),
+    }
 }
 
 /// Strikes backups to an image of this name at all moments of a row.
@@ -185,62 +207,48 @@ pub(crate) fn check(
     random: &mut Random,
     row: &mut Row,
 ) {
-    let undisturbed = card.path(&format!("undisturbed-{blow:?}-{name}"));
-    let schedule = schedule(card, blow, &undisturbed);
+    let course = course(
+        card,
+        blow,
+        &card.path(&format!("undisturbed-{blow:?}-{name}")),
+    );
     let mut count = 0;
-    let mut image = || {
+    let place = card.path("disk");
+    course.schedule.strike_all(random, row, |moment, random| {
         count += 1;
-        card.path(&format!("{count}-{blow:?}-{name}"))
-    };
-    let strike = |moment, image, random: &mut Random| {
+        let is_full = matches!(blow, Blow::DiskFull);
+        let image = match is_full {
+            true => place.join(name),
+            false => card.path(&format!("{count}-{blow:?}-{name}")),
+        };
         let trial = Trial {
             card,
             blow,
             image,
+            course: &course,
             moment,
         };
+        if is_full {
+            folder_of(&place, (moment.position() as u64).max(4096), "");
+        }
         let (answer, stage) = trial.strike(random);
-        (trial, answer, stage)
-    };
-    match blow {
-        Blow::Killed | Blow::Interrupted | Blow::Held | Blow::TornOut => {
-            schedule.strike_all(random, row, |moment, random| {
-                let (trial, answer, stage) = strike(Some(moment), image(), random);
-                let outcome = trial.judge(&answer);
-                sound_again(card);
-                (outcome, stage.unwrap())
-            });
+        if is_full {
+            folder_of(&place, 1 << 30, "remount,");
         }
-        Blow::BadSectors | Blow::FlakySectors => {
-            for _ in 0..moments() {
-                let (trial, answer, _) = strike(None, image(), random);
-                row.add(trial.judge(&answer), None);
-                sound_again(card);
-            }
+        let outcome = trial.judge(&answer);
+        sound_again(card);
+        if is_full {
+            Tool::new("umount").arg(&place).run();
         }
-        Blow::DiskFull => {
-            let image_bytes = stored_bytes(card, &undisturbed);
-            let place = card.path("disk");
-            for index in 0..moments() {
-                let part = part_of_run(index, random);
-                let bytes = (image_bytes as f64 * part) as u64;
-                folder_of(&place, bytes.max(4096), "");
-                let (trial, answer, _) = strike(None, place.join(name), random);
-                folder_of(&place, 1 << 30, "remount,");
-                row.add(trial.judge(&answer), None);
-                sound_again(card);
-                Tool::new("umount").arg(&place).run();
-            }
-        }
-    }
+        (outcome, stage)
+    });
 }
 
-/// Returns how many bytes of an image are stored: a raw one has holes.
-fn stored_bytes(card: &Failing, image: &Path) -> u64 {
-    match fs::metadata(image).unwrap().len() {
-        len if len == card.sound.len() as u64 => card.used_bytes(),
-        len => len,
-    }
+/// Returns how many bytes of an image are stored, be it finished or not: a raw one has holes.
+fn stored_bytes(image: &Path) -> u64 {
+    let partial = PathBuf::from(format!("{}.partial", image.display()));
+    let metadata = fs::metadata(partial).or_else(|_| fs::metadata(image));
+    metadata.map_or(0, |metadata| metadata.blocks() * 512)
 }
 
 fn sound_again(card: &Failing) {

@@ -7,9 +7,11 @@ use std::time::Duration;
 use cardkeep_block::Extent;
 use cardkeep_testkit::{Fault, Random, Times, Unflushed};
 
+use super::blow::slow_down;
 use super::disk::{Disk, Journal};
 use super::outcome::{Outcome, assert_sound};
-use super::page::{Row, moments, part_of_run};
+use super::page::{Row, moments};
+use super::stage::{Moment, Schedule, Stage};
 use crate::failing::Failing;
 use crate::program::Answer;
 
@@ -102,16 +104,19 @@ impl Mishap {
 
 /// What an undisturbed backup does to the disk.
 struct Course {
+    /// In flushes where one of them fails, else in writes.
+    schedule: Schedule,
     writes: Vec<Extent>,
-    flushes: u64,
 }
 
 /// A backup onto a disk that is struck.
+#[derive(Clone, Copy)]
 struct Trial<'a> {
     card: &'a Failing,
     mishap: Mishap,
     name: &'a str,
-    part: f64,
+    /// When it is struck; `None` after the end.
+    moment: Option<Moment>,
 }
 
 impl Trial<'_> {
@@ -125,15 +130,32 @@ impl Trial<'_> {
         let medium = disk.failing().medium();
         let before = medium.requests().len();
         self.fail_card();
-        let answer = self.card.back_up(&self.image(&disk), &[]);
+        let image = self.image(&disk);
+        let mut running = self.card.start(&image, &[]);
+        let stage = stage_of(self.card, &image);
+        let schedule = Schedule::of(&mut running, stage, || self.count(&disk, before) as f64);
+        let answer = running.wait();
         assert!(matches!(answer.code, 0 | 9), "{answer:?}");
-        self.card.disk.heal();
+        self.mend_card();
         let requests = medium.requests().split_off(before);
         let writes = requests.iter().filter(|request| request.kind.is_write());
         Course {
-            writes: writes.clone().map(|request| request.extent).collect(),
-            flushes: requests.iter().filter(|own| own.extent.is_empty()).count() as u64,
+            schedule,
+            writes: writes.map(|request| request.extent).collect(),
         }
+    }
+
+    /// Returns how many requests there were after the first ones, of the kind that is struck.
+    fn count(&self, disk: &Disk, first: usize) -> usize {
+        let is_flush = self.mishap == Mishap::FlushError;
+        let requests = disk.failing().medium().requests();
+        let own = requests[first..].iter();
+        own.filter(|own| own.extent.is_empty() == is_flush).count()
+    }
+
+    fn mend_card(&self) {
+        self.card.disk.heal();
+        slow_down(self.card);
     }
 
     fn fail_card(&self) {
@@ -146,27 +168,26 @@ impl Trial<'_> {
         }
     }
 
-    /// Backs up while the disk is struck.
-    fn strike(&self, disk: &Disk, course: &Course, random: &mut Random) -> Answer {
-        let count = course.writes.len();
-        // OK to cast: less than `count`.
-        let at = (count as f64 * self.part) as usize;
-        let cut = |cut, writes| Fault::PowerCutAfterWrites {
+    /// Backs up while the disk is struck. Returns what it answered, and where it was.
+    fn strike(&self, disk: &Disk, course: &Course, random: &mut Random) -> (Answer, Stage) {
+        let seed = random.below(1 << 32);
+        let cut = |kind, writes| Fault::PowerCutAfterWrites {
             writes,
-            unflushed: self.unflushed(cut, random.below(1 << 32)),
+            unflushed: self.unflushed(kind, seed),
         };
-        let mut cut = cut;
+        let writes = self.moment.map_or(u64::MAX, |own| own.position() as u64);
         match self.mishap {
             Mishap::BadPlace => disk.declare(Fault::Unwritable {
-                extent: course.writes[at],
+                extent: self.moment.map(|own| *own.next_of(&course.writes)).unwrap(),
                 times: Times::Always,
             }),
-            Mishap::PulledOut => disk.declare(Fault::GoneAfterWrites(at as u64)),
-            Mishap::PowerCut(kind) | Mishap::PowerCutOfRescue(kind) => {
-                disk.declare(cut(kind, at as u64 + 1));
+            Mishap::PulledOut => disk.declare(Fault::GoneAfterWrites(writes)),
+            // After the end it is never struck itself, and takes down what is not flushed.
+            Mishap::PowerCut(kind)
+            | Mishap::PowerCutOfRescue(kind)
+            | Mishap::PowerCutAfterwards(kind) => {
+                disk.declare(cut(kind, writes.saturating_add(1)));
             }
-            // Never struck itself, it takes down what is not flushed.
-            Mishap::PowerCutAfterwards(kind) => disk.declare(cut(kind, u64::MAX)),
             Mishap::WriteError | Mishap::WriteErrorOfRescue | Mishap::FlushError => {
                 disk.declare(Fault::SlowWrites {
                     extent: EVERYWHERE,
@@ -175,12 +196,15 @@ impl Trial<'_> {
             }
         }
         self.fail_card();
+        let image = self.image(disk);
+        let stage = stage_of(self.card, &image);
         let answer = match self.mishap {
             Mishap::WriteError | Mishap::WriteErrorOfRescue | Mishap::FlushError => {
-                self.strike_while_running(disk, course)
+                self.strike_while_running(disk)
             }
-            _ => self.card.back_up(&self.image(disk), &[]),
+            _ => self.card.back_up(&image, &[]),
         };
+        let stage = stage();
         if let Mishap::PowerCutAfterwards(kind) = self.mishap {
             disk.declare(cut(kind, 1));
             // Somebody writes something, and the power fails at once.
@@ -189,30 +213,19 @@ impl Trial<'_> {
                 .and_then(|other| other.sync_all())
                 .unwrap_err();
         }
-        answer
+        (answer, stage)
     }
 
-    fn strike_while_running(&self, disk: &Disk, course: &Course) -> Answer {
-        let medium = disk.failing().medium();
-        let before = medium.requests().len();
-        let is_flush = self.mishap == Mishap::FlushError;
-        let total = match is_flush {
-            true => course.flushes,
-            false => course.writes.len() as u64,
-        };
-        let wanted = (total as f64 * self.part) as usize;
+    fn strike_while_running(&self, disk: &Disk) -> Answer {
+        let before = disk.failing().medium().requests().len();
+        let wanted = self.moment.map_or(0, |own| own.position() as usize);
         let mut running = self.card.start(&self.image(disk), &[]);
-        let is_due = || {
-            let requests = medium.requests();
-            let own = requests[before..].iter();
-            own.filter(|own| own.extent.is_empty() == is_flush).count() >= wanted
-        };
-        while !is_due() && !running.is_done() {
+        while self.count(disk, before) < wanted && !running.is_done() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        disk.declare(match is_flush {
-            true => Fault::FlushFails(Times::First(1)),
-            false => Fault::Unwritable {
+        disk.declare(match self.mishap {
+            Mishap::FlushError => Fault::FlushFails(Times::First(1)),
+            _ => Fault::Unwritable {
                 extent: EVERYWHERE,
                 times: Times::First(2),
             },
@@ -231,10 +244,10 @@ impl Trial<'_> {
     /// Judges what the disk holds, and goes on where there is no image; panics at a bad one.
     fn judge(&self, disk: Disk, answer: &Answer) -> Outcome {
         let what = format!(
-            "{:?} {} at {:.2}: {answer:?}",
-            self.mishap, self.name, self.part
+            "{:?} {} at {:?}: {answer:?}",
+            self.mishap, self.name, self.moment
         );
-        self.card.disk.heal();
+        self.mend_card();
         let is_said_done = matches!(answer.code, 0 | 9);
         let disk = match self.mishap.journal() {
             // As the error says. Of an image that is said to be whole nothing may need it.
@@ -267,22 +280,42 @@ impl Trial<'_> {
     }
 }
 
+/// Tells how far the backup to `image` is that begins now. A disk that is gone does not show what it holds,
+/// so that the card tells alone.
+fn stage_of<'a>(card: &'a Failing, image: &'a Path) -> impl Fn() -> Stage + 'a {
+    let medium = card.disk.medium();
+    let served = medium.bytes_served();
+    move || match medium.bytes_served() - served {
+        _ if image.exists() => Stage::Over,
+        read if read < card.used_bytes() => Stage::Copying,
+        _ => Stage::Finishing,
+    }
+}
+
 /// Strikes disks at all moments of a row.
 pub(crate) fn check(card: &Failing, (mishap, name): (Mishap, &str), random: &mut Random) -> Row {
     let whole = Trial {
         card,
         mishap,
         name,
-        part: 0.0,
+        moment: None,
     };
     let course = whole.course();
     let mut row = Row::default();
-    for index in 0..moments() {
-        let part = part_of_run(index, random);
-        let trial = Trial { part, ..whole };
+    let strike = |moment, random: &mut Random| {
+        let trial = Trial { moment, ..whole };
         let disk = Disk::new(mishap.journal());
-        let answer = trial.strike(&disk, &course, random);
-        row.add(trial.judge(disk, &answer), None);
+        let (answer, stage) = trial.strike(&disk, &course, random);
+        (trial.judge(disk, &answer), stage)
+    };
+    if let Mishap::PowerCutAfterwards(_) = mishap {
+        for _ in 0..moments() {
+            let (outcome, stage) = strike(None, random);
+            row.add(outcome, Some(stage));
+        }
+    } else {
+        let at = |moment, random: &mut Random| strike(Some(moment), random);
+        course.schedule.strike_all(random, &mut row, at);
     }
     row
 }

@@ -58,17 +58,17 @@ const BEYOND_THE_END: f64 = 1.2;
 /// Some moments lie in other stages than they were meant for.
 const TRIES_PER_MOMENT: u32 = 10;
 
-/// Where an undisturbed run goes from one stage to the next, in seconds or in bytes.
+/// Where an undisturbed run goes from one stage to the next, in seconds, bytes or requests.
 pub(crate) struct Schedule {
     begins: [f64; STAGES.len()],
     /// How far the last stage reaches, in parts of it.
     reach: f64,
 }
 
-/// A moment of a run, in seconds or in bytes.
+/// A moment of a run, in what its schedule counts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
-    stage: Stage,
+    pub(crate) stage: Stage,
     begin: f64,
     /// How far into the stage.
     offset: f64,
@@ -78,6 +78,12 @@ impl Moment {
     /// Returns how far it is from the beginning of the run.
     pub(crate) const fn position(&self) -> f64 {
         self.begin + self.offset
+    }
+
+    /// Returns the request that is the next at this moment, of those that its schedule counts.
+    pub(crate) fn next_of<'a, T>(&self, requests: &'a [T]) -> &'a T {
+        // OK to cast: as many as are in memory.
+        &requests[(self.position() as usize).min(requests.len() - 1)]
     }
 }
 
@@ -117,39 +123,42 @@ impl Schedule {
         }
     }
 
-    /// Returns the moment that lies at this part of a stage; `None` where there is no such stage.
-    fn moment(&self, stage: Stage, part: f64) -> Option<Moment> {
-        let begin = self.begins[stage as usize];
-        let len = self.begins[stage as usize + 1] - begin;
+    /// Returns how long a stage is.
+    fn len(&self, stage: Stage) -> f64 {
+        self.begins[stage as usize + 1] - self.begins[stage as usize]
+    }
+
+    /// Returns the moment that lies at this part of a stage.
+    fn moment(&self, stage: Stage, part: f64) -> Moment {
         let is_last = stage == Stage::Finishing;
         let part = if is_last { part * self.reach } else { part };
-        (len > 0.0).then_some(Moment {
+        Moment {
             stage,
-            begin,
-            offset: part * len,
-        })
+            begin: self.begins[stage as usize],
+            offset: part * self.len(stage),
+        }
     }
 
     /// Strikes runs at as many moments of each stage as a row has; in the suite's own run, at as many in all.
+    /// A stage in which nothing is counted can't be struck.
     pub(crate) fn strike_all(
         &self,
         random: &mut Random,
         row: &mut Row,
         mut strike: impl FnMut(Moment, &mut Random) -> (Outcome, Stage),
     ) {
-        let first = random.below(STRUCK.len() as u64) as usize;
-        for stage in STRUCK {
-            let is_turn = |turn: u32| (first + turn as usize) % STRUCK.len() == stage as usize;
+        let stages = STRUCK.into_iter().filter(|&stage| self.len(stage) > 0.0);
+        let stages: Vec<Stage> = stages.collect();
+        let first = random.below(stages.len() as u64) as usize;
+        for (index, &stage) in stages.iter().enumerate() {
+            let is_turn = |turn: u32| (first + turn as usize) % stages.len() == index;
             let tries = match page() {
                 Some(_) => moments() * TRIES_PER_MOMENT,
                 None => (0..moments()).filter(|&turn| is_turn(turn)).count() as u32,
             };
             for index in 0..tries {
                 let part = part_of_run(index % moments(), random);
-                let Some(moment) = self.moment(stage, part) else {
-                    break;
-                };
-                let (outcome, found) = strike(moment, random);
+                let (outcome, found) = strike(self.moment(stage, part), random);
                 row.add(outcome, Some(found));
                 if row.count(stage) >= moments() {
                     break;

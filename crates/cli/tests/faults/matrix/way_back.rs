@@ -1,14 +1,13 @@
 //! What happens to a restore, and what came of it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use cardkeep_block::Extent;
-use cardkeep_testkit::{Fault, Random, Times};
+use cardkeep_testkit::{Fault, Random, Request, Times};
 use rustix::process::Signal;
 
 use super::outcome::Outcome;
-use super::page::{Row, moments, part_of_run};
+use super::page::Row;
 use super::stage::{Moment, Schedule, Stage, strike_at};
 use crate::image_source::Shelf;
 use crate::killed::{left_on, slow_card};
@@ -69,51 +68,54 @@ struct Trial<'a> {
     woe: Woe,
     image: &'a Path,
     course: &'a Course,
-    when: When,
+    moment: Moment,
     /// Whether the card is asked for its size first, which wipes its beginning, too.
     options: &'a [&'a str],
 }
 
-/// When a restore is struck.
-#[derive(Clone, Copy, Debug)]
-enum When {
-    /// By a signal, or by a card that is gone.
-    At(Moment),
-    /// As a part of the whole.
-    Part(f64),
-}
-
 /// What an undisturbed restore does.
-pub(crate) struct Course {
-    seconds: Schedule,
-    /// The same in bytes that the card took and gave.
-    bytes: Schedule,
-    writes: Vec<Extent>,
+struct Course {
+    /// In what the moments of the woe are told by.
+    schedule: Schedule,
+    /// What it asks of the device that fails.
+    requests: Vec<Extent>,
 }
 
 impl Course {
     /// Restores undisturbed, to learn what there is to disturb.
-    pub(crate) fn of(original: &Original, image: &Path) -> Self {
-        let watched = |target: &Target, schedule: &dyn Fn(&mut Running) -> Schedule| {
-            let mut running = Running::start(restore(image, target.path(), &[]));
-            let schedule = schedule(&mut running);
-            running.wait().expect(0);
-            schedule
-        };
+    fn of(original: &Original, image: &Path, woe: Woe) -> Self {
         let target = slow_card();
-        let before = target.disk.medium().requests().len();
+        let shelf = woe.is_of_image().then(|| Shelf::holding(image, 0));
+        let image = shelf.as_ref().map_or(image.to_owned(), Shelf::image);
+        let device = shelf.as_ref().map_or(&target.disk, |shelf| &shelf.disk);
+        let medium = device.medium();
+        // What lies on the card is not looked at for being read only.
+        let is_counted = |own: &Request| woe.is_of_image() || own.kind.is_write();
+        let before = medium.requests().len();
+        let asked = || {
+            medium
+                .requests()
+                .split_off(before)
+                .into_iter()
+                .filter(is_counted)
+        };
+        let moved = || medium.bytes_served() + medium.bytes_written();
+        let moved_before = moved();
+        let mut running = Running::start(restore(image, target.path(), &[]));
         let stage = || stage_of(original, &target);
-        let seconds = watched(&target, &|running| Schedule::in_time(running, stage));
-        let requests = target.disk.medium().requests().split_off(before);
-        let writes = requests.iter().filter(|own| own.kind.is_write());
-        let other = slow_card();
-        let medium = other.disk.medium();
-        let moved = || (medium.bytes_served() + medium.bytes_written()) as f64;
-        let stage = || stage_of(original, &other);
+        let schedule = match woe {
+            Woe::Killed | Woe::Interrupted | Woe::Held => Schedule::in_time(&mut running, stage),
+            Woe::TornOut | Woe::ImageGone => {
+                Schedule::of(&mut running, stage, || (moved() - moved_before) as f64)
+            }
+            Woe::WriteErrors | Woe::ImageUnreadable => {
+                Schedule::of(&mut running, stage, || asked().count() as f64)
+            }
+        };
+        running.wait().expect(0);
         Self {
-            seconds,
-            bytes: watched(&other, &|running| Schedule::of(running, stage, moved)),
-            writes: writes.map(|own| own.extent).collect(),
+            schedule,
+            requests: asked().map(|own| own.extent).collect(),
         }
     }
 }
@@ -125,71 +127,45 @@ fn stage_of(original: &Original, target: &Target) -> Stage {
 
 impl Trial<'_> {
     /// Strikes the restore, judges what it left, and goes on with it.
-    fn run(&self) -> (Outcome, Option<Stage>) {
-        let target = match self.when {
-            When::At(_) => slow_card(),
-            When::Part(_) => crate::killed::card_that_looks_bootable(),
-        };
-        match (self.woe, self.when) {
-            (Woe::TornOut, When::At(moment)) => target
-                .disk
-                .declare(Fault::GoneAfter(moment.position() as u64)),
-            (Woe::WriteErrors, When::Part(part)) => target.disk.declare(Fault::Unwritable {
-                // OK to cast: less than their number.
-                extent: self.course.writes[(self.course.writes.len() as f64 * part) as usize],
+    fn run(&self, random: &mut Random) -> (Outcome, Stage) {
+        let target = slow_card();
+        let shelf = self
+            .woe
+            .is_of_image()
+            .then(|| Shelf::holding(self.image, 0));
+        let image = shelf.as_ref().map_or(self.image.to_owned(), Shelf::image);
+        let device = shelf.as_ref().map_or(&target.disk, |shelf| &shelf.disk);
+        let next = || *self.moment.next_of(&self.course.requests);
+        match self.woe {
+            Woe::TornOut | Woe::ImageGone => {
+                device.declare(Fault::GoneAfter(self.moment.position() as u64));
+            }
+            Woe::WriteErrors => device.declare(Fault::Unwritable {
+                extent: next(),
                 times: Times::Always,
             }),
-            _ => {}
+            Woe::ImageUnreadable => device.declare(Fault::Unreadable(block_of(next(), random))),
+            Woe::Killed | Woe::Interrupted | Woe::Held => {}
         }
-        let (answer, stage) = match self.when {
-            When::Part(part) if self.woe.is_of_image() => {
-                (self.run_from_failing(&target, part), None)
+        let mut running = Running::start(restore(image, target.path(), self.options));
+        let stage = || stage_of(self.original, &target);
+        let (answer, stage) = match self.woe.signal() {
+            Some(signal) => {
+                let stage = strike_at(&mut running, signal, self.moment, stage);
+                (running.wait(), stage)
             }
-            _ => self.run_struck(&target),
+            // It does not end there: the rest is written first.
+            None if self.woe == Woe::WriteErrors => (running.wait(), self.moment.stage),
+            None => (running.wait(), stage()),
         };
         (self.judge(&target, &answer), stage)
-    }
-
-    fn run_struck(&self, target: &Target) -> (Answer, Option<Stage>) {
-        let mut running = Running::start(restore(self.image, target.path(), self.options));
-        let stage = || stage_of(self.original, target);
-        match (self.when, self.woe.signal()) {
-            (When::At(moment), Some(signal)) => {
-                let stage = strike_at(&mut running, signal, moment, stage);
-                (running.wait(), Some(stage))
-            }
-            (When::At(_), None) => {
-                let answer = running.wait();
-                (answer, Some(stage()))
-            }
-            (When::Part(_), _) => (running.wait(), None),
-        }
-    }
-
-    /// Restores from a disk that fails.
-    fn run_from_failing(&self, target: &Target, part: f64) -> Answer {
-        let len = fs::metadata(self.image).unwrap().len();
-        // A raw image has holes, where there is nothing to be read.
-        let place = match self.image == self.original.raw() {
-            true => self.original.used_place((part * 100.0) as usize).start(),
-            false => (len as f64 * part) as u64 / 4096 * 4096,
-        };
-        let shelf = Shelf::holding(self.image, place.min(len - 4096) as usize);
-        let path = shelf.mount.path().join("image");
-        match self.woe {
-            Woe::ImageUnreadable => shelf.disk.declare(Fault::Unreadable(shelf.block)),
-            _ => shelf
-                .disk
-                .declare(Fault::GoneAfter((len as f64 * part) as u64)),
-        }
-        cardkeep(restore(path, target.path(), self.options))
     }
 
     /// Judges what is on the card, and makes it right by a second restore; panics at a bad one.
     fn judge(&self, target: &Target, answer: &Answer) -> Outcome {
         let what = format!(
             "{:?} of {:?} at {:?}: {answer:?}",
-            self.woe, self.image, self.when
+            self.woe, self.image, self.moment
         );
         if matches!(answer.code, 0 | 9) {
             self.original.assert_complete(&target.file());
@@ -204,40 +180,33 @@ impl Trial<'_> {
     }
 }
 
+/// Returns a block of 4 KiB of what is read at once.
+fn block_of(read: Extent, random: &mut Random) -> Extent {
+    let block = random.below(read.len().div_ceil(4096).max(1));
+    let start = (read.start() / 4096 + block) * 4096;
+    Extent::between(start, start + 4096)
+}
+
 /// Strikes restores of one image at all moments of a row.
 pub(crate) fn check(
     original: &Original,
-    (woe, image, course): (Woe, &Path, &Course),
+    (woe, image): (Woe, &Path),
     random: &mut Random,
     row: &mut Row,
 ) {
+    let course = Course::of(original, image, woe);
     let mut count: usize = 0;
-    let mut strike = |when| {
+    course.schedule.strike_all(random, row, |moment, random| {
         count += 1;
         let trial = Trial {
             original,
             woe,
             image,
-            course,
-            when,
+            course: &course,
+            moment,
             options: [&["--no-probe"][..], &[]][count % 2],
         };
-        trial.run()
-    };
-    let schedule = match woe {
-        Woe::Killed | Woe::Interrupted | Woe::Held => &course.seconds,
-        Woe::TornOut => &course.bytes,
-        Woe::WriteErrors | Woe::ImageUnreadable | Woe::ImageGone => {
-            for index in 0..moments() {
-                let (outcome, stage) = strike(When::Part(part_of_run(index, random)));
-                row.add(outcome, stage);
-            }
-            return;
-        }
-    };
-    schedule.strike_all(random, row, |moment, _| {
-        let (outcome, stage) = strike(When::At(moment));
-        (outcome, stage.unwrap())
+        trial.run(random)
     });
 }
 
