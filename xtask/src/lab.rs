@@ -52,6 +52,9 @@ pub(crate) fn make(root: &Path) -> Result<PathBuf, String> {
         .arg("--target-dir")
         .arg(&built)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        // Optimizing it as a whole takes longer than all that it runs here.
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
         .current_dir(root);
     succeed(&mut build, "the build of the static program")?;
     succeed(

@@ -144,6 +144,24 @@ pub fn free_space(folder: &Path) -> Result<u64, BlockError> {
     }
 }
 
+/// Returns the bytes that a file takes of its disk, which are fewer than its length where it has holes; 0
+/// where there is no such file.
+#[must_use]
+pub fn stored_bytes(file: &Path) -> u64 {
+    let Ok(metadata) = std::fs::metadata(file) else {
+        return 0;
+    };
+    #[cfg(unix)]
+    {
+        // In units of 512 bytes, whatever the filesystem's blocks are: stat(2), "st_blocks".
+        std::os::unix::fs::MetadataExt::blocks(&metadata).saturating_mul(512)
+    }
+    #[cfg(not(unix))]
+    {
+        metadata.len()
+    }
+}
+
 /// Returns the kind of filesystem that `path` lies on, or will lie on.
 ///
 /// # Errors
@@ -228,5 +246,20 @@ mod tests {
             filesystem_of(folder.path()).unwrap()
         );
         assert!(free_space(&path).unwrap() > 0);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn holes_take_nothing_of_the_disk() {
+        use super::stored_bytes;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        assert_eq!(stored_bytes(&path), 0);
+        let mut file = std::fs::File::create(&path).unwrap();
+        std::io::Write::write_all(&mut file, &[1; 8192]).unwrap();
+        file.set_len(1 << 30).unwrap();
+        file.sync_all().unwrap();
+        let stored = stored_bytes(&path);
+        assert!((8192..1 << 20).contains(&stored), "{stored}");
     }
 }

@@ -41,7 +41,7 @@ use unsupported::{opening as platform, writing as platform_writing};
 pub use device::{Access, Device, DevicePartition, Mount, Transport, Use};
 pub use device_sink::DeviceSink;
 pub use eject_error::EjectError;
-pub use filesystem::{FsKind, filesystem_of, free_space, max_file_bytes};
+pub use filesystem::{FsKind, filesystem_of, free_space, max_file_bytes, stored_bytes};
 pub use interrupt::install_interrupt_handler;
 #[cfg(target_os = "linux")]
 pub use linux::Linux;

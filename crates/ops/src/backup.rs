@@ -292,6 +292,8 @@ pub(crate) fn planned(
         request,
     };
     if let Some(image) = &plan.image {
+        let kept_bytes = Unfinished::kept_bytes(&plan.request, image);
+        let image = (image.as_path(), kept_bytes);
         check_destination(&plan.opened.path, plan.contents(), image, format)?;
     }
     Ok(plan)

@@ -92,11 +92,11 @@ pub(crate) fn check_holder(
     Ok(())
 }
 
-/// Finds out before the long copy what would spoil it.
+/// Finds out before the long copy what would spoil it. `kept_bytes` are on the disk already.
 pub(crate) fn check_destination(
     card: &Path,
     survey: &Survey,
-    image: &Path,
+    (image, kept_bytes): (&Path, u64),
     format: Format,
 ) -> Result<(), OpError> {
     let folder = folder_of(image);
@@ -109,14 +109,14 @@ pub(crate) fn check_destination(
         return Err(OpError::new(OpErrorKind::Refused, message));
     }
     match format {
-        Format::Raw => check_room(survey, &folder),
+        Format::Raw => check_room(survey, &folder, kept_bytes),
         // Only the size of a raw image is known beforehand.
         _ => Ok(()),
     }
 }
 
 /// Tells what a raw image needs, before it is written.
-fn check_room(survey: &Survey, folder: &Path) -> Result<(), OpError> {
+fn check_room(survey: &Survey, folder: &Path, kept_bytes: u64) -> Result<(), OpError> {
     if let Some(most) = max_file_bytes(folder).filter(|&most| most < survey.len) {
         let message = format!(
             "the image will have {} bytes, and files in {} can have {most} at the most",
@@ -126,11 +126,12 @@ fn check_room(survey: &Survey, folder: &Path) -> Result<(), OpError> {
         return Err(OpError::new(OpErrorKind::Environment, message)
             .hint("compress it (.img.zst), or choose a disk with another filesystem"));
     }
-    let needed = survey.map.bytes(State::Used);
+    let needed = survey.map.bytes(State::Used).saturating_sub(kept_bytes);
     match free_space(folder) {
         Ok(free) if free < needed => {
             let message = format!(
-                "the image needs {needed} bytes, and {free} are free in {}",
+                "the image needs {needed} bytes{}, and {free} are free in {}",
+                if kept_bytes > 0 { " more" } else { "" },
                 folder.display()
             );
             Err(OpError::new(OpErrorKind::Environment, message)

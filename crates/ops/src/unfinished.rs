@@ -11,7 +11,7 @@ use std::path::Path;
 
 use cardkeep_block::{Extent, ReadAt, State, WriteAt};
 use cardkeep_copy::{Attendant, CopyError, FileShelf, FrameList, Job, Prefix, Rescue, untried};
-use cardkeep_device::{Overwrite, PartialFile, PartialFileError};
+use cardkeep_device::{Overwrite, PartialFile, PartialFileError, stored_bytes};
 use cardkeep_image::Format;
 
 use crate::backup::{BackupRequest, Resume};
@@ -97,6 +97,16 @@ impl Unfinished {
                 rename_back(partial, image);
                 Err(OpError::of_partial_file(image, error))
             }
+        }
+    }
+
+    /// Returns how many bytes of the disk an earlier run took for `image`, which are used again.
+    pub(crate) fn kept_bytes(request: &BackupRequest, image: &Path) -> u64 {
+        let partial = PartialFile::partial_path(image);
+        let may_be_store = request.resume == Resume::Yes && FileShelf::map_path(image).exists();
+        match partial.exists() {
+            false if may_be_store => stored_bytes(image),
+            _ => stored_bytes(&partial),
         }
     }
 

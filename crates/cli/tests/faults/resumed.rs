@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cardkeep_block::{Extent, ReadAt, WriteAt};
-use cardkeep_testkit::{Fault, Random, is_big_matrix};
+use cardkeep_testkit::{Fault, Random, Tool, is_big_matrix};
 use rustix::process::Signal;
 
 use crate::failing::{Failing, content};
@@ -226,6 +226,31 @@ fn a_card_that_was_used_meanwhile_is_not_gone_on_with() {
     }
 }
 
+/// Catches: asking for room for what is on the disk already.
+#[test]
+fn a_raw_image_goes_on_where_there_is_room_for_the_rest_of_it() {
+    let test = "a_raw_image_goes_on_where_there_is_room_for_the_rest_of_it";
+    let Some(card) = Failing::new(test) else {
+        return;
+    };
+    let place = card.path("small");
+    fs::create_dir(&place).unwrap();
+    let size = format!("size={}", card.used_bytes() * 4 / 3);
+    let disk = Tool::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]);
+    disk.arg(&place).run();
+    let used = card.used_bytes();
+    card.disk.declare(Fault::GoneAfter(used * 3 / 4));
+    let image = place.join("card.img");
+    let torn = card.back_up(&image, &[]);
+    card.disk.heal();
+    let again = card.back_up(&image, &["--resume"]);
+    let found = fs::read(&image);
+    Tool::new("umount").arg(&place).run();
+    torn.expect(5);
+    again.expect(0);
+    assert!(found.unwrap() == card.sound);
+}
+
 /// A disk that is full is no reason to read the card again.
 #[test]
 fn what_was_written_before_a_disk_was_full_is_kept() {
@@ -239,7 +264,7 @@ fn what_was_written_before_a_disk_was_full_is_kept() {
     let place = card.path("small");
     fs::create_dir(&place).unwrap();
     let mount = |size: &str, extra: &str| {
-        cardkeep_testkit::Tool::new("mount")
+        Tool::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("{extra}size={size}"), "tmpfs"])
             .arg(&place)
             .run();
@@ -255,7 +280,7 @@ fn what_was_written_before_a_disk_was_full_is_kept() {
         fs::copy(&image, &copy).unwrap();
         content(&copy)
     });
-    cardkeep_testkit::Tool::new("umount").arg(&place).run();
+    Tool::new("umount").arg(&place).run();
     assert!(grown, "{answer:?}");
     assert!(answer.stderr.contains("--resume"), "{answer:?}");
     assert!(found == Some(card.sound.clone()), "{again:?}");

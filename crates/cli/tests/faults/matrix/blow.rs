@@ -1,6 +1,7 @@
 //! What happens to a backup of a card, and what came of it.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -80,6 +81,15 @@ impl Trial<'_> {
             let stage = strike_at(&mut running, signal, self.moment, stage);
             return (running.wait(), stage);
         }
+        if let Blow::DiskFull = self.blow {
+            while (stored_bytes(&self.image) as f64) < self.moment.position() && !running.is_done()
+            {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let stage = stage();
+            fill(&self.image.with_file_name(FILLER));
+            return (running.wait(), stage);
+        }
         let answer = running.wait();
         match self.blow {
             // They do not end it.
@@ -151,19 +161,25 @@ impl Trial<'_> {
     }
 }
 
-/// Mounts a folder of so many bytes, for disks that get full; makes it larger where it is there.
-fn folder_of(place: &Path, bytes: u64, extra: &str) {
+/// What others write to the disk.
+const FILLER: &str = "filler";
+/// Room for the sample card, and little more: what others write fills it at once.
+const DISK_BYTES: u64 = 20 << 20;
+
+/// Mounts a disk of its own, for it to get full.
+fn mount_disk(place: &Path) {
     fs::create_dir_all(place).unwrap();
-    Tool::new("mount")
-        .args([
-            "-t",
-            "tmpfs",
-            "-o",
-            &format!("{extra}size={bytes}"),
-            "tmpfs",
-        ])
-        .arg(place)
-        .run();
+    let size = format!("size={DISK_BYTES}");
+    let words = ["-t", "tmpfs", "-o", &size, "tmpfs"];
+    Tool::new("mount").args(words).arg(place).run();
+}
+
+/// Writes to a new file until its disk is full.
+fn fill(filler: &Path) {
+    let mut file = fs::File::create(filler).unwrap();
+    for piece in [vec![0; 1 << 20], vec![0; 4096]] {
+        while file.write_all(&piece).is_ok() {}
+    }
 }
 
 /// Tells how far the backup to `image` is that begins now.
@@ -207,39 +223,39 @@ pub(crate) fn check(
     random: &mut Random,
     row: &mut Row,
 ) {
-    let course = course(
-        card,
-        blow,
-        &card.path(&format!("undisturbed-{blow:?}-{name}")),
-    );
-    let mut count = 0;
     let place = card.path("disk");
+    let is_filled = matches!(blow, Blow::DiskFull);
+    let image_of = |attempt: &str| match is_filled {
+        true => {
+            mount_disk(&place);
+            place.join(name)
+        }
+        false => card.path(&format!("{attempt}-{blow:?}-{name}")),
+    };
+    let put_away = || {
+        if is_filled {
+            Tool::new("umount").arg(&place).run();
+        }
+    };
+    let course = course(card, blow, &image_of("undisturbed"));
+    put_away();
+    let mut count = 0;
     course.schedule.strike_all(random, row, |moment, random| {
         count += 1;
-        let is_full = matches!(blow, Blow::DiskFull);
-        let image = match is_full {
-            true => place.join(name),
-            false => card.path(&format!("{count}-{blow:?}-{name}")),
-        };
         let trial = Trial {
             card,
             blow,
-            image,
+            image: image_of(&count.to_string()),
             course: &course,
             moment,
         };
-        if is_full {
-            folder_of(&place, (moment.position() as u64).max(4096), "");
-        }
         let (answer, stage) = trial.strike(random);
-        if is_full {
-            folder_of(&place, 1 << 30, "remount,");
+        if is_filled {
+            fs::remove_file(place.join(FILLER)).unwrap();
         }
         let outcome = trial.judge(&answer);
         sound_again(card);
-        if is_full {
-            Tool::new("umount").arg(&place).run();
-        }
+        put_away();
         (outcome, stage)
     });
 }

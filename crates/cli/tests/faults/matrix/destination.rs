@@ -175,18 +175,19 @@ impl Trial<'_> {
             writes,
             unflushed: self.unflushed(kind, seed),
         };
-        let writes = self.moment.map_or(u64::MAX, |own| own.position() as u64);
+        // Writes, but flushes where one of them fails.
+        let due = self.moment.map_or(u64::MAX, |own| own.position() as u64);
         match self.mishap {
             Mishap::BadPlace => disk.declare(Fault::Unwritable {
                 extent: self.moment.map(|own| *own.next_of(&course.writes)).unwrap(),
                 times: Times::Always,
             }),
-            Mishap::PulledOut => disk.declare(Fault::GoneAfterWrites(writes)),
+            Mishap::PulledOut => disk.declare(Fault::GoneAfterWrites(due)),
             // After the end it is never struck itself, and takes down what is not flushed.
             Mishap::PowerCut(kind)
             | Mishap::PowerCutOfRescue(kind)
             | Mishap::PowerCutAfterwards(kind) => {
-                disk.declare(cut(kind, writes.saturating_add(1)));
+                disk.declare(cut(kind, due.saturating_add(1)));
             }
             Mishap::WriteError | Mishap::WriteErrorOfRescue | Mishap::FlushError => {
                 disk.declare(Fault::SlowWrites {
@@ -196,15 +197,7 @@ impl Trial<'_> {
             }
         }
         self.fail_card();
-        let image = self.image(disk);
-        let stage = stage_of(self.card, &image);
-        let answer = match self.mishap {
-            Mishap::WriteError | Mishap::WriteErrorOfRescue | Mishap::FlushError => {
-                self.strike_while_running(disk)
-            }
-            _ => self.card.back_up(&image, &[]),
-        };
-        let stage = stage();
+        let (answer, stage) = self.back_up(disk, due);
         if let Mishap::PowerCutAfterwards(kind) = self.mishap {
             disk.declare(cut(kind, 1));
             // Somebody writes something, and the power fails at once.
@@ -216,21 +209,25 @@ impl Trial<'_> {
         (answer, stage)
     }
 
-    fn strike_while_running(&self, disk: &Disk) -> Answer {
+    /// Backs up, and looks where that is after so many requests; what strikes it then is declared.
+    fn back_up(&self, disk: &Disk, due: u64) -> (Answer, Stage) {
         let before = disk.failing().medium().requests().len();
-        let wanted = self.moment.map_or(0, |own| own.position() as usize);
-        let mut running = self.card.start(&self.image(disk), &[]);
-        while self.count(disk, before) < wanted && !running.is_done() {
+        let image = self.image(disk);
+        let stage = stage_of(self.card, &image);
+        let mut running = self.card.start(&image, &[]);
+        while (self.count(disk, before) as u64) < due && !running.is_done() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        disk.declare(match self.mishap {
-            Mishap::FlushError => Fault::FlushFails(Times::First(1)),
-            _ => Fault::Unwritable {
+        let stage = stage();
+        match self.mishap {
+            Mishap::FlushError => disk.declare(Fault::FlushFails(Times::First(1))),
+            Mishap::WriteError | Mishap::WriteErrorOfRescue => disk.declare(Fault::Unwritable {
                 extent: EVERYWHERE,
                 times: Times::First(2),
-            },
-        });
-        running.wait()
+            }),
+            _ => {}
+        }
+        (running.wait(), stage)
     }
 
     fn unflushed(&self, cut: Cut, seed: u64) -> Unflushed {
@@ -280,8 +277,8 @@ impl Trial<'_> {
     }
 }
 
-/// Tells how far the backup to `image` is that begins now. A disk that is gone does not show what it holds,
-/// so that the card tells alone.
+/// Tells how far the backup to `image` is that begins now. What is not flushed yet is on no disk, so that the
+/// card tells alone, up to the image's name.
 fn stage_of<'a>(card: &'a Failing, image: &'a Path) -> impl Fn() -> Stage + 'a {
     let medium = card.disk.medium();
     let served = medium.bytes_served();

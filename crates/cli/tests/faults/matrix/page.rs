@@ -11,6 +11,8 @@ use super::outcome::{OUTCOMES, Outcome};
 use super::stage::{STAGES, Stage};
 
 const VARIABLE: &str = "CARDKEEP_RELIABILITY";
+/// Words, with commas between them: only rows that say one of them are written then, and the others stay.
+const ROWS_VARIABLE: &str = "CARDKEEP_RELIABILITY_ROWS";
 
 /// Returns how many moments each row has.
 pub(crate) fn moments() -> u32 {
@@ -24,6 +26,14 @@ pub(crate) fn moments() -> u32 {
 /// Returns the page to be written, where one is.
 pub(crate) fn page() -> Option<OsString> {
     std::env::var_os(VARIABLE)
+}
+
+/// Tells whether what happens is to be tried now.
+pub(crate) fn is_wanted(said: &str) -> bool {
+    match std::env::var(ROWS_VARIABLE) {
+        Ok(words) => words.split(',').any(|word| said.contains(word)),
+        Err(_) => true,
+    }
 }
 
 /// Returns a moment as a part of a run: each has its own share of it, and lies in it at random.
@@ -56,8 +66,9 @@ impl Row {
         self.stages.iter().filter(|&&own| own == stage).count() as u32
     }
 
-    fn line(&self, what: &str, name: &str) -> String {
-        let mut line = format!("| {what} | {name} | {} ", self.outcomes.len());
+    /// Returns how many moments there were, and what came of them.
+    fn rest_of_line(&self) -> String {
+        let mut line = format!(" {} ", self.outcomes.len());
         for outcome in OUTCOMES {
             let count = self.outcomes.iter().filter(|&&own| own == outcome).count();
             write!(line, "| {count} ").unwrap();
@@ -73,7 +84,8 @@ impl Row {
 /// A table of the page, which holds the section that it belongs to and nothing else.
 pub(crate) struct Table {
     heading: &'static str,
-    lines: String,
+    /// What happens to which kind of image, as the line begins, and the line.
+    rows: Vec<(String, String)>,
 }
 
 const COLUMNS: &str =
@@ -84,12 +96,29 @@ const COLUMNS: &str =
 impl Table {
     /// Begins the table under this heading of the page.
     pub(crate) fn new(heading: &'static str) -> Self {
-        let lines = COLUMNS.to_owned();
-        Self { heading, lines }
+        let rows = Vec::new();
+        Self { heading, rows }
     }
 
     pub(crate) fn add(&mut self, what: &str, name: &str, row: &Row) {
-        self.lines += &row.line(what, name);
+        let begin = format!("| {what} | {name} |");
+        let line = begin.clone() + &row.rest_of_line();
+        self.rows.push((begin, line));
+    }
+
+    /// Returns the table's text, given the one that the page has: rows that were not tried stay.
+    fn over(&self, old: &str) -> String {
+        let mut lines: Vec<&str> = match std::env::var_os(ROWS_VARIABLE) {
+            Some(_) => old.split_inclusive('\n').collect(),
+            None => COLUMNS.split_inclusive('\n').collect(),
+        };
+        for (begin, line) in &self.rows {
+            match lines.iter_mut().find(|old| old.starts_with(begin)) {
+                Some(old) => *old = line,
+                None => lines.push(line),
+            }
+        }
+        lines.concat()
     }
 
     /// Puts the table in the place of the one that the page has there, where a page is to be written.
@@ -108,7 +137,8 @@ impl Table {
         let end = text[table..]
             .find("\n\n")
             .map_or(text.len(), |end| table + end + 1);
-        text.replace_range(table..end, &self.lines);
+        let own = self.over(&text[table..end]);
+        text.replace_range(table..end, &own);
         file.rewind().unwrap();
         file.set_len(0).unwrap();
         file.write_all(text.as_bytes()).unwrap();

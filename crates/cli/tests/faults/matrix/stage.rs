@@ -56,7 +56,7 @@ const STRUCK: [Stage; 3] = [Stage::Mapping, Stage::Copying, Stage::Finishing];
 /// In time the moments of the last stage reach so far, in parts of it: a run may take longer than the one before.
 const BEYOND_THE_END: f64 = 1.2;
 /// Some moments lie in other stages than they were meant for.
-const TRIES_PER_MOMENT: u32 = 10;
+const TRIES_PER_MOMENT: u32 = 4;
 
 /// Where an undisturbed run goes from one stage to the next, in seconds, bytes or requests.
 pub(crate) struct Schedule {
