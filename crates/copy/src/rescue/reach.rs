@@ -168,8 +168,11 @@ impl Reach<'_> {
             let (result, time) = self.ask(request)?;
             match result {
                 Ok(()) => {
-                    let is_slow = self.policy.is_slow(&self.health, request.len(), time);
-                    self.health.record(request, time, true);
+                    let is_slow = time
+                        .is_some_and(|time| self.policy.is_slow(&self.health, request.len(), time));
+                    if let Some(time) = time {
+                        self.health.record(request, time, true);
+                    }
                     self.keep(request)?;
                     return Ok(if is_slow {
                         Reached::Slow
@@ -178,7 +181,7 @@ impl Reach<'_> {
                     });
                 }
                 Err(error) if may_be_rescued(&error) => {
-                    if self.refused(request, time)? == Blame::Place {
+                    if self.refused(request, time.unwrap_or_default())? == Blame::Place {
                         return Ok(Reached::Failed);
                     }
                 }
@@ -187,8 +190,12 @@ impl Reach<'_> {
         }
     }
 
-    /// Asks for one request, which goes into the buffer, and measures the time.
-    fn ask(&mut self, request: Extent) -> Result<(Result<(), BlockError>, Duration), CopyError> {
+    /// Asks for one request, which goes into the buffer. Returns how long that took, where the source was not
+    /// away meanwhile.
+    fn ask(
+        &mut self,
+        request: Extent,
+    ) -> Result<(Result<(), BlockError>, Option<Duration>), CopyError> {
         if self.monitor.is_cancelled() {
             return Err(CopyError::Interrupted);
         }
@@ -201,7 +208,7 @@ impl Reach<'_> {
         let target = &mut self.work.buffer[..size];
         let result = self.source.read_at(request.start(), target);
         let time = began.elapsed();
-        self.note_return();
+        let time = (!self.note_return()).then_some(time);
         if self.work.phase == RescuePhase::Retrying {
             self.health.retried();
         }
@@ -304,8 +311,11 @@ impl Reach<'_> {
     }
 
     fn forgive_places(&mut self) {
-        for run in self.work.streak.drain(..).flat_map(|own| own.runs) {
-            self.map.set(run.extent, run.status);
+        // The first refusal of a place knows what was said of it before all of them.
+        for refusal in self.work.streak.drain(..).rev() {
+            for run in refusal.runs {
+                self.map.set(run.extent, run.status);
+            }
         }
     }
 

@@ -202,6 +202,7 @@ impl<'a> Rescuing<'a> {
             Some(_) => self.lock().held.runs_in(extent).collect(),
             None => Vec::new(),
         };
+        let return_count = self.setup.attendant.return_count();
         let began = Instant::now();
         let result = if held.is_empty() {
             self.setup.source.read_at(extent.start(), buffer)
@@ -219,7 +220,10 @@ impl<'a> Rescuing<'a> {
         let mut state = self.lock();
         state.in_flight -= 1;
         self.changed.notify_all();
-        state.note(self.setup.policy, (extent, began), result.is_ok());
+        // The time for which a card was away is no time that it took.
+        if self.setup.attendant.return_count() == return_count {
+            state.note(self.setup.policy, (extent, began), result.is_ok());
+        }
         match result {
             Ok(()) => {
                 let from = self.gap_before(extent.start());
