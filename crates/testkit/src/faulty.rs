@@ -341,6 +341,12 @@ mod tests {
         assert_eq!(kind(&medium, 512, 512), None);
         assert_eq!(kind(&medium, 0, 1), Some(BlockErrorKind::Gone));
         assert_eq!(kind(&medium, 0, 1), Some(BlockErrorKind::Gone));
+
+        let medium = FaultyMedium::new(MemoryMedium::new(4096)).with(Fault::MuteAfter(1000));
+        assert_eq!(kind(&medium, 0, 1000), None);
+        assert_eq!(kind(&medium, 0, 1), Some(BlockErrorKind::Io));
+        medium.heal();
+        assert_eq!(kind(&medium, 0, 1), None);
     }
 
     #[test]

@@ -39,12 +39,26 @@ impl Mount {
     /// # Panics
     /// As [`Mount::new`].
     pub fn below(parent: &Path, device: &Path, options: &str) -> Result<Self, String> {
+        Self::by(Tool::new("mount").args(["-o", options]).arg(device), parent)
+    }
+
+    /// Mounts a filesystem of so many bytes in memory, on a folder of its own: a disk that gets full.
+    ///
+    /// # Panics
+    /// Where it can't be made.
+    #[must_use]
+    pub fn in_memory(bytes: u64) -> Self {
+        let options = format!("size={bytes}");
+        let mount = Tool::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]);
+        let mounted = Self::by(mount, &std::env::temp_dir());
+        mounted.unwrap_or_else(|said| panic!("no filesystem in memory: {said}"))
+    }
+
+    /// Has `mount` mount on a folder within `parent`.
+    fn by(mount: Tool, parent: &Path) -> Result<Self, String> {
         let folder = TempDir::new_in(parent);
         let folder = folder.unwrap_or_else(|e| panic!("no temporary folder: {e}"));
-        let (code, said) = Tool::new("mount")
-            .args(["-o", options])
-            .args([device, folder.path()])
-            .outcome();
+        let (code, said) = mount.arg(folder.path()).outcome();
         if code == Some(0) {
             Ok(Self { folder })
         } else {

@@ -101,14 +101,17 @@ impl Armed {
         treatment: &mut Treatment,
     ) -> Option<BlockErrorKind> {
         let (limit, passing) = match self.fault {
-            Fault::GoneAfter(bytes) => (bytes, extent.len()),
+            Fault::GoneAfter(bytes) | Fault::MuteAfter(bytes) => (bytes, extent.len()),
             Fault::GoneAfterWrites(writes) | Fault::PowerCutAfterWrites { writes, .. } => {
                 (writes, u64::from(kind.is_write()))
             }
             _ => return None,
         };
         if self.count >= limit {
-            return Some(BlockErrorKind::Gone);
+            return Some(match self.fault {
+                Fault::MuteAfter(_) => BlockErrorKind::Io,
+                _ => BlockErrorKind::Gone,
+            });
         }
         self.count = self.count.saturating_add(passing);
         if let Fault::PowerCutAfterWrites { unflushed, .. } = self.fault {

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cardkeep_block::{Extent, ReadAt, WriteAt};
-use cardkeep_testkit::{Fault, Random, Tool, is_big_matrix};
+use cardkeep_block::{Extent, WriteAt};
+use cardkeep_testkit::{Fault, Mount, Random, Tool, is_big_matrix};
 use rustix::process::Signal;
 
 use crate::failing::{Failing, content};
@@ -112,51 +112,15 @@ fn a_card_that_was_torn_out_goes_on_where_it_was() {
     }
 }
 
-/// Catches: giving up on a reader that was reset, and taking another card for the one that vanished.
-#[test]
-fn a_card_that_comes_back_is_read_on() {
-    let test = "a_card_that_comes_back_is_read_on";
-    for name in ["card.img", "card.img.zst", "card.img.gz"] {
+/// Takes the card away for a while, by a fault after so many bytes, and checks that nothing is lost.
+fn assert_read_on(test: &str, names: &[&str], (fault, options): (fn(u64) -> Fault, &[&str])) {
+    for name in names {
         let Some(card) = Failing::new(test) else {
             return;
         };
-        let used: u64 = card.used.iter().map(|extent| extent.len()).sum();
-        card.disk.declare(Fault::GoneAfter(used / 2));
+        card.disk.declare(fault(card.used_bytes() / 2));
         let image = card.path(name);
-        let mut running = card.start(&image, &["--wait-for-card=60"]);
-        std::thread::sleep(Duration::from_secs(2));
-        assert!(!running.is_done(), "it did not wait");
-        card.disk.heal();
-        let answer = running.wait().expect(9);
-        assert!(answer.stderr.contains("is back"), "{answer:?}");
-        assert_eq!(card.judge(&image, &answer), []);
-        card.assert_nothing_left(&image);
-    }
-}
-
-/// Catches: calling all sectors bad of a card that is out of its reader, and giving up on it, where the reader
-/// does not say that it is empty.
-#[test]
-fn a_card_that_only_fails_while_it_is_away_is_read_on() {
-    let test = "a_card_that_only_fails_while_it_is_away_is_read_on";
-    for name in ["card.img", "card.img.zst"] {
-        let Some(card) = Failing::new(test) else {
-            return;
-        };
-        let whole = Extent::between(0, card.disk.medium().len());
-        card.disk.declare(Fault::Slow {
-            extent: whole,
-            delay: Duration::from_millis(10),
-        });
-        let medium = card.disk.medium();
-        let end = medium.bytes_served() + card.used_bytes() / 2;
-        let image = card.path(name);
-        let mut running = card.start(&image, &["--wait-for-card=60", "--retries=0"]);
-        while medium.bytes_served() < end {
-            assert!(!running.is_done(), "it was too quick");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        card.disk.declare(Fault::Unreadable(whole));
+        let mut running = card.start(&image, options);
         std::thread::sleep(Duration::from_secs(2));
         assert!(!running.is_done(), "it did not wait");
         card.disk.heal();
@@ -164,6 +128,27 @@ fn a_card_that_only_fails_while_it_is_away_is_read_on() {
         assert_eq!(card.judge(&image, &answer), []);
         card.assert_nothing_left(&image);
     }
+}
+
+/// Catches: giving up on a reader that was reset, and taking another card for the one that vanished.
+#[test]
+fn a_card_that_comes_back_is_read_on() {
+    let test = "a_card_that_comes_back_is_read_on";
+    let names = ["card.img", "card.img.zst", "card.img.gz"];
+    assert_read_on(test, &names, (Fault::GoneAfter, &["--wait-for-card=60"]));
+}
+
+/// Catches: calling all sectors bad of a card that is out of its reader, and giving up on it, where the reader
+/// does not say that it is empty.
+#[test]
+fn a_card_that_only_fails_while_it_is_away_is_read_on() {
+    let test = "a_card_that_only_fails_while_it_is_away_is_read_on";
+    let options = ["--wait-for-card=60", "--retries=0"];
+    assert_read_on(
+        test,
+        &["card.img", "card.img.zst"],
+        (Fault::MuteAfter, &options),
+    );
 }
 
 /// Catches: a smaller image that is bound to the card as it was opened.
@@ -233,22 +218,14 @@ fn a_raw_image_goes_on_where_there_is_room_for_the_rest_of_it() {
     let Some(card) = Failing::new(test) else {
         return;
     };
-    let place = card.path("small");
-    fs::create_dir(&place).unwrap();
-    let size = format!("size={}", card.used_bytes() * 4 / 3);
-    let disk = Tool::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]);
-    disk.arg(&place).run();
     let used = card.used_bytes();
+    let disk = Mount::in_memory(used * 4 / 3);
     card.disk.declare(Fault::GoneAfter(used * 3 / 4));
-    let image = place.join("card.img");
-    let torn = card.back_up(&image, &[]);
+    let image = disk.path().join("card.img");
+    card.back_up(&image, &[]).expect(5);
     card.disk.heal();
-    let again = card.back_up(&image, &["--resume"]);
-    let found = fs::read(&image);
-    Tool::new("umount").arg(&place).run();
-    torn.expect(5);
-    again.expect(0);
-    assert!(found.unwrap() == card.sound);
+    card.back_up(&image, &["--resume"]).expect(0);
+    assert!(fs::read(&image).unwrap() == card.sound);
 }
 
 /// A disk that is full is no reason to read the card again.

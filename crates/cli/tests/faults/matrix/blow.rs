@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cardkeep_block::Extent;
-use cardkeep_testkit::{Fault, Random, Tool};
+use cardkeep_testkit::{Fault, Mount, Random};
 use rustix::process::Signal;
 
 use super::outcome::{Outcome, assert_sound};
@@ -166,14 +166,6 @@ const FILLER: &str = "filler";
 /// Room for the sample card, and little more: what others write fills it at once.
 const DISK_BYTES: u64 = 20 << 20;
 
-/// Mounts a disk of its own, for it to get full.
-fn mount_disk(place: &Path) {
-    fs::create_dir_all(place).unwrap();
-    let size = format!("size={DISK_BYTES}");
-    let words = ["-t", "tmpfs", "-o", &size, "tmpfs"];
-    Tool::new("mount").args(words).arg(place).run();
-}
-
 /// Writes to a new file until its disk is full.
 fn fill(filler: &Path) {
     let mut file = fs::File::create(filler).unwrap();
@@ -223,39 +215,31 @@ pub(crate) fn check(
     random: &mut Random,
     row: &mut Row,
 ) {
-    let place = card.path("disk");
+    // One that others fill is its own each time.
     let is_filled = matches!(blow, Blow::DiskFull);
-    let image_of = |attempt: &str| match is_filled {
-        true => {
-            mount_disk(&place);
-            place.join(name)
-        }
-        false => card.path(&format!("{attempt}-{blow:?}-{name}")),
+    let disk = || is_filled.then(|| Mount::in_memory(DISK_BYTES));
+    let image_on = |disk: &Option<Mount>, attempt: &str| match disk {
+        Some(disk) => disk.path().join(name),
+        None => card.path(&format!("{attempt}-{blow:?}-{name}")),
     };
-    let put_away = || {
-        if is_filled {
-            Tool::new("umount").arg(&place).run();
-        }
-    };
-    let course = course(card, blow, &image_of("undisturbed"));
-    put_away();
+    let course = course(card, blow, &image_on(&disk(), "undisturbed"));
     let mut count = 0;
     course.schedule.strike_all(random, row, |moment, random| {
         count += 1;
+        let disk = disk();
         let trial = Trial {
             card,
             blow,
-            image: image_of(&count.to_string()),
+            image: image_on(&disk, &count.to_string()),
             course: &course,
             moment,
         };
         let (answer, stage) = trial.strike(random);
-        if is_filled {
-            fs::remove_file(place.join(FILLER)).unwrap();
+        if let Some(disk) = &disk {
+            fs::remove_file(disk.path().join(FILLER)).unwrap();
         }
         let outcome = trial.judge(&answer);
         sound_again(card);
-        put_away();
         (outcome, stage)
     });
 }
