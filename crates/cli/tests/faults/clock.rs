@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use cardkeep_block::Extent;
 use cardkeep_testkit::{Fault, Random, Tool, skip_unless_tools};
 use rustix::process::Signal;
 
@@ -41,7 +42,11 @@ fn leftovers_of_another_time_are_gone_on_with() {
         let expected = fs::read(&undisturbed).unwrap();
         for date in ["1971-01-01", "2037-12-31"] {
             let image = card.path(&format!("{date}-{name}"));
-            slow_down(&card);
+            // Slower still, so that a busy machine finds it running.
+            card.disk.declare(Fault::Slow {
+                extent: Extent::between(0, 1 << 40),
+                delay: Duration::from_millis(40),
+            });
             card.disk.declare(Fault::Flaky {
                 extent: card.used_place(1, 512),
                 failures: 1,

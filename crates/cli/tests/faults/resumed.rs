@@ -9,6 +9,7 @@ use cardkeep_testkit::{Fault, Mount, Random, Tool, is_big_matrix};
 use rustix::process::Signal;
 
 use crate::failing::{Failing, content};
+use crate::program::Running;
 
 /// The seed of the moments.
 const SEED: u64 = 0x5eed_0f05;
@@ -112,6 +113,19 @@ fn a_card_that_was_torn_out_goes_on_where_it_was() {
     }
 }
 
+/// Starts a backup, and waits until the card was asked for in vain for a while.
+fn start_until_away(card: &Failing, image: &Path, options: &[&str]) -> Running {
+    let medium = card.disk.medium();
+    let before = medium.requests().len();
+    let mut running = card.start(image, options);
+    while medium.requests()[before..].iter().all(|own| own.is_served) {
+        assert!(!running.is_done(), "it did not wait");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    running
+}
+
 /// Takes the card away for a while, by a fault after so many bytes, and checks that nothing is lost.
 fn assert_read_on(test: &str, names: &[&str], (fault, options): (fn(u64) -> Fault, &[&str])) {
     for name in names {
@@ -120,8 +134,7 @@ fn assert_read_on(test: &str, names: &[&str], (fault, options): (fn(u64) -> Faul
         };
         card.disk.declare(fault(card.used_bytes() / 2));
         let image = card.path(name);
-        let mut running = card.start(&image, options);
-        std::thread::sleep(Duration::from_secs(2));
+        let mut running = start_until_away(&card, &image, options);
         assert!(!running.is_done(), "it did not wait");
         card.disk.heal();
         let answer = running.wait().expect(9).says(&["is back"]);
@@ -163,15 +176,7 @@ fn a_card_that_comes_back_while_it_is_made_smaller_is_read_on() {
     card.disk
         .declare(Fault::GoneAfter(card.used_bytes() * 3 / 4));
     let image = card.path("card.img");
-    let medium = card.disk.medium();
-    let before = medium.requests().len();
-    let mut running = card.start(&image, &["--shrink", "--wait-for-card=60"]);
-    while medium.requests()[before..].iter().all(|own| own.is_served) {
-        assert!(!running.is_done(), "it did not wait");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    // It is looked for in vain a few times.
-    std::thread::sleep(Duration::from_secs(1));
+    let mut running = start_until_away(&card, &image, &["--shrink", "--wait-for-card=60"]);
     assert!(!running.is_done(), "it did not wait");
     card.disk.heal();
     running.wait().expect(9).says(&["is back"]);
