@@ -129,9 +129,9 @@ fn a_card_that_is_written_is_not_backed_up() {
             assert!(!first.is_done(), "it was over too soon");
             std::thread::sleep(Duration::from_millis(5));
         }
-        let is_over = first.is_done();
         // Its patience is longer than some restores take.
         let answer = cardkeep(backup(target.path(), &image));
+        let is_over = first.is_done();
         first.wait().expect(0);
         target.assert_restored(&original);
         match answer.code {
