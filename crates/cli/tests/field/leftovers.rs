@@ -1,0 +1,1 @@
+//! What was on a card before, and what lies where no partition says it does.

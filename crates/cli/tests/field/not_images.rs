@@ -1,0 +1,1 @@
+//! Files and streams that are no disk images.

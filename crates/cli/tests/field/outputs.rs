@@ -1,0 +1,1 @@
+//! Texts from outside, outputs that fail, signals, and odd calls.

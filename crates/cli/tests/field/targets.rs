@@ -1,0 +1,1 @@
+//! Targets: what is approved is a thing, not a path.
