@@ -10,6 +10,7 @@
 mod bench;
 mod demo;
 mod lab;
+mod test;
 mod tidy;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask demo
+       cargo xtask test --all
        cargo xtask lab [--make]
        cargo xtask tidy [--accept]
        cargo xtask bench --card FILE --work DIR [--speed 20,45,90,0] [--peers NAME,...]
@@ -31,6 +33,8 @@ usage: cargo xtask demo
 
   demo            build cardkeep, make a sample card, back it up, restore it onto a file that
                   stands in for a card, and verify both
+  test --all      run the tests of both tiers: what `cargo test --workspace` runs, with whole matrices,
+                  more moments of each fault, and the virtual machine; as root, to run all of them
   lab             make a virtual machine with card readers and an SD slot, and run the tests in
                   it of the static program; --make only makes it, and prints its folder; on
                   Debian's amd64, with the packages that lab/README.md names
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["demo"] => demo::run(&project_root()),
+        ["test", "--all"] => test::run_all(&project_root()),
         ["lab"] => lab::run(&project_root()),
         ["lab", "--make"] => lab::make(&project_root()).map(|made| println!("{}", made.display())),
         ["tidy"] => tidy::run(&project_root()),

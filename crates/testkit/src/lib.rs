@@ -5,7 +5,8 @@
 //! system service that opens devices for others, behind `fake-udisks`.
 //!
 //! Only tests may depend on this crate. What needs root says so through [`skip`], aloud, and
-//! leaves a line in the file named by `CARDKEEP_SKIPS`, so that CI can tell how much was left out.
+//! leaves a line in a list, which the test program `left_out` of `xtask` prints at the end of the
+//! run, so that everybody sees how much was left out.
 
 mod answer;
 #[cfg(target_os = "linux")]
@@ -43,6 +44,8 @@ pub use faulty::{FaultyMedium, Request};
 pub use guest::{Guest, Insertion, Job, Machine};
 pub use loop_device::{Loop, SectorSize, Throttle};
 pub use mount::Mount;
-pub use skip::{is_big_matrix, skip, skip_unless_fuse, skip_unless_root, skip_unless_tools};
+pub use skip::{
+    is_big_matrix, skip, skip_unless_fuse, skip_unless_root, skip_unless_tools, skipped,
+};
 pub use tool::{Tool, tool};
 pub use tree::{Likeness, Tree};

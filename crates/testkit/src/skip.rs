@@ -2,28 +2,56 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::tool::tool;
 
 /// Names the file that collects one line per test left out.
 const LIST_VARIABLE: &str = "CARDKEEP_SKIPS";
+/// What each line of it begins with.
+const LINE_START: &str = "skipped: ";
 /// Set to 1 to run the whole matrix of the oracle tests.
 const BIG_MATRIX_VARIABLE: &str = "CARDKEEP_ORACLE";
 
-/// Says that `test` is left out because it needs what is not there, on stderr and in the list of
-/// `CARDKEEP_SKIPS`.
+/// Says that `test` is left out because it needs what is not there, on stderr and in the list that
+/// [`skipped`] reads.
 #[expect(clippy::print_stderr, reason = "the one place from which tests talk")]
 pub fn skip(test: &str, needs: &str) {
-    let line = format!("skipped: {test} needs {needs}");
+    let line = format!("{LINE_START}{test} needs {needs}");
     eprintln!("{line}");
-    let Some(list) = std::env::var_os(LIST_VARIABLE) else {
-        return;
-    };
-    let file = OpenOptions::new().create(true).append(true).open(list);
+    let file = OpenOptions::new().create(true).append(true).open(list());
     if let Err(error) = file.and_then(|mut file| writeln!(file, "{line}")) {
         eprintln!("the list of skipped tests can't be written: {error}");
     }
+}
+
+/// Returns the tests that were left out in this run so far, each with what it needs, and begins the
+/// list anew where this run keeps its own.
+#[must_use]
+pub fn skipped() -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(list()).unwrap_or_default();
+    if std::env::var_os(LIST_VARIABLE).is_none() {
+        // Where none was left out there is no list.
+        std::fs::remove_file(list()).ok();
+    }
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(LINE_START));
+    let entries = lines.filter_map(|line| line.split_once(" needs "));
+    entries
+        .map(|(test, needs)| (test.to_owned(), needs.to_owned()))
+        .collect()
+}
+
+/// Returns the list's file: the one that is named, or one for this run, which is told by the process
+/// that starts all test programs.
+fn list() -> PathBuf {
+    if let Some(list) = std::env::var_os(LIST_VARIABLE) {
+        return list.into();
+    }
+    let runner = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    let user = rustix::process::getuid().as_raw();
+    std::env::temp_dir().join(format!("cardkeep-skipped-{user}-{runner}"))
 }
 
 /// Tells whether `test` must return at once because it needs root and loop devices, and says so.
