@@ -11,8 +11,8 @@ use std::io::{Cursor, Read};
 
 use cardkeep_block::{MemoryMedium, ReadAt};
 use cardkeep_image::{
-    Format, FrameReader, Manifest, load_index, load_zip_member, scan_frames, scan_pieces,
-    stated_len, stream_within,
+    ForeignKind, Format, FrameReader, Manifest, StreamNotes, detect_foreign, load_foreign,
+    load_index, load_zip_member, scan_frames, scan_pieces, stated_len, stream_layer, stream_within,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -64,7 +64,9 @@ fn read_member(medium: &MemoryMedium, file: &[u8]) -> Option<Vec<u8>> {
     assert!(member.compressed.end() <= medium.len());
     let data = file[member.compressed.start() as usize..].to_vec();
     let mut content = Vec::new();
-    let reader = member.stream(Cursor::new(data)).ok()?;
+    let reader = member
+        .stream(Cursor::new(data), &StreamNotes::default())
+        .ok()?;
     let read = reader.take(CONTENT_BYTES_MAX).read_to_end(&mut content);
     read.is_ok().then_some(content)
 }
@@ -76,6 +78,18 @@ fn read_manifest(json: &[u8]) {
     };
     if let Ok(json) = manifest.to_json() {
         assert_eq!(Manifest::parse(&json).ok(), Some(manifest));
+    }
+}
+
+/// A whole container that states its length holds just that, unless its seek table lies.
+fn check_layer(format: Format, reader: Box<dyn Read + Send>, stated: Option<u64>) {
+    let mut content = Vec::new();
+    let read = reader.take(CONTENT_BYTES_MAX).read_to_end(&mut content);
+    if read.is_ok()
+        && (content.len() as u64) < CONTENT_BYTES_MAX
+        && let Some(len) = stated
+    {
+        assert!(format == Format::Zstd || format == Format::Zip || len == content.len() as u64);
     }
 }
 
@@ -92,28 +106,30 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(scan) = scan_frames(&medium) {
         assert!(scan.content_end <= scan.end && scan.end <= medium.len());
     }
-    let format = match choice % 6 {
+    if let Ok(kind) = load_foreign(&medium) {
+        // What the beginning tells, the end doesn't change.
+        let head = &file[..file.len().min(ForeignKind::DETECT_BYTES)];
+        assert!(detect_foreign(head).is_none_or(|head| kind == Some(head)));
+    }
+    let format = match choice % 7 {
         0 => Format::Zstd,
         1 => Format::Gzip,
         2 => Format::Xz,
         3 => Format::Bzip2,
         4 => Format::Zip,
+        5 => Format::Tar,
         _ => Format::detect(file),
     };
     let member = read_member(&medium, file);
     let stated = stated_len(format, &medium);
+    if let Ok(reader) = stream_layer(format, Cursor::new(file.to_vec()), 1 << 20) {
+        check_layer(format, reader, stated.ok().flatten());
+    }
     let Ok(reader) = stream_within(format, Cursor::new(file.to_vec()), 1 << 20) else {
         return;
     };
     let mut content = Vec::new();
     let read = reader.take(CONTENT_BYTES_MAX).read_to_end(&mut content);
-    if read.is_ok()
-        && (content.len() as u64) < CONTENT_BYTES_MAX
-        && let Ok(Some(len)) = stated
-    {
-        // A whole image that states its length holds just that, unless its seek table lies.
-        assert!(format == Format::Zstd || format == Format::Zip || len == content.len() as u64);
-    }
     if format == Format::Zip && read.is_ok() {
         assert_ne!(member.as_ref().map(|m| m == &content), Some(false));
     }

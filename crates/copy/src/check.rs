@@ -1,5 +1,6 @@
 //! Checking whole images, whoever made them.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,14 +16,12 @@ use crate::sequential::{decoded, read_content};
 /// Takes a frame's index and content.
 pub(crate) type VisitFrame<'a> = &'a mut dyn FnMut(usize, &[u8]) -> Result<(), CopyError>;
 
-/// Decodes a whole container, frame by frame.
+/// Reads the content of a whole image, frame by frame.
 pub(crate) fn check_stream(
-    format: Format,
-    image: &Arc<dyn ReadAt>,
+    mut stream: Box<dyn Read + Send>,
     monitor: &dyn Monitor,
     visit: VisitFrame<'_>,
 ) -> Result<u64, CopyError> {
-    let (mut stream, _) = decoded(Arc::clone(image), format)?;
     let mut content = vec![0; FRAME_BYTES];
     let mut total = 0;
     for index in 0.. {
@@ -75,7 +74,7 @@ pub fn check_image(
     monitor: &dyn Monitor,
 ) -> Result<Checked, CopyError> {
     let head = image
-        .read_vec(0, image.len().min(64) as usize)
+        .read_vec(0, image.len().min(Format::DETECT_BYTES as u64) as usize)
         .map_err(CopyError::Source)?;
     let format = Format::detect(&head);
     if format == Format::Zstd
@@ -86,7 +85,8 @@ pub fn check_image(
     }
     monitor.phase(Phase::Verify, None);
     let mut digest = ImageDigest::new();
-    let content_len = check_stream(format, image, monitor, &mut |_, content| {
+    let (stream, _) = decoded(Arc::clone(image), format)?;
+    let content_len = check_stream(stream, monitor, &mut |_, content| {
         digest.add(&FrameDigest::of(content));
         monitor.advance(Phase::Verify, content.len() as u64);
         Ok(())

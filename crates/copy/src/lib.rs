@@ -51,4 +51,4 @@ pub use restore::{
     Frame, HEAD_BYTES, IndexedOriginal, Knowledge, Layout, MediumOriginal, OpenStream, Original,
     Recipient, RestoreOptions, RestoreOutcome, StreamOriginal, Take, Wanted, WriteMode, restore,
 };
-pub use sequential::{decoded, read_content};
+pub use sequential::{decoded, decoded_noting, read_content};

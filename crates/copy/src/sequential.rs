@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cardkeep_block::{BlockError, Operation, ReadAt, Slice};
-use cardkeep_image::{Error as ImageError, Format, load_zip_member, stream};
+use cardkeep_image::{
+    Error as ImageError, Format, StreamNotes, load_zip_member, stream_layer, stream_noting,
+};
 
 use crate::error::CopyError;
 
@@ -67,17 +69,43 @@ pub fn decoded(
     file: Arc<dyn ReadAt>,
     format: Format,
 ) -> Result<(Box<dyn Read + Send>, Arc<AtomicU64>), ImageError> {
+    decoded_noting(file, format, &StreamNotes::default())
+}
+
+/// Does the work of [`decoded`], and tells `notes` what is worth telling of the image.
+///
+/// # Errors
+/// As [`decoded`].
+pub fn decoded_noting(
+    file: Arc<dyn ReadAt>,
+    format: Format,
+    notes: &StreamNotes,
+) -> Result<(Box<dyn Read + Send>, Arc<AtomicU64>), ImageError> {
     // Which member of an archive is the image is told best by its end.
     if format == Format::Zip
         && let Some(member) = load_zip_member(&file)?
     {
         let stream = Sequential::new(Arc::new(Slice::new(file, member.compressed)));
         let position = stream.position();
-        return Ok((member.stream(stream)?, position));
+        return Ok((member.stream(stream, notes)?, position));
     }
     let bytes = Sequential::new(file);
     let position = bytes.position();
-    Ok((stream(format, bytes)?, position))
+    Ok((stream_noting(format, bytes, notes)?, position))
+}
+
+/// What decoding an image that was just made may take, in bytes: no more than other images.
+const MEMORY_BYTES_MAX: u64 = 128 << 20;
+
+/// Returns what the container in `file` holds as it is, whatever that looks like.
+///
+/// # Errors
+/// As [`cardkeep_image::stream_layer`].
+pub(crate) fn decoded_layer(
+    file: Arc<dyn ReadAt>,
+    format: Format,
+) -> Result<Box<dyn Read + Send>, ImageError> {
+    stream_layer(format, Sequential::new(file), MEMORY_BYTES_MAX)
 }
 
 /// Fills `frame` from a decoded image as far as that goes; returns how far.

@@ -14,6 +14,7 @@ use crate::error::CopyError;
 use crate::frames::FrameList;
 use crate::piece::{PieceWindow, ZeroPiece};
 use crate::prefix::Prefix;
+use crate::sequential::decoded_layer;
 
 /// So much is written before it is made durable and read back: flushes cost time, what is left at
 /// the end is waited for, and progress is seen in steps of this.
@@ -301,7 +302,8 @@ impl<'a> Verifier<'a> {
                 let mut expected = self.digests.iter().copied();
                 let reader: Arc<dyn ReadAt> = Arc::from(reader);
                 let frames = self.frames;
-                check_stream(format, &reader, self.monitor, &mut |index, content| {
+                let stream = decoded_layer(reader, format)?;
+                check_stream(stream, self.monitor, &mut |index, content| {
                     let extent = frames.extent(index);
                     let expected = expected.next();
                     let found = FrameDigest::of(content);

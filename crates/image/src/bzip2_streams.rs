@@ -1,25 +1,30 @@
 //! A bzip2 file read from its beginning: streams one after the other, as parallel compressors
-//! make them.
+//! make them, and what `trailing.rs` allows behind the last.
 
 use std::io::{self, BufRead, Read};
 
 use bzip2::bufread::BzDecoder;
 
-use crate::stream::damaged;
+use crate::StreamNotes;
+use crate::trailing;
 
-/// Every stream begins with `BZh`.
-const MAGIC_FIRST_BYTE: u8 = b'B';
+/// Every stream begins with it.
+const MAGIC: &[u8] = b"BZh";
 
 /// The content of all streams.
 pub(crate) struct Bzip2Streams<R> {
     /// `None` behind the last stream.
     stream: Option<BzDecoder<R>>,
+    streams_count: u64,
+    notes: StreamNotes,
 }
 
 impl<R: BufRead> Bzip2Streams<R> {
-    pub(crate) fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R, notes: StreamNotes) -> Self {
         Self {
             stream: Some(BzDecoder::new(reader)),
+            streams_count: 0,
+            notes,
         }
     }
 }
@@ -38,13 +43,12 @@ impl<R: BufRead> Read for Bzip2Streams<R> {
             let Some(mut reader) = self.stream.take().map(BzDecoder::into_inner) else {
                 break;
             };
-            match reader.fill_buf()?.first() {
-                None => break,
-                Some(&MAGIC_FIRST_BYTE) => self.stream = Some(BzDecoder::new(reader)),
-                Some(_) => {
-                    return Err(damaged("something else follows the last stream"));
-                }
+            self.streams_count += 1;
+            if reader.fill_buf()?.first() == MAGIC.first() {
+                self.stream = Some(BzDecoder::new(reader));
+                continue;
             }
+            trailing::pass_over(&mut reader, (self.streams_count, MAGIC), &self.notes)?;
         }
         Ok(0)
     }

@@ -116,7 +116,7 @@ impl Container {
                 xz_encoder::check_level(level)?;
                 (Books::Xz(XzBooks::default()), level)
             }
-            other @ (Format::Raw | Format::Bzip2 | Format::Zip) => {
+            other @ (Format::Raw | Format::Bzip2 | Format::Zip | Format::Tar) => {
                 let kind = UnsupportedKind::Writing(other.extension());
                 return Err(Error::unsupported(kind));
             }

@@ -33,20 +33,29 @@ pub(crate) enum UnsupportedKind {
     ManifestBytes(u64),
     Level(i32),
     Memory,
-    Zip(ZipKind),
+    Window,
+    Dictionary,
+    Layers(u32),
+    Zip(ArchiveKind),
+    Tar(ArchiveKind),
 }
 
-/// Why no image can be had from a zip archive; the texts are names of members.
+/// Why no image can be had from an archive; the texts are names of members.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ZipKind {
+pub(crate) enum ArchiveKind {
     NoImage,
     Images(Vec<String>),
     Encrypted(String),
     UnknownLen(String),
     Method(String, u16),
-    Compressed(String, &'static str),
     Split,
     DirectoryBytes(u64),
+    /// Its segments are described in a way that is not known.
+    Sparse(String),
+    /// It is meant to be unpacked: the files of a card's FAT filesystem.
+    FatFiles,
+    /// It is meant to be unpacked: all files of a system.
+    RootTree,
 }
 
 /// A failed check of an image, and where.
@@ -146,38 +155,98 @@ impl fmt::Display for Unsupported {
             UnsupportedKind::ManifestBytes(bytes) => {
                 write!(f, "the image's manifest has {bytes} bytes")
             }
-            UnsupportedKind::Zip(kind) => kind.fmt(f),
+            UnsupportedKind::Zip(kind) => kind.fmt_in("zip", f),
+            UnsupportedKind::Tar(kind) => kind.fmt_in("tar", f),
+            UnsupportedKind::Layers(most) => {
+                write!(f, "the image is packed more than {most} times")
+            }
+            UnsupportedKind::Window => f.write_str(
+                "the image was compressed by zstd with a window of more than 128 MiB (--long)",
+            ),
+            UnsupportedKind::Dictionary => {
+                f.write_str("the image was compressed by zstd with a dictionary")
+            }
             UnsupportedKind::Memory => f.write_str("the image takes too much memory to decode"),
             UnsupportedKind::Level(level) => write!(f, "there is no compression level {level}"),
         }
     }
 }
 
-impl fmt::Display for ZipKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Unsupported {
+    /// Returns what to do, where that is known; `FILE` stands for the image's name.
+    #[must_use]
+    pub const fn advice(&self) -> Option<&'static str> {
+        Some(match &self.kind {
+            UnsupportedKind::Window => {
+                "decompress it in a pipe: `zstd -d --long=31 -c FILE | cardkeep restore - CARD`"
+            }
+            UnsupportedKind::Dictionary => {
+                "decompress it in a pipe: `zstd -d -D DICTIONARY -c FILE | cardkeep restore - CARD`"
+            }
+            UnsupportedKind::Memory => {
+                "decompress it in a pipe: `xz -dc FILE | cardkeep restore - CARD`"
+            }
+            UnsupportedKind::Layers(_) => "unpack it first",
+            UnsupportedKind::Zip(kind) => match kind {
+                ArchiveKind::Split => "join its parts first: `zip -s 0 FILE --out whole.zip`",
+                _ => return kind.advice(),
+            },
+            UnsupportedKind::Tar(kind) => return kind.advice(),
+            _ => return None,
+        })
+    }
+}
+
+impl ArchiveKind {
+    const fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::FatFiles => "unpack it onto a card that is formatted with FAT32",
+            Self::RootTree => "unpack it as root onto an ext4 partition",
+            Self::Images(_) => "unpack the one you want, and restore that",
+            Self::Sparse(_) => "unpack it first: `tar -xSf FILE`",
+            Self::Encrypted(_) | Self::UnknownLen(_) | Self::Method(..) => {
+                "unpack it first: `7z x FILE`"
+            }
+            _ => return None,
+        })
+    }
+
+    /// Says what is wrong with an archive of this kind.
+    fn fmt_in(&self, archive: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoImage => f.write_str("the zip archive holds no image"),
+            Self::NoImage => write!(f, "the {archive} archive holds no image"),
             Self::Images(names) => {
                 let names = names.join(", ");
-                write!(f, "the zip archive holds more than one image: {names}")
+                write!(
+                    f,
+                    "the {archive} archive holds more than one image: {names}"
+                )
             }
-            Self::Encrypted(name) => write!(f, "{name} in the zip archive is encrypted"),
+            Self::Encrypted(name) => write!(f, "{name} in the {archive} archive is encrypted"),
             Self::UnknownLen(name) => write!(
                 f,
-                "where {name} ends can be told from the end of the zip archive only"
+                "where {name} ends can be told from the end of the {archive} archive only"
             ),
             Self::Method(name, id) => write!(
                 f,
-                "{name} in the zip archive is compressed by method {id}, which is not known"
+                "{name} in the {archive} archive is compressed by method {id}, which is not known"
             ),
-            Self::Compressed(name, extension) => write!(
-                f,
-                "{name} in the zip archive is compressed once more, as .{extension}: unzip it first"
-            ),
-            Self::Split => f.write_str("the zip archive is split into several files"),
+            Self::Split => write!(f, "the {archive} archive is split into several files"),
             Self::DirectoryBytes(bytes) => {
-                write!(f, "the zip archive has a directory of {bytes} bytes")
+                write!(f, "the {archive} archive has a directory of {bytes} bytes")
             }
+            Self::Sparse(name) => write!(
+                f,
+                "{name} in the {archive} archive is sparse in a way that is not known"
+            ),
+            Self::FatFiles => write!(
+                f,
+                "the {archive} archive holds files for a card's FAT filesystem, and no image"
+            ),
+            Self::RootTree => write!(
+                f,
+                "the {archive} archive holds the files of a root filesystem, and no image"
+            ),
         }
     }
 }

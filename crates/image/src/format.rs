@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::tar_header::{BLOCK_BYTES, TarHeader};
+
 /// A container of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -18,11 +20,13 @@ pub enum Format {
     Bzip2,
     /// A zip archive with an image in it; read only.
     Zip,
+    /// A tar archive with an image in it; read only.
+    Tar,
 }
 
 impl Format {
     /// The first bytes of an image that [`Format::detect`] needs in order to know all formats.
-    pub const DETECT_BYTES: usize = 10;
+    pub const DETECT_BYTES: usize = BLOCK_BYTES;
 
     /// Returns the format that an image of this name should be written in, by its extension
     /// without regard to case; `None` where the extension says nothing.
@@ -36,6 +40,7 @@ impl Format {
             "xz" => Self::Xz,
             "bz2" => Self::Bzip2,
             "zip" => Self::Zip,
+            "tar" => Self::Tar,
             _ => return None,
         })
     }
@@ -46,7 +51,8 @@ impl Format {
     /// The magic numbers are those of RFC 8878 section 3.1 (zstd; a skippable frame may come
     /// first), RFC 1952 section 2.3 (gzip with the only method there is), the xz file format 1.2
     /// section 2.1.1, bzip2's header with what may follow it, and a zip local file header or the end
-    /// record of an empty archive (APPNOTE 4.3.7, 4.3.16). All are far from what a boot sector
+    /// record of an empty archive (APPNOTE 4.3.7, 4.3.16). A tar archive has the checksum of its
+    /// first header. All are far from what a boot sector
     /// begins with: a jump, a register being cleared, or nothing.
     #[must_use]
     pub fn detect(first_bytes: &[u8]) -> Self {
@@ -58,6 +64,7 @@ impl Format {
                 Self::Bzip2
             }
             [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Self::Zip,
+            _ if TarHeader::parse(first_bytes).is_some() => Self::Tar,
             _ => Self::Raw,
         }
     }
@@ -72,6 +79,7 @@ impl Format {
             Self::Xz => "img.xz",
             Self::Bzip2 => "img.bz2",
             Self::Zip => "zip",
+            Self::Tar => "tar",
         }
     }
 }

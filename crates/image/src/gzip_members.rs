@@ -1,22 +1,30 @@
-//! A gzip file read from its beginning: members one after the other (RFC 1952, 2.2), and zeros
-//! behind the last, which tape-minded tools leave.
+//! A gzip file read from its beginning: members one after the other (RFC 1952, 2.2), and what
+//! `trailing.rs` allows behind the last.
 
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-use crate::stream::{damaged, only_zeros_left};
+use crate::StreamNotes;
+use crate::trailing;
+
+/// RFC 1952, section 2.3.1: the identification, and the only method.
+const MAGIC: &[u8] = &[0x1f, 0x8b, 0x08];
 
 /// The content of all members.
 pub(crate) struct GzipMembers<R> {
     /// `None` behind the last member.
     member: Option<GzDecoder<R>>,
+    members_count: u64,
+    notes: StreamNotes,
 }
 
 impl<R: BufRead> GzipMembers<R> {
-    pub(crate) fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R, notes: StreamNotes) -> Self {
         Self {
             member: Some(GzDecoder::new(reader)),
+            members_count: 0,
+            notes,
         }
     }
 }
@@ -35,15 +43,12 @@ impl<R: BufRead> Read for GzipMembers<R> {
             let Some(mut reader) = self.member.take().map(GzDecoder::into_inner) else {
                 break;
             };
-            let next = reader.fill_buf()?.first().copied();
-            match next {
-                None => break,
-                Some(0) if only_zeros_left(&mut reader)? => break,
-                Some(0) => {
-                    return Err(damaged("something else follows the last member"));
-                }
-                Some(_) => self.member = Some(GzDecoder::new(reader)),
+            self.members_count += 1;
+            if reader.fill_buf()?.first() == MAGIC.first() {
+                self.member = Some(GzDecoder::new(reader));
+                continue;
             }
+            trailing::pass_over(&mut reader, (self.members_count, MAGIC), &self.notes)?;
         }
         Ok(0)
     }

@@ -92,7 +92,7 @@ pub(crate) fn load_index_of(format: Format, medium: &impl ReadAt) -> Result<Opti
     match format {
         Format::Zstd => load_zstd_index(medium),
         Format::Xz => Ok(xz_layout::load_streams(medium)?.and_then(|streams| xz_index(&streams))),
-        Format::Raw | Format::Gzip | Format::Bzip2 | Format::Zip => Ok(None),
+        _ => Ok(None),
     }
 }
 

@@ -8,6 +8,7 @@
 //!
 //! Like every format crate this one opens no files, spawns no threads and reads no clock.
 
+mod archive_choice;
 mod bzip2_streams;
 mod container;
 mod digest;
@@ -23,6 +24,7 @@ mod gzip_encoder;
 mod gzip_members;
 mod index;
 mod input;
+mod layers;
 mod manifest;
 mod manifest_frame;
 mod mapfile;
@@ -31,10 +33,13 @@ mod run_list;
 mod seek_table;
 mod stated_len;
 mod stream;
+mod stream_notes;
+mod tar_header;
+mod tar_stream;
+mod trailing;
 mod xz_encoder;
 mod xz_layout;
 mod zero_tail;
-mod zip_choice;
 mod zip_directory;
 mod zip_layout;
 mod zip_member;
@@ -56,7 +61,8 @@ pub use manifest::{Manifest, PartitionEntry, SourceIdentity};
 pub use mapfile::{Mapfile, RescuePhase};
 pub use piece_scan::{ScannedPiece, scan_pieces};
 pub use stated_len::stated_len;
-pub use stream::{stream, stream_within};
+pub use stream::{stream, stream_layer, stream_noting, stream_within};
+pub use stream_notes::StreamNotes;
 pub use zip_directory::{ZipMember, load_zip_member};
 
 /// Bytes of the medium's address space per frame; the last one may be shorter.

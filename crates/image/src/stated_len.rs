@@ -5,7 +5,7 @@ use cardkeep_block::ReadAt;
 use crate::index::load_index_of;
 use crate::{Error, Format, load_zip_member, scan_frames, xz_layout};
 
-/// Returns the length of the content in bytes, where the container states it honestly: from the
+/// Returns the length of what the container holds in bytes, where the container states it honestly: from the
 /// seek table or all frame headers of zstd, from the indexes of xz, from the directory of zip.
 /// `None` where it can't be
 /// known without decoding; gzip's ISIZE is the length modulo 4 GiB of the last member only, and
@@ -31,6 +31,6 @@ pub fn stated_len(format: Format, medium: &impl ReadAt) -> Result<Option<u64>, E
             Ok(len.filter(|_| !streams.is_empty()))
         }
         Format::Zip => Ok(load_zip_member(medium)?.and_then(|member| member.content_len)),
-        Format::Gzip | Format::Bzip2 => Ok(None),
+        Format::Gzip | Format::Bzip2 | Format::Tar => Ok(None),
     }
 }

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::Stream;
 
-use crate::bzip2_streams::Bzip2Streams;
 use crate::error::{CorruptKind, UnsupportedKind};
-use crate::gzip_members::GzipMembers;
-use crate::input::{Input, InputSeen};
-use crate::zip_stream::ZipStream;
-use crate::{Error, Format};
+use crate::input::InputSeen;
+use crate::layers::{LayerOptions, Layers, layer};
+use crate::{Error, Format, StreamNotes};
 
 /// What a decoder may take: a window of 2^27 bytes, zstd's own limit, and the 65 MiB that xz's
 /// highest preset needs.
@@ -29,21 +27,37 @@ pub fn stream(
     stream_within(format, reader, MEMORY_BYTES_MAX)
 }
 
-/// Returns the content of an image that `reader` gives from its beginning: any number of zstd
-/// frames, skippable ones among them; of gzip members, with zeros behind the last; of xz streams
-/// with their padding; of bzip2 streams; or the image in a zip archive, with zeros behind it.
+/// Does the work of [`stream`], and tells `notes` what is worth telling of the image.
 ///
-/// Reading fails where the image is cut off, and where anything but that follows it, at the
+/// # Errors
+/// As [`stream_within`].
+pub fn stream_noting(
+    format: Format,
+    reader: impl Read + Send + 'static,
+    notes: &StreamNotes,
+) -> Result<Box<dyn Read + Send>, Error> {
+    let options = LayerOptions {
+        memory_bytes_max: MEMORY_BYTES_MAX,
+        notes: notes.clone(),
+    };
+    layers(format, reader, &options)
+}
+
+/// Returns the content of an image that `reader` gives from its beginning: any number of zstd
+/// frames, skippable ones among them; of gzip members; of xz streams with their padding; of bzip2
+/// streams; or the image in a zip or tar archive. What is a container again is unpacked, too.
+///
+/// Reading fails where the image is cut off, and where anything else follows it, at the
 /// offset where it begins: xz and zstd fail there too, while gzip and bzip2 warn of "trailing
-/// garbage" and ignore it, and with it the rest of a file whose middle is damaged. It goes on
+/// garbage" and ignore it, and with it the rest of a file whose middle is damaged. Behind those
+/// two, zeros may follow, and up to 64 KiB behind a single piece. It goes on
 /// failing then. An error of kind `InvalidData` or `UnexpectedEof` is the image's own and wraps
 /// an [`Error`]; others are the reader's.
 ///
-/// In a zip archive, the image is the only member that is named like one, or else the only one of
+/// In an archive, the image is the only member that is named like one, or else the only one of
 /// a MiB or more that is not known by its name to be something else. From the beginning, the first
-/// such member is taken, and a second one is an error only when it comes: where the archive can be
-/// read by position, [`crate::load_zip_member`] knows better. An image that is compressed once more
-/// inside the archive is refused.
+/// such member is taken, and a second one is an error only when it comes: where a zip archive can
+/// be read by position, [`crate::load_zip_member`] knows better.
 ///
 /// At most 128 KiB are read of `reader` before the decoder takes them, so that whoever counts
 /// what is read knows how far the work is; the decoder itself holds up to a compressed block
@@ -56,17 +70,40 @@ pub fn stream_within(
     reader: impl Read + Send + 'static,
     memory_bytes_max: u64,
 ) -> Result<Box<dyn Read + Send>, Error> {
-    let input = Input::new(reader, 0);
-    let seen = input.seen();
-    let decoder: Box<dyn Read + Send> = match format {
-        Format::Raw => Box::new(input),
-        Format::Zstd => Box::new(zstd_decoder(input, memory_bytes_max)?),
-        Format::Gzip => Box::new(GzipMembers::new(input)),
-        Format::Xz => Box::new(xz_decoder(input, memory_bytes_max)?),
-        Format::Bzip2 => Box::new(Bzip2Streams::new(input)),
-        Format::Zip => Box::new(ZipStream::new(input, memory_bytes_max)),
+    let options = LayerOptions {
+        memory_bytes_max,
+        notes: StreamNotes::default(),
     };
-    Ok(Box::new(Checked::new(decoder, seen)))
+    layers(format, reader, &options)
+}
+
+/// Returns what the container that `reader` gives holds, as it is: for an image that was just
+/// made, of a card that may hold anything. Otherwise as [`stream_within`].
+///
+/// # Errors
+/// As [`stream_within`].
+pub fn stream_layer(
+    format: Format,
+    reader: impl Read + Send + 'static,
+    memory_bytes_max: u64,
+) -> Result<Box<dyn Read + Send>, Error> {
+    let options = LayerOptions {
+        memory_bytes_max,
+        notes: StreamNotes::default(),
+    };
+    layer(format, reader, &options)
+}
+
+fn layers(
+    format: Format,
+    reader: impl Read + Send + 'static,
+    options: &LayerOptions,
+) -> Result<Box<dyn Read + Send>, Error> {
+    let container = layer(format, reader, options)?;
+    if format == Format::Raw {
+        return Ok(container);
+    }
+    Ok(Box::new(Layers::of(format, container, options)))
 }
 
 /// Returns a decoder of zstd frames that refuses windows of more than `memory_bytes_max`.
@@ -108,6 +145,20 @@ pub(crate) fn unsupported(kind: UnsupportedKind) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, Error::unsupported(kind))
 }
 
+/// Returns what a decoder's error says that an image needs which may be sound.
+fn unsupported_kind(error: &(dyn std::error::Error + 'static)) -> Option<UnsupportedKind> {
+    if error.downcast_ref() == Some(&liblzma::stream::Error::MemLimit) {
+        return Some(UnsupportedKind::Memory);
+    }
+    // The names that libzstd gives ZSTD_error_frameParameter_windowTooLarge and
+    // ZSTD_error_dictionary_wrong.
+    match error.to_string() {
+        message if message.contains("too much memory") => Some(UnsupportedKind::Window),
+        message if message.contains("Dictionary mismatch") => Some(UnsupportedKind::Dictionary),
+        _ => None,
+    }
+}
+
 /// A decoder whose errors say what is wrong with the image and where.
 pub(crate) struct Checked {
     decoder: Box<dyn Read + Send>,
@@ -129,14 +180,8 @@ impl Checked {
         if error.get_ref().is_some_and(|inner| inner.is::<Error>()) {
             return error;
         }
-        let wants_memory = error.get_ref().is_some_and(|inner| {
-            inner.downcast_ref() == Some(&liblzma::stream::Error::MemLimit)
-                // The name that libzstd gives ZSTD_error_frameParameter_windowTooLarge.
-                || inner.to_string().contains("too much memory")
-        });
-        if wants_memory {
-            let error = Error::unsupported(UnsupportedKind::Memory);
-            return io::Error::new(ErrorKind::InvalidData, error);
+        if let Some(kind) = error.get_ref().and_then(|inner| unsupported_kind(inner)) {
+            return unsupported(kind);
         }
         let (kind, what) = match error.kind() {
             ErrorKind::UnexpectedEof => (ErrorKind::UnexpectedEof, "it is cut off".to_owned()),

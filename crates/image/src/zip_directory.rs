@@ -5,18 +5,19 @@ use std::mem;
 
 use cardkeep_block::{Extent, ReadAt, le_u16, le_u32, le_u64};
 
-use crate::Error;
-use crate::error::{CorruptKind, UnsupportedKind, ZipKind};
+use crate::archive_choice::{Candidates, likeness, printable};
+use crate::error::{ArchiveKind, CorruptKind, UnsupportedKind};
 use crate::input::Input;
+use crate::layers::{LayerOptions, Layers};
 use crate::stream::{Checked, MEMORY_BYTES_MAX};
 use crate::zero_tail::zeros_start;
-use crate::zip_choice::{Candidates, likeness, printable};
 use crate::zip_layout::{
     CENTRAL_HEADER, CENTRAL_HEADER_BYTES, DIRECTORY_SIGNATURE, END, END_BYTES, LOCAL_HEADER,
     LOCAL_HEADER_BYTES, Tail, ZIP64_END, ZIP64_END_BYTES, ZIP64_LOCATOR, ZIP64_LOCATOR_BYTES,
     ZipEntry,
 };
-use crate::zip_member::{ImageReader, MemberReader, image_reader};
+use crate::zip_member::MemberReader;
+use crate::{Error, Format, StreamNotes};
 
 /// Some 500,000 members: no archive of an image has that many.
 const DIRECTORY_BYTES_MAX: u64 = 32 << 20;
@@ -40,7 +41,8 @@ pub struct ZipMember {
 impl ZipMember {
     /// Returns the image that `reader` gives the compressed data of: the bytes of the archive from
     /// the start of [`ZipMember::compressed`] on. Takes at most 128 MiB of memory. Reading it fails
-    /// as reading a [`crate::stream_within`] does; the image's CRC and length are enforced.
+    /// as reading a [`crate::stream_within`] does; the image's CRC and length are enforced. What is
+    /// a container again is unpacked, too, and `notes` is told.
     ///
     /// # Errors
     /// [`Error::Unsupported`] where the image is encrypted or compressed by an unknown method;
@@ -48,19 +50,24 @@ impl ZipMember {
     pub fn stream(
         &self,
         reader: impl Read + Send + 'static,
+        notes: &StreamNotes,
     ) -> Result<Box<dyn Read + Send>, Error> {
         let input = Input::new(reader, self.compressed.start());
         let seen = input.seen();
         let member = MemberReader::listed(self.entry.clone(), input, MEMORY_BYTES_MAX)?;
-        let content = Content::Unopened(member);
-        Ok(Box::new(Checked::new(Box::new(content), seen)))
+        let content = Content::Open(Box::new(member));
+        let options = LayerOptions {
+            memory_bytes_max: MEMORY_BYTES_MAX,
+            notes: notes.clone(),
+        };
+        let container = Box::new(Checked::new(Box::new(content), seen));
+        Ok(Box::new(Layers::of(Format::Zip, container, &options)))
     }
 }
 
 /// The content of the image, from its first byte to the comparison with its checksum.
 enum Content<R: BufRead> {
-    Unopened(MemberReader<R>),
-    Open(ImageReader<R>),
+    Open(Box<MemberReader<R>>),
     End,
 }
 
@@ -69,20 +76,17 @@ impl<R: BufRead> Read for Content<R> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        loop {
-            *self = match mem::replace(self, Self::End) {
-                Self::Unopened(member) => Self::Open(image_reader(member)?),
-                Self::Open(mut image) => {
-                    let len = image.read(buffer)?;
-                    if len > 0 {
-                        *self = Self::Open(image);
-                        return Ok(len);
-                    }
-                    image.into_inner().1.finish()?;
-                    Self::End
+        match mem::replace(self, Self::End) {
+            Self::Open(mut image) => {
+                let len = image.read(buffer)?;
+                if len == 0 {
+                    image.finish()?;
+                } else {
+                    *self = Self::Open(image);
                 }
-                Self::End => return Ok(0),
-            };
+                Ok(len)
+            }
+            Self::End => Ok(0),
         }
     }
 }
@@ -107,7 +111,7 @@ pub fn load_zip_member(medium: &impl ReadAt) -> Result<Option<ZipMember>, Error>
         return Err(corrupt("its directory lies elsewhere than it says").at(end.directory_end));
     }
     if end.directory_len > DIRECTORY_BYTES_MAX {
-        let kind = ZipKind::DirectoryBytes(end.directory_len);
+        let kind = ArchiveKind::DirectoryBytes(end.directory_len);
         return Err(Error::unsupported(UnsupportedKind::Zip(kind)));
     }
     // OK to cast: bounded by DIRECTORY_BYTES_MAX.
@@ -163,7 +167,7 @@ fn load_end(medium: &impl ReadAt) -> Result<End, Error> {
     };
     let end = load_zip64_end(medium, plain.directory_end)?.unwrap_or(plain);
     if is_split && !end.has_zip64 {
-        return Err(Error::unsupported(UnsupportedKind::Zip(ZipKind::Split)));
+        return Err(Error::unsupported(UnsupportedKind::Zip(ArchiveKind::Split)));
     }
     Ok(end)
 }

@@ -8,11 +8,11 @@ use deflate64::Deflate64Decoder;
 use flate2::bufread::DeflateDecoder;
 use liblzma::bufread::XzDecoder;
 
-use crate::error::{UnsupportedKind, ZipKind};
-use crate::stream::{damaged, unsupported, xz_decoder, zstd_decoder};
-use crate::zip_choice::printable;
+use crate::Error;
+use crate::archive_choice::printable;
+use crate::error::{ArchiveKind, UnsupportedKind};
+use crate::stream::{damaged, xz_decoder, zstd_decoder};
 use crate::zip_layout::{DATA_DESCRIPTOR, Method, ZipEntry};
-use crate::{Error, Format};
 
 /// A member's content; its checksum and length are compared by [`MemberReader::finish`].
 pub(crate) struct MemberReader<R: BufRead> {
@@ -79,16 +79,16 @@ impl<R: BufRead> MemberReader<R> {
         input: R,
         memory_bytes_max: u64,
     ) -> Result<Self, Error> {
-        let refuse = |kind: fn(String) -> ZipKind| {
+        let refuse = |kind: fn(String) -> ArchiveKind| {
             let kind = kind(printable(&entry.name));
             Err(Error::unsupported(UnsupportedKind::Zip(kind)))
         };
         if entry.is_encrypted {
-            return refuse(ZipKind::Encrypted);
+            return refuse(ArchiveKind::Encrypted);
         }
         // Only these two say themselves where they end, to the byte.
         if compressed_len.is_none() && ![Method::Deflate, Method::Bzip2].contains(&entry.method) {
-            return refuse(ZipKind::UnknownLen);
+            return refuse(ArchiveKind::UnknownLen);
         }
         let data = MemberData {
             input,
@@ -103,7 +103,7 @@ impl<R: BufRead> MemberReader<R> {
             Method::Zstd => Decoder::Zstd(zstd_decoder(data, memory_bytes_max)?),
             Method::Xz => Decoder::Xz(xz_decoder(data, memory_bytes_max)?),
             Method::Other(id) => {
-                let kind = ZipKind::Method(printable(&entry.name), id);
+                let kind = ArchiveKind::Method(printable(&entry.name), id);
                 return Err(Error::unsupported(UnsupportedKind::Zip(kind)));
             }
         };
@@ -183,28 +183,6 @@ impl<R: BufRead> Read for MemberReader<R> {
             return Err(damaged("a member holds more than it should"));
         }
         Ok(len)
-    }
-}
-
-/// The image: its first bytes, which have been looked at, and the rest of the member.
-pub(crate) type ImageReader<R> = io::Chain<io::Cursor<Vec<u8>>, MemberReader<R>>;
-
-/// Returns the content of a member that must be an image as it is: what is compressed once more
-/// would otherwise be taken for the bytes of a card.
-///
-/// # Errors
-/// Where it begins like a container, and as the member.
-pub(crate) fn image_reader<R: BufRead>(mut member: MemberReader<R>) -> io::Result<ImageReader<R>> {
-    let mut head = Vec::new();
-    (&mut member)
-        .take(Format::DETECT_BYTES as u64)
-        .read_to_end(&mut head)?;
-    match Format::detect(&head) {
-        Format::Raw => Ok(io::Cursor::new(head).chain(member)),
-        format => {
-            let kind = ZipKind::Compressed(printable(&member.entry.name), format.extension());
-            Err(unsupported(UnsupportedKind::Zip(kind)))
-        }
     }
 }
 

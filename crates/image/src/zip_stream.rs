@@ -6,15 +6,15 @@ use std::mem;
 
 use cardkeep_block::{le_u16, le_u32, le_u64};
 
-use crate::error::{UnsupportedKind, ZipKind};
+use crate::archive_choice::{Candidates, Likeness, likeness};
+use crate::error::{ArchiveKind, UnsupportedKind};
 use crate::input::Input;
 use crate::stream::{damaged, only_zeros_left, unsupported};
-use crate::zip_choice::{Candidates, Likeness, likeness};
 use crate::zip_layout::{
     CENTRAL_HEADER, CENTRAL_HEADER_BYTES, DIRECTORY_SIGNATURE, END, END_BYTES, LOCAL_HEADER,
     LOCAL_HEADER_BYTES, Tail, ZIP64_END, ZIP64_LOCATOR, ZIP64_LOCATOR_BYTES, ZipEntry,
 };
-use crate::zip_member::{ImageReader, MemberReader, image_reader};
+use crate::zip_member::MemberReader;
 
 /// The content of the first member that looks like an image. That no other one does is known at
 /// the end only, and an error then.
@@ -49,7 +49,7 @@ impl Image {
 
 enum State<R: Read> {
     Between(Input<R>),
-    Image(Box<ImageReader<Input<R>>>),
+    Image(Box<MemberReader<Input<R>>>),
     End,
 }
 
@@ -85,9 +85,10 @@ impl<R: Read> ZipStream<R> {
         self.members_count += 1;
         let likeness = likeness(&entry.name, entry.known_content_len());
         let is_best = self.candidates.add(&entry.name, likeness);
-        if self.image.is_some() {
-            self.candidates.check().map_err(io_error)?;
-        } else if is_best {
+        if self.image.is_some() || is_best {
+            self.check_so_far()?;
+        }
+        if self.image.is_none() && is_best {
             self.candidates.settle();
             self.image = Some(Image {
                 name: entry.name.clone(),
@@ -97,10 +98,18 @@ impl<R: Read> ZipStream<R> {
                 content_len: 0,
             });
             let member = self.open(entry, input)?;
-            return Ok(State::Image(Box::new(image_reader(member)?)));
+            return Ok(State::Image(Box::new(member)));
         }
         let input = self.pass_over(entry, input)?;
         Ok(State::Between(input))
+    }
+
+    /// Refuses an archive of which enough is known. Whether it has no image shows at its end.
+    fn check_so_far(&self) -> io::Result<()> {
+        match self.candidates.failure() {
+            Some(ArchiveKind::NoImage) | None => Ok(()),
+            Some(kind) => Err(unsupported(UnsupportedKind::Zip(kind))),
+        }
     }
 
     fn open(&self, entry: ZipEntry, input: Input<R>) -> io::Result<MemberReader<Input<R>>> {
@@ -181,7 +190,7 @@ impl<R: Read> Read for ZipStream<R> {
                         self.state = State::Image(image);
                         return Ok(len);
                     }
-                    let finished = image.into_inner().1.finish()?;
+                    let finished = image.finish()?;
                     if let Some(image) = &mut self.image {
                         image.crc = finished.crc;
                         image.content_len = finished.content_len;
@@ -232,7 +241,7 @@ fn read_end(input: &mut impl BufRead, entries_count: u64) -> io::Result<()> {
     let mut end = [0; END_BYTES];
     input.read_exact(&mut end[4..])?;
     if le_u32(&end, 4) != 0 {
-        let kind = UnsupportedKind::Zip(ZipKind::Split);
+        let kind = UnsupportedKind::Zip(ArchiveKind::Split);
         return Err(unsupported(kind));
     }
     // The truncation keeps what the field has of a larger count, and Zip64 has all ones there.

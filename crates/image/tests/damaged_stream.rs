@@ -132,7 +132,13 @@ fn what_follows_the_end_is_refused_at_its_place() {
             b"\0\0\0\0\0x",
         ] {
             let followed = [&file[..], tail].concat();
-            let error = decode(format, &followed).unwrap_err();
+            let decoded = decode(format, &followed);
+            // Behind a single piece of these, it is left out with a note.
+            if matches!(format, Format::Gzip | Format::Bzip2) && decoded.is_ok() {
+                assert!(decoded.unwrap() == content, "{program}");
+                continue;
+            }
+            let error = decoded.unwrap_err();
             let Error::Corrupt(corrupt) = own(&error) else {
                 panic!("{format:?} of {program}: {error}");
             };
@@ -152,7 +158,7 @@ fn zeros_behind_the_end_are_padding_where_tools_leave_them() {
         let padded = [&file[..], &[0; 10_240]].concat();
         let decoded = decode(format, &padded);
         match format {
-            Format::Gzip | Format::Xz | Format::Zip => {
+            Format::Gzip | Format::Xz | Format::Zip | Format::Bzip2 => {
                 assert!(decoded.unwrap() == content, "{program}");
             }
             _ => assert!(matches!(own(&decoded.unwrap_err()), Error::Corrupt(_))),
