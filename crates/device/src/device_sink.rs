@@ -12,6 +12,7 @@ use cardkeep_block::{
 };
 
 use crate::aligned_file::AlignedFile;
+use crate::file_id::FileId;
 use crate::flock::{Kind, lock};
 use crate::permission::{Opened, Purpose, Right, open_asking};
 use crate::source::{FILE_ALIGNMENT, SECTOR_BYTES_DEFAULT};
@@ -296,7 +297,7 @@ fn expect_target(file: &File, permit: &WritePermit) -> Result<(), BlockError> {
     let failed = |error| system_error(Operation::Open, error);
     let metadata = file.metadata().map_err(failed)?;
     let difference = match permit.target() {
-        Target::File { identity } => file_difference(&metadata, identity, permit.len()),
+        Target::File { id } => file_difference(&metadata, id, permit.len()),
         Target::Device {
             number,
             diskseq,
@@ -319,12 +320,8 @@ fn expect_target(file: &File, permit: &WritePermit) -> Result<(), BlockError> {
     }
 }
 
-fn file_difference(
-    metadata: &Metadata,
-    identity: Option<(u64, u64)>,
-    len: u64,
-) -> Option<&'static str> {
-    if !metadata.is_file() || platform_writing::file_identity(metadata) != identity {
+fn file_difference(metadata: &Metadata, id: Option<FileId>, len: u64) -> Option<&'static str> {
+    if !metadata.is_file() || FileId::from_metadata(metadata) != id {
         return Some("another file has its name now");
     }
     (metadata.len() != len).then_some("its length is another one now")

@@ -4,9 +4,12 @@
 //! reads everything below an injectable root, so that recorded machines are tests.
 
 mod aligned_file;
+mod beside;
 mod device;
 mod device_sink;
 mod eject_error;
+mod file_id;
+mod file_target;
 mod filesystem;
 mod flock;
 mod interrupt;
@@ -23,6 +26,7 @@ mod refusal;
 mod renaming;
 mod shared_folder;
 mod source;
+mod standard_input;
 mod text_file;
 mod transfer;
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
@@ -38,9 +42,12 @@ use macos::{opening as platform, writing as platform_writing};
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 use unsupported::{opening as platform, writing as platform_writing};
 
+pub use beside::beside;
 pub use device::{Access, Device, DevicePartition, Mount, Transport, Use};
 pub use device_sink::DeviceSink;
 pub use eject_error::EjectError;
+pub use file_id::{FileId, are_same_file};
+pub use file_target::FileTarget;
 pub use filesystem::{FsKind, filesystem_of, free_space, max_file_bytes, stored_bytes};
 pub use interrupt::install_interrupt_handler;
 #[cfg(target_os = "linux")]
@@ -54,6 +61,7 @@ pub use peak_memory::peak_memory_bytes;
 pub use permission::NotPermitted;
 pub use refusal::Refusal;
 pub use source::{NotAMedium, Source};
+pub use standard_input::StandardInput;
 pub use text_file::TextFile;
 pub use user::{effective_user_is_root, permission_hint};
 pub use verdict::{Guard, Verdict, verdict};

@@ -2,7 +2,6 @@
 //!
 //! Main type: [`PartialFile`]. A file under the final name is always a finished one.
 
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use cardkeep_block::{BlockError, Extent, Operation, ReadAt, WriteAt};
 
+use crate::beside::beside;
 use crate::partial_file_error::{PartialFileError, PartialFileErrorKind};
 use crate::renaming::rename_no_replace;
 use crate::shared_folder::is_planted;
@@ -101,9 +101,7 @@ impl PartialFile {
     /// Returns the name under which bytes of a failing card are kept.
     #[must_use]
     pub fn rescue_path(final_path: &Path) -> PathBuf {
-        let mut name = OsString::from(final_path);
-        name.push(".rescue");
-        PathBuf::from(name)
+        beside(final_path, ".rescue")
     }
 
     /// Removes the partial file that an earlier run left for `final_path`; none is no error.
@@ -121,9 +119,7 @@ impl PartialFile {
     /// Returns the name under which an unfinished `final_path` is written.
     #[must_use]
     pub fn partial_path(final_path: &Path) -> PathBuf {
-        let mut name = OsString::from(final_path);
-        name.push(".partial");
-        PathBuf::from(name)
+        beside(final_path, ".partial")
     }
 
     fn locked(
@@ -369,13 +365,14 @@ fn is_still_named(file: &File, path: &Path) -> bool {
 }
 
 /// Opens exactly the file of that name: a link planted in a shared folder must not lead the
-/// image of a whole card elsewhere, and a pipe must not be waited for.
+/// image of a whole card elsewhere, and a pipe must not be waited for. What it makes is its owner's
+/// alone: a card holds password hashes and keys.
 pub(crate) fn open_as_named(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        options.mode(0o644).custom_flags(flags);
+        options.mode(0o600).custom_flags(flags);
     }
     options.open(path)
 }

@@ -53,6 +53,13 @@ pub enum Refusal {
         /// The device's name: `loop0`.
         device: String,
     },
+    /// Another process uses the file.
+    InUse {
+        /// How, in words: "another program holds a lock on it".
+        how: &'static str,
+    },
+    /// It is what is read, by standard input.
+    IsRead,
     /// The machine could not be asked.
     Machine(BlockError),
 }
@@ -74,6 +81,8 @@ impl Refusal {
                     "write to /dev/{device} instead, or detach it: sudo losetup -d /dev/{device}"
                 )
             }
+            Self::InUse { .. } => "end that program first (`fuser` or `lsof` name it)".to_owned(),
+            Self::IsRead => "write it to another card or file".to_owned(),
             Self::Machine(_) => return None,
         };
         Some(hint)
@@ -108,6 +117,8 @@ impl fmt::Display for Refusal {
             Self::BacksDevice { file, device } => {
                 write!(f, "{} serves as the device {device}", file.display())
             }
+            Self::InUse { how } => f.write_str(how),
+            Self::IsRead => f.write_str("it is what is read"),
             Self::Machine(_) => write!(f, "it could not be told whether it may be written"),
         }
     }

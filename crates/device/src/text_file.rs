@@ -1,12 +1,12 @@
 //! A small file that is replaced as a whole: a crash leaves the old content or the new one.
 
-use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use cardkeep_block::{BlockError, Operation};
 
+use crate::beside::beside;
 use crate::partial_file::{open_as_named, sync_folder};
 use crate::transfer::system_error;
 use crate::user;
@@ -15,13 +15,35 @@ use crate::user;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextFile {
     path: PathBuf,
+    readers: Readers,
+}
+
+/// Who may read a file that is made, if the process's mask lets them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readers {
+    /// Its owner alone.
+    Owner,
+    /// Everybody.
+    All,
 }
 
 impl TextFile {
     /// Returns the file that has this name, or will have.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: path.into(),
+            readers: Readers::Owner,
+        }
+    }
+
+    /// Returns the same file, to be made so that everybody may read it: it tells nothing of a card.
+    #[must_use]
+    pub fn for_everybody(self) -> Self {
+        Self {
+            readers: Readers::All,
+            ..self
+        }
     }
 
     /// Returns its name.
@@ -69,6 +91,9 @@ impl TextFile {
             }
             let mut options = OpenOptions::new();
             let mut file = open_as_named(options.write(true).create_new(true), &aside)?;
+            if self.readers == Readers::All {
+                allow_all_to_read(&file)?;
+            }
             user::give_to_sudo_user(&file)?;
             file.write_all(content)?;
             // ORDER: content before name. A name that outlives a crash must name all of it.
@@ -93,8 +118,18 @@ impl TextFile {
     }
 
     fn aside(&self) -> PathBuf {
-        let mut name = OsString::from(&self.path);
-        name.push(".new");
-        PathBuf::from(name)
+        beside(&self.path, ".new")
     }
+}
+
+/// Lets everybody read a file that was just made.
+#[cfg(unix)]
+fn allow_all_to_read(file: &std::fs::File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn allow_all_to_read(_: &std::fs::File) -> io::Result<()> {
+    Ok(())
 }

@@ -3,18 +3,16 @@
 //! Main type: [`WritePermit`], invariant 4 of the design made a type: nothing else opens a
 //! [`crate::DeviceSink`], and nothing but the checks below makes one.
 
-use std::fs::Metadata;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use cardkeep_block::{AllocationMap, BlockError, BlockErrorKind, Extent, Operation, Run, State};
 
 use crate::device::{Device, Transport};
+use crate::file_id::{FileId, are_same_file};
+use crate::file_target::FileTarget;
 use crate::machine::Machine;
 use crate::platform_writing as platform;
 use crate::refusal::Refusal;
-use crate::source::Nature;
-use crate::transfer::system_error;
 use crate::verdict::{Verdict, verdict};
 
 /// The permission to write to one device or file, in these places and no others.
@@ -42,8 +40,8 @@ pub(crate) enum Target {
     },
     /// A regular file.
     File {
-        /// Its filesystem and inode numbers, where there are such.
-        identity: Option<(u64, u64)>,
+        /// Its identity, where the platform tells any.
+        id: Option<FileId>,
     },
 }
 
@@ -99,36 +97,51 @@ impl WritePermit {
         })
     }
 
-    /// Returns the permission to write to a regular file that stands in for a card, wherever
-    /// `places` says `Used`. `keep` are the files that are still needed. `places` has the file's
-    /// length.
+    /// Returns the permission to write to `approved`, a regular file that stands in for a card,
+    /// wherever `places` says `Used`. `keep` are the files that are still needed. `places` has the
+    /// file's length.
+    ///
+    /// The file is looked at anew: its name may lead to another one by now.
     ///
     /// # Errors
-    /// [`Refusal`]: where the file is not there, is no regular file (a link counts as what it
-    /// leads to), is one of `keep`, serves as a device (a mounted image does), or where `places`
-    /// has another length.
-    pub fn for_file(path: &Path, keep: &[PathBuf], places: AllocationMap) -> Result<Self, Refusal> {
-        let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Refusal::NotThere {
-                path: path.to_path_buf(),
-            },
-            _ => Refusal::Machine(system_error(Operation::Open, error)),
-        })?;
-        expect_regular(path, &metadata)?;
-        expect_len(&places, metadata.len(), 1)?;
+    /// [`Refusal`]: where another file has its name now, where it is one of `keep`, where `places`
+    /// has another length, and as [`FileTarget::look`].
+    pub fn for_file(
+        approved: &FileTarget,
+        keep: &[PathBuf],
+        places: AllocationMap,
+    ) -> Result<Self, Refusal> {
+        let path = &approved.path;
+        let fresh = FileTarget::look(path)?;
+        if fresh.id != approved.id {
+            let what = "another file has its name now".to_owned();
+            return Err(Refusal::Changed { what });
+        }
+        expect_len(&places, fresh.len, 1)?;
         if let Some(file) = keep.iter().find(|file| are_same_file(path, file)) {
             return Err(Refusal::HoldsImage { file: file.clone() });
         }
-        if let Some(device) = platform::device_backed_by(&metadata) {
-            let file = path.to_path_buf();
-            return Err(Refusal::BacksDevice { file, device });
-        }
-        let identity = platform::file_identity(&metadata);
         Ok(Self {
-            path: path.to_path_buf(),
+            path: path.clone(),
             places,
-            target: Target::File { identity },
+            target: Target::File { id: fresh.id },
         })
+    }
+
+    /// Refuses to write what is read by another way than by name: a file or device on standard
+    /// input.
+    ///
+    /// # Errors
+    /// [`Refusal::IsRead`].
+    pub fn sparing(self, read: Option<FileId>) -> Result<Self, Refusal> {
+        let own = match self.target {
+            Target::File { id } => id,
+            Target::Device { number, .. } => number.map(|number| FileId::Device { number }),
+        };
+        match own.is_some() && own == read {
+            true => Err(Refusal::IsRead),
+            false => Ok(self),
+        }
     }
 
     /// Returns the path of the device or file.
@@ -264,30 +277,5 @@ fn expect_elsewhere(machine: &dyn Machine, device: &Device, file: &Path) -> Resu
         true => Err(Refusal::HoldsImage {
             file: file.to_path_buf(),
         }),
-    }
-}
-
-fn expect_regular(path: &Path, metadata: &Metadata) -> Result<(), Refusal> {
-    let what = match Nature::of(metadata) {
-        Nature::File => return Ok(()),
-        Nature::Device => "a device",
-        Nature::Other(what) => what,
-    };
-    let path = path.to_path_buf();
-    Err(Refusal::NotAFile { path, what })
-}
-
-/// Tells whether two paths lead to one file: by its numbers where there are such, else by its
-/// path without links.
-fn are_same_file(one: &Path, other: &Path) -> bool {
-    let (Ok(first), Ok(second)) = (std::fs::metadata(one), std::fs::metadata(other)) else {
-        return false;
-    };
-    match (
-        platform::file_identity(&first),
-        platform::file_identity(&second),
-    ) {
-        (Some(first), Some(second)) => first == second,
-        _ => std::fs::canonicalize(one).ok() == std::fs::canonicalize(other).ok(),
     }
 }

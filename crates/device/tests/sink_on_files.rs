@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use cardkeep_block::{AllocationMap, BlockErrorKind, Extent, ReadAt, Run, Silent, State, WriteAt};
-use cardkeep_device::{DeviceSink, Refusal, WritePermit};
+use cardkeep_device::{DeviceSink, FileId, FileTarget, Refusal, WritePermit};
 use tempfile::TempDir;
 
 /// What the file is filled with: bytes that neither zeros nor the tests' own writes look like.
@@ -29,7 +29,7 @@ impl Card {
     }
 
     fn sink(&self, allowed: &[Extent]) -> DeviceSink {
-        let permit = WritePermit::for_file(&self.path(), &[], self.places(allowed)).unwrap();
+        let permit = permit_for(&self.path(), &[], self.places(allowed)).unwrap();
         DeviceSink::open(permit, &Silent).unwrap()
     }
 
@@ -61,6 +61,14 @@ fn places(len: u64, allowed: &[Extent]) -> AllocationMap {
 
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|index| (index % 251) as u8).collect()
+}
+
+fn permit_for(
+    path: &Path,
+    keep: &[PathBuf],
+    places: AllocationMap,
+) -> Result<WritePermit, Refusal> {
+    WritePermit::for_file(&FileTarget::look(path)?, keep, places)
 }
 
 #[test]
@@ -97,7 +105,7 @@ fn places_to_be_zero_or_free_are_no_places_to_write() {
     let zero = Run::new(Extent::between(0, 4096), State::Zero);
     let used = Run::new(Extent::between(4096, 8192), State::Used);
     let places = AllocationMap::all(8192, State::Free).replaced(&[zero, used]);
-    let permit = WritePermit::for_file(&card.path(), &[], places).unwrap();
+    let permit = permit_for(&card.path(), &[], places).unwrap();
     assert!(!permit.allows(Extent::between(0, 1)));
     assert!(permit.allows(Extent::between(4096, 8192)));
     assert!(permit.allows(Extent::between(100, 100)));
@@ -197,18 +205,23 @@ fn neighbours_within_one_sector_keep_each_others_bytes() {
 #[test]
 fn a_file_takes_one_restore_at_a_time() {
     let card = Card::of(4096);
+    let again = || permit_for(&card.path(), &[], card.places(&[]));
+    let second = again().unwrap();
     let first = card.sink(&[]);
-    let again = || WritePermit::for_file(&card.path(), &[], card.places(&[])).unwrap();
-    let error = DeviceSink::open(again(), &Silent).unwrap_err();
+    let error = DeviceSink::open(second, &Silent).unwrap_err();
     assert_eq!(error.kind(), BlockErrorKind::Busy);
+    if cfg!(target_os = "linux") {
+        let refusal = again().unwrap_err();
+        assert!(matches!(refusal, Refusal::InUse { .. }), "{refusal:?}");
+    }
     drop(first);
-    DeviceSink::open(again(), &Silent).unwrap();
+    DeviceSink::open(again().unwrap(), &Silent).unwrap();
 }
 
 #[test]
 fn a_file_that_took_the_name_of_the_approved_one_is_not_opened() {
     let card = Card::of(4096);
-    let permit = WritePermit::for_file(&card.path(), &[], card.places(&[])).unwrap();
+    let permit = permit_for(&card.path(), &[], card.places(&[])).unwrap();
     let other = card.folder.path().join("other");
     std::fs::write(&other, &card.bytes).unwrap();
     std::fs::rename(&other, card.path()).unwrap();
@@ -219,9 +232,32 @@ fn a_file_that_took_the_name_of_the_approved_one_is_not_opened() {
 }
 
 #[test]
+fn a_file_that_took_the_name_before_the_permit_gets_none() {
+    let card = Card::of(4096);
+    let approved = FileTarget::look(&card.path()).unwrap();
+    let other = card.folder.path().join("other");
+    std::fs::write(&other, &card.bytes).unwrap();
+    std::fs::rename(&other, card.path()).unwrap();
+    let refusal = WritePermit::for_file(&approved, &[], card.places(&[])).unwrap_err();
+    assert!(matches!(refusal, Refusal::Changed { .. }), "{refusal:?}");
+}
+
+#[test]
+fn what_is_read_on_standard_input_gets_no_permit() {
+    let card = Card::of(4096);
+    let permit = || permit_for(&card.path(), &[], card.places(&[])).unwrap();
+    let refusal = permit().sparing(FileId::of_path(&card.path()));
+    assert!(matches!(refusal.unwrap_err(), Refusal::IsRead));
+    permit().sparing(None).unwrap();
+    permit()
+        .sparing(FileId::of_path(card.folder.path()))
+        .unwrap();
+}
+
+#[test]
 fn a_file_that_grew_is_not_opened() {
     let card = Card::of(4096);
-    let permit = WritePermit::for_file(&card.path(), &[], card.places(&[])).unwrap();
+    let permit = permit_for(&card.path(), &[], card.places(&[])).unwrap();
     std::fs::write(card.path(), vec![1; 8192]).unwrap();
     assert_eq!(
         DeviceSink::open(permit, &Silent).unwrap_err().kind(),
@@ -232,9 +268,8 @@ fn a_file_that_grew_is_not_opened() {
 #[test]
 fn only_regular_files_that_nobody_needs_get_a_permit() {
     let card = Card::of(4096);
-    let refused = |path: &Path, keep: &[PathBuf], len| {
-        WritePermit::for_file(path, keep, places(len, &[])).unwrap_err()
-    };
+    let refused =
+        |path: &Path, keep: &[PathBuf], len| permit_for(path, keep, places(len, &[])).unwrap_err();
     let folder = card.folder.path();
     let is_none = |refusal| {
         matches!(
@@ -263,6 +298,6 @@ fn a_link_to_a_special_file_is_what_it_leads_to() {
     let folder = TempDir::new().unwrap();
     let link = folder.path().join("card");
     std::os::unix::fs::symlink("/dev/null", &link).unwrap();
-    let refusal = WritePermit::for_file(&link, &[], places(0, &[])).unwrap_err();
+    let refusal = permit_for(&link, &[], places(0, &[])).unwrap_err();
     assert!(matches!(refusal, Refusal::NotAFile { .. }), "{refusal:?}");
 }

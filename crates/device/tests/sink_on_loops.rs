@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use cardkeep_block::{
     AlignedBuffer, AllocationMap, BlockErrorKind, Extent, ReadAt, Run, Silent, State, WriteAt,
 };
-use cardkeep_device::{DeviceSink, Linux, Machine, Refusal, Source, WritePermit};
+use cardkeep_device::{DeviceSink, FileTarget, Linux, Machine, Refusal, Source, WritePermit};
 use cardkeep_testkit::{Mount, Tool, skip_unless_root, skip_unless_tools};
 use tempfile::TempDir;
 
@@ -223,12 +223,12 @@ fn the_file_behind_a_device_gets_no_permit() {
     let card = Card::new(512);
     let file = card.folder.path().join("file");
     let name = card.path.file_name().unwrap().to_str().unwrap();
-    let refusal = WritePermit::for_file(&file, &[], places(&[])).unwrap_err();
+    let refusal = FileTarget::look(&file).unwrap_err();
     assert!(
         matches!(&refusal, Refusal::BacksDevice { device, .. } if device == name),
         "{refusal:?}"
     );
-    let refusal = WritePermit::for_file(Path::new(&card.path), &[], places(&[])).unwrap_err();
+    let refusal = FileTarget::look(Path::new(&card.path)).unwrap_err();
     assert!(matches!(
         refusal,
         Refusal::NotAFile {

@@ -16,6 +16,7 @@ mod info;
 mod list;
 mod lost;
 mod opened;
+mod outputs;
 mod precheck;
 pub mod restore;
 mod returning;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use cardkeep_block::{BlockError, Monitor, Phase, ReadAt, WriteAt};
 use cardkeep_copy::{CopyError, decoded, read_content};
-use cardkeep_device::{Overwrite, PartialFile, Source};
+use cardkeep_device::{Overwrite, PartialFile, Source, beside};
 use cardkeep_image::{FRAME_BYTES, Format};
 
 use crate::error::{OpError, OpErrorKind};
@@ -86,9 +86,7 @@ impl Unpacked {
 const HEAD_BYTES: u64 = 64;
 
 fn name_of(image: &Path) -> PathBuf {
-    let mut name = image.as_os_str().to_owned();
-    name.push(".unpacked");
-    PathBuf::from(name)
+    beside(image, ".unpacked")
 }
 
 impl ReadAt for Unpacked {

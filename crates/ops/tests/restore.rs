@@ -129,6 +129,13 @@ fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
     file
 }
 
+fn piped(pipe: Box<dyn std::io::Read + Send>) -> RestoreFrom {
+    RestoreFrom::Pipe {
+        pipe,
+        input: cardkeep_device::StandardInput::default(),
+    }
+}
+
 #[test]
 fn an_image_replaced_after_it_was_looked_at_is_restored_as_it_was() {
     let desk = desk();
@@ -167,7 +174,7 @@ fn a_pipe_that_holds_nothing_or_rubbish_costs_nothing() {
     ] {
         let desk = desk();
         let pipe: Box<dyn Read + Send> = Box::new(Cursor::new(input));
-        let Err(error) = try_plan(&desk, RestoreFrom::Pipe(pipe)) else {
+        let Err(error) = try_plan(&desk, piped(pipe)) else {
             panic!("{kind:?}")
         };
         assert_eq!(error.kind, kind, "{}", error.message);
@@ -180,7 +187,7 @@ fn a_pipe_arrives_from_its_first_byte_on() {
     let desk = desk();
     let content: Vec<u8> = (0..LEN).map(|index| (index / 100) as u8 | 1).collect();
     for input in [content.clone(), gzip(&content)] {
-        let plan = try_plan(&desk, RestoreFrom::Pipe(Box::new(Cursor::new(input)))).unwrap();
+        let plan = try_plan(&desk, piped(Box::new(Cursor::new(input)))).unwrap();
         run(&plan);
         assert!(card(&desk) == content);
     }
@@ -196,7 +203,7 @@ fn a_raw_pipe_that_ends_within_a_partition_makes_no_good_card() {
         let card = folder.path().join("card");
         std::fs::write(&card, vec![OLD; content.len()]).unwrap();
         let input = content[..content.len() - lost].to_vec();
-        let from = RestoreFrom::Pipe(Box::new(Cursor::new(input)));
+        let from = piped(Box::new(Cursor::new(input)));
         let plan = plan(&NoDisks, request(from, card.clone()), &Silent).unwrap();
         let result = apply(&NoDisks, &plan, &[&Silent]).targets.remove(0).result;
         assert_eq!(result.is_ok(), is_good, "{result:?}");

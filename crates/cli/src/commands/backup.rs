@@ -72,6 +72,9 @@ impl Shown {
         progress: Progress,
     ) -> Result<Done, OpError> {
         let output = self.output;
+        if let Some(path) = &self.report {
+            plan.check_report(path)?;
+        }
         // What is shown must not mix with an image on standard output.
         if !output.json && !output.quiet {
             text::print_plan(plan);

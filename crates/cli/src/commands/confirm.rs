@@ -78,6 +78,7 @@ mod tests {
         let target = TargetPlan {
             path: "/dev/sdb".into(),
             device: Some(device),
+            file: None,
             len: 31_914_983_424,
             sector_bytes: 512,
             contents: None,

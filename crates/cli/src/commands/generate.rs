@@ -1,7 +1,11 @@
 //! `cardkeep completions` and `cardkeep man`: made from the command line's definition.
 
+use std::path::Path;
+
+use cardkeep_device::TextFile;
 use cardkeep_ops::{OpError, OpErrorKind};
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
 
 use crate::args::{Args, CompletionsArgs, ManArgs};
 use crate::exit::Done;
@@ -14,9 +18,28 @@ pub(crate) fn completions(args: &CompletionsArgs) -> Result<Done, OpError> {
 }
 
 pub(crate) fn man(args: &ManArgs) -> Result<Done, OpError> {
-    clap_mangen::generate_to(Args::command(), &args.dir).map_err(|error| {
-        let message = format!("the man pages can't be written to {}", args.dir.display());
-        OpError::new(OpErrorKind::Environment, message).caused_by(error)
-    })?;
+    let mut command = Args::command().disable_help_subcommand(true);
+    command.build();
+    write_pages(&command, &args.dir)?;
     Ok(Done::Well)
+}
+
+/// Writes the page of a command, and those of its subcommands. What already has a page's name is
+/// replaced, never written to: it may be a link that leads elsewhere, or a pipe.
+fn write_pages(command: &Command, folder: &Path) -> Result<(), OpError> {
+    for inner in command.get_subcommands().filter(|own| !own.is_hide_set()) {
+        write_pages(inner, folder)?;
+    }
+    let page = Man::new(command.clone());
+    let path = folder.join(page.get_filename());
+    let failed = |path: &Path| {
+        let message = format!("the man page {} can't be written", path.display());
+        OpError::new(OpErrorKind::Environment, message)
+    };
+    let mut text = Vec::new();
+    page.render(&mut text)
+        .map_err(|error| failed(&path).caused_by(error))?;
+    let file = TextFile::new(&path).for_everybody();
+    file.replace(&text)
+        .map_err(|error| failed(&path).caused_by(error))
 }

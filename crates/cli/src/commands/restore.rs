@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use cardkeep_block::{Monitor, Phase, Trouble};
 use cardkeep_copy::WriteMode;
-use cardkeep_device::{Machine, Verdict, install_interrupt_handler, machine, verdict};
+use cardkeep_device::{
+    Machine, StandardInput, Verdict, install_interrupt_handler, machine, verdict,
+};
 use cardkeep_ops::restore::{RestoreFrom, RestorePlan, RestoreRequest, apply, plan};
 use cardkeep_ops::{OpError, OpErrorKind, cards};
 use cardkeep_survey::Scope;
@@ -26,7 +28,10 @@ pub(crate) fn restore(args: RestoreArgs) -> Result<Done, OpError> {
                     .hint("`... | cardkeep restore - CARD --yes` takes one from a pipe"),
             );
         }
-        RestoreFrom::Pipe(Box::new(std::io::stdin()))
+        RestoreFrom::Pipe {
+            pipe: Box::new(std::io::stdin()),
+            input: StandardInput::look(&std::io::stdin()),
+        }
     } else {
         RestoreFrom::Image(args.image)
     };

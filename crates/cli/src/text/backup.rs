@@ -142,6 +142,10 @@ fn lines(plan: &BackupPlan, report: &BackupReport) -> Vec<(&'static str, String)
         ("Verified", verified.to_owned()),
         ("Digest", format!("blake3-frames:{}", outcome.image_digest)),
     ];
+    if plan.image.is_some() && cfg!(unix) {
+        let text = "by you alone (mode 600): the image holds the card's passwords and keys";
+        lines.push(("Readable", text.to_owned()));
+    }
     if let Some(health) = report
         .health
         .as_ref()

@@ -34,10 +34,10 @@ pub(crate) fn contents(survey: &Survey) -> String {
             .iter()
             .map(|partition| partition.content.name())
             .collect();
-        parts.push(if names.is_empty() {
-            "nothing known".to_owned()
-        } else {
-            names.join(" + ")
+        parts.push(match names.as_slice() {
+            [] => "no partition that is known".to_owned(),
+            ["unknown"] => format!("{} of data of an unknown kind", size(survey.len)),
+            names => names.join(" + "),
         });
     }
     let filesystems = survey

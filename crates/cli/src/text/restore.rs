@@ -3,6 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use cardkeep_block::State;
 use cardkeep_copy::WriteMode;
+use cardkeep_device::stored_bytes;
 use cardkeep_ops::restore::{
     Origin, OriginKind, RestorePlan, RestoreReport, TargetDone, TargetPlan,
 };
@@ -20,19 +21,33 @@ pub(crate) fn print_restore_plan(plan: &RestorePlan) {
             None => size(target.len),
         };
         anstream::eprintln!("To       {}  {what}", target.path.display());
-        let lost = match &target.contents {
-            Some(survey) => contents(survey),
-            None => "what is on it, which can't be read".to_owned(),
-        };
+        let lost = lost(target);
         let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
         anstream::eprintln!("{red}Erases{red:#}   {lost}");
         anstream::eprintln!("Writes   {}", writes(plan, target));
         for note in &target.fit.notes {
             anstream::eprintln!("Changes  {note}");
         }
+        if let Some(names) = target.file.as_ref().map(|file| file.name_count)
+            && names > 1
+        {
+            anstream::eprintln!(
+                "Note     the file has {names} names; it changes under all of them"
+            );
+        }
     }
     if !plan.verify {
         anstream::eprintln!("Note     nothing is read back (--verify none)");
+    }
+}
+
+/// Returns what is on a target, and will be lost.
+fn lost(target: &TargetPlan) -> String {
+    let is_blank = target.file.is_some() && stored_bytes(&target.path) == 0;
+    match &target.contents {
+        _ if is_blank => "nothing: the file is empty".to_owned(),
+        Some(survey) => contents(survey),
+        None => "what is on it, which can't be read".to_owned(),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The shelf of an image in a file: `NAME.rescue` and `NAME.map` beside it.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -9,7 +8,8 @@ use cardkeep_block::{
     BlockError, BlockErrorKind, Extent, Operation, ReadAt, RescueMap, RescueStatus,
 };
 use cardkeep_device::{
-    FsKind, PartialFile, PartialFileError, TextFile, filesystem_of, free_space, max_file_bytes,
+    FsKind, PartialFile, PartialFileError, TextFile, beside, filesystem_of, free_space,
+    max_file_bytes,
 };
 use cardkeep_image::{Format, Mapfile, RescuePhase};
 
@@ -70,9 +70,7 @@ impl<'a> FileShelf<'a> {
     /// Returns the name of the mapfile.
     #[must_use]
     pub fn map_path(image: &Path) -> PathBuf {
-        let mut name = OsString::from(image);
-        name.push(".map");
-        PathBuf::from(name)
+        beside(image, ".map")
     }
 
     /// Returns what of a finished image with `len` bytes of content was not read when it was made, as the
@@ -127,9 +125,7 @@ impl<'a> FileShelf<'a> {
 
     /// Returns the map of an image that is being replaced: its own name is the new one's already.
     fn old_map(image: &Path) -> TextFile {
-        let mut name = Self::map_path(image).into_os_string();
-        name.push(".old");
-        TextFile::new(name)
+        TextFile::new(beside(&Self::map_path(image), ".old"))
     }
 
     /// Keeps a copy of the map of a finished image for as long as that is there, whatever becomes of the one

@@ -5,8 +5,10 @@
 
 mod describe;
 mod eject;
+mod loop_devices;
 mod mountinfo;
 pub(crate) mod opening;
+mod other_users;
 mod paths;
 mod swaps;
 mod sysfs;

@@ -40,18 +40,8 @@ pub(crate) fn file_identity(metadata: &Metadata) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// Returns the name of a loop device that a file serves as, where there is one. A mounted image
-/// always has one.
-pub(crate) fn device_backed_by(file: &Metadata) -> Option<String> {
-    // Without sysfs nothing can be told, and loop devices are rare.
-    let disks = std::fs::read_dir("/sys/block").ok()?;
-    let mut backed = disks.flatten().filter(|disk| {
-        let backing = std::fs::read_to_string(disk.path().join("loop/backing_file"));
-        let metadata = backing.and_then(|path| std::fs::metadata(path.trim_end_matches('\n')));
-        metadata.is_ok_and(|found| file_identity(&found) == file_identity(file))
-    });
-    Some(backed.next()?.file_name().to_string_lossy().into_owned())
-}
+pub(crate) use super::loop_devices::device_backed_by;
+pub(crate) use super::other_users::other_user;
 
 /// Makes the bytes of `extent` zero by the fastest sure way, and tells whether one was open. A
 /// refusal is no error: plain writes will do, or will say what is wrong.

@@ -47,6 +47,11 @@ pub(crate) fn device_backed_by(_: &Metadata) -> Option<String> {
     None
 }
 
+/// Returns `None`: macOS has no leases.
+pub(crate) fn other_user(_: &File) -> Option<&'static str> {
+    None
+}
+
 /// Returns `false`: zeros are written. Raw disks know no other way.
 pub(crate) fn zero(_: &File, _: Extent) -> bool {
     false

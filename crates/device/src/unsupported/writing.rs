@@ -31,6 +31,11 @@ pub(crate) fn device_backed_by(_: &Metadata) -> Option<String> {
     None
 }
 
+/// Returns `None`: the platform can't be asked.
+pub(crate) fn other_user(_: &File) -> Option<&'static str> {
+    None
+}
+
 /// Returns `false`: zeros are written.
 pub(crate) fn zero(_: &File, _: Extent) -> bool {
     false

@@ -100,10 +100,17 @@ fn open(
     target: &TargetPlan,
     monitor: &dyn Monitor,
 ) -> Result<DeviceSink, OpError> {
-    let keep: Vec<PathBuf> = plan.origin.path.iter().cloned().collect();
+    let input = &plan.origin.input;
+    let keep: Vec<PathBuf> = plan
+        .origin
+        .path
+        .iter()
+        .chain(&input.path)
+        .cloned()
+        .collect();
     let places = places(target, plan.probe);
-    let permit = match &target.device {
-        Some(device) => {
+    let permit = match (&target.device, &target.file) {
+        (Some(device), _) => {
             machine.unmount(device).map_err(|error| {
                 let message = format!("{} can't be unmounted", target.path.display());
                 OpError::new(OpErrorKind::Environment, message)
@@ -112,8 +119,13 @@ fn open(
             })?;
             WritePermit::for_device(machine, device, &keep, places)
         }
-        None => WritePermit::for_file(&target.path, &keep, places),
+        (None, Some(file)) => WritePermit::for_file(file, &keep, places),
+        (None, None) => {
+            let what = "a target that is neither a device nor a file";
+            return Err(OpError::new(OpErrorKind::Internal, what));
+        }
     };
+    let permit = permit.and_then(|permit| permit.sparing(input.id));
     let permit = permit.map_err(|refusal| of_refusal(&target.path, refusal))?;
     DeviceSink::open(permit, monitor).map_err(|error| OpError::of_card(&target.path, error))
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cardkeep_block::{AllocationMap, Monitor, ReadAt, State};
 use cardkeep_copy::{CopyError, decoded, read_content};
-use cardkeep_device::{Device, Machine, Source};
+use cardkeep_device::{Device, Machine, Source, StandardInput};
 use cardkeep_image::{
     FRAME_BYTES, Format, FrameDigest, FrameReader, Index, Manifest, load_index, stream,
 };
@@ -75,6 +75,8 @@ pub struct Origin {
     pub survey: Option<Survey>,
     /// What it says about itself.
     pub manifest: Option<Box<Manifest>>,
+    /// What standard input is, where it is read from there.
+    pub(crate) input: StandardInput,
     /// The digests of its frames, where it has them.
     pub(crate) digests: Vec<Option<FrameDigest>>,
     pub(crate) table: Option<PartitionTable>,
@@ -183,6 +185,7 @@ impl Origin {
             survey: None,
             manifest: None,
             digests: Vec::new(),
+            input: StandardInput::default(),
             table: None,
         })
     }
@@ -204,6 +207,7 @@ impl Origin {
             survey: Some(learnt),
             manifest: None,
             digests: Vec::new(),
+            input: StandardInput::default(),
             table: table_of(&content, sector_bytes),
             kind: OriginKind::Medium(content),
         })
@@ -242,6 +246,7 @@ impl Origin {
             map,
             survey: learnt,
             digests: digests.map_or_else(Vec::new, |own| own.frames.clone()),
+            input: StandardInput::default(),
             manifest,
             table: table_of(&content, sector_bytes),
             kind: OriginKind::Indexed {
@@ -273,6 +278,7 @@ impl Origin {
             survey: Some(scanned.survey),
             manifest: None,
             digests: Vec::new(),
+            input: StandardInput::default(),
             table: table_of(&scanned.prefix, sector_bytes),
             kind: OriginKind::Stream {
                 file,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cardkeep_block::Monitor;
 use cardkeep_copy::WriteMode;
-use cardkeep_device::Machine;
+use cardkeep_device::{FileId, Machine, StandardInput, are_same_file};
 use cardkeep_image::Format;
 use cardkeep_survey::Scope;
 
@@ -22,7 +22,12 @@ pub enum RestoreFrom {
     /// An image file.
     Image(PathBuf),
     /// A pipe, compressed or not.
-    Pipe(Box<dyn Read + Send>),
+    Pipe {
+        /// What comes out of it.
+        pipe: Box<dyn Read + Send>,
+        /// What it is, where it is none: a file or device that was redirected.
+        input: StandardInput,
+    },
     /// Another card.
     Card(PathBuf),
 }
@@ -94,7 +99,11 @@ pub fn plan(
             check_image_place(machine, &path, &looked)?;
             Origin::of_card(machine, &path, request.scope, monitor)?
         }
-        RestoreFrom::Pipe(pipe) => Origin::of_pipe(pipe, shortest, sector_bytes)?,
+        RestoreFrom::Pipe { pipe, input } => {
+            check_input(machine, &input, &looked)?;
+            let origin = Origin::of_pipe(pipe, shortest, sector_bytes)?;
+            Origin { input, ..origin }
+        }
     };
     tell_what_it_lacks(&origin, monitor);
     let mut targets: Vec<TargetPlan> = Vec::new();
@@ -104,6 +113,7 @@ pub fn plan(
         targets.push(TargetPlan {
             path: card.path,
             device: card.device,
+            file: card.file,
             len: card.len,
             sector_bytes: card.sector_bytes,
             contents,
@@ -166,14 +176,24 @@ fn look_at_all(machine: &dyn Machine, request: &RestoreRequest) -> Result<Vec<Lo
 fn is_same(one: &Looked, other: &Looked) -> bool {
     match (&one.device, &other.device) {
         (Some(one), Some(other)) => one.name == other.name,
-        _ => is_same_path(&one.path, &other.path),
+        _ => are_same_file(&one.path, &other.path),
     }
 }
 
-fn is_same_path(one: &Path, other: &Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
+/// What is redirected to standard input is read as any image is, and must not lie on what is written
+/// either.
+fn check_input(
+    machine: &dyn Machine,
+    input: &StandardInput,
+    looked: &[Looked],
+) -> Result<(), OpError> {
+    let same = |card: &&Looked| input.id.is_some() && FileId::of_path(&card.path) == input.id;
+    if let Some(card) = looked.iter().find(same) {
+        return Err(refused(&card.path, "it is what is read"));
+    }
+    match &input.path {
+        Some(path) => check_image_place(machine, path, looked),
+        None => Ok(()),
     }
 }
 
@@ -188,7 +208,7 @@ fn check_image_place(
     for card in looked {
         let is_own = |name: &String| own.as_ref().is_some_and(|device| device.name == *name);
         let name = card.device.as_ref().map(|device| &device.name);
-        if is_same_path(image, &card.path) || name.is_some_and(is_own) {
+        if are_same_file(image, &card.path) || name.is_some_and(is_own) {
             return Err(refused(&card.path, "it is what is read"));
         }
         if name.is_some_and(|name| holders.contains(name)) {

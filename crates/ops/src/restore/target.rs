@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cardkeep_block::{Monitor, ReadAt, Silent};
-use cardkeep_device::{Device, Machine, Source, Verdict, verdict};
+use cardkeep_device::{Device, FileTarget, Machine, Source, Verdict, verdict};
+use cardkeep_image::{ForeignKind, Format, load_foreign};
 use cardkeep_survey::{Scope, Survey, survey};
 
 use crate::error::{OpError, OpErrorKind};
 use crate::restore::fit::Fit;
+use crate::restore::telling::of_refusal;
 
 /// A card that is to be written.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub struct TargetPlan {
     pub path: PathBuf,
     /// The device; `None` for a file in a card's place.
     pub device: Option<Device>,
+    /// The file in a card's place, as it was looked at.
+    pub file: Option<FileTarget>,
     /// How long it is, in bytes.
     pub len: u64,
     /// Its logical sector size in bytes.
@@ -31,6 +35,7 @@ pub struct TargetPlan {
 pub(crate) struct Looked {
     pub(crate) path: PathBuf,
     pub(crate) device: Option<Device>,
+    pub(crate) file: Option<FileTarget>,
     pub(crate) len: u64,
     pub(crate) sector_bytes: u32,
 }
@@ -51,12 +56,7 @@ pub(crate) fn look(
         if expected_serial.is_some() {
             return Err(refused(path, "it is a file, which has no serial number"));
         }
-        return Ok(Looked {
-            path: path.to_path_buf(),
-            device: None,
-            len: metadata.len(),
-            sector_bytes: 512,
-        });
+        return look_at_file(path);
     }
     let of_source = |error| OpError::of_source(path, error);
     if let Some(number) = machine.partition_of_path(path).map_err(of_source)? {
@@ -73,8 +73,55 @@ pub(crate) fn look(
         len: device.size_bytes,
         sector_bytes: device.sector_bytes,
         device: Some(device),
+        file: None,
     })
 }
+
+/// Looks at a file that is named as a card, and refuses one that is none: what `*.img.zst` expands to
+/// must not cost a backup.
+fn look_at_file(path: &Path) -> Result<Looked, OpError> {
+    let file = FileTarget::look(path).map_err(|refusal| of_refusal(path, refusal))?;
+    if let Some(what) = kept_kind(path)? {
+        let why = format!("it is {what}, which is no card");
+        return Err(refused(path, &why).hint(
+            "name a card, or a file that stands in for one: `truncate -s SIZE card.img` makes one",
+        ));
+    }
+    Ok(Looked {
+        path: path.to_path_buf(),
+        device: None,
+        len: file.len,
+        sector_bytes: 512,
+        file: Some(file),
+    })
+}
+
+/// Returns what a file is that somebody keeps for its content, with its article, by what is in it or by
+/// its name.
+fn kept_kind(path: &Path) -> Result<Option<String>, OpError> {
+    let of_source = |error| OpError::of_source(path, error);
+    let source = Source::open(path).map_err(of_source)?;
+    // OK to cast: at most DETECT_BYTES.
+    let len = source.len().min(ForeignKind::DETECT_BYTES as u64) as usize;
+    let head = source.read_vec(0, len).map_err(of_source)?;
+    if Format::detect(&head) != Format::Raw {
+        return Ok(Some("a compressed image or an archive".to_owned()));
+    }
+    let of_image = |error| OpError::of_image(path, error);
+    if let Some(kind) = load_foreign(&source).map_err(of_image)? {
+        return Ok(Some(kind.name().to_owned()));
+    }
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let ending = ending.unwrap_or_default().to_ascii_lowercase();
+    let is_kept = KEPT_ENDINGS.contains(&ending.as_str());
+    Ok(is_kept.then(|| format!("named like something to keep (.{ending})")))
+}
+
+/// What files are named that hold an image, an archive, a virtual disk, or a part of a backup.
+const KEPT_ENDINGS: [&str; 24] = [
+    "zst", "zstd", "gz", "xz", "bz2", "zip", "tar", "tgz", "txz", "tbz2", "7z", "rar", "lz4", "lz",
+    "qcow", "qcow2", "vmdk", "vdi", "vhd", "vhdx", "dmg", "partial", "rescue", "map",
+];
 
 fn check_device(device: &Device, expected_serial: Option<&str>) -> Result<(), OpError> {
     if let Verdict::Guarded(guards) = verdict(device) {

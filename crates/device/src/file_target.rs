@@ -1,0 +1,85 @@
+//! A regular file that stands in for a card: whether it may be written.
+//!
+//! Main type: [`FileTarget`].
+
+use std::fs::{File, Metadata};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use cardkeep_block::Operation;
+
+use crate::file_id::FileId;
+use crate::platform_writing as platform;
+use crate::refusal::Refusal;
+use crate::source::Nature;
+use crate::transfer::system_error;
+
+/// A regular file that may stand in for a card, as it was when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileTarget {
+    /// The path that it was named by.
+    pub path: PathBuf,
+    /// Its identity, where the platform tells any.
+    pub id: Option<FileId>,
+    /// Its length in bytes, which stays.
+    pub len: u64,
+    /// How many names it has: all of them lead to what is written.
+    pub name_count: u64,
+}
+
+impl FileTarget {
+    /// Looks at a file that may be written in a card's place. A link counts as what it leads to.
+    ///
+    /// # Errors
+    /// [`Refusal`]: where it is not there, is no regular file, serves as a device (a mounted image
+    /// does), or is used by another process: locked, or open for writing.
+    pub fn look(path: &Path) -> Result<Self, Refusal> {
+        let metadata = std::fs::metadata(path).map_err(|error| of_system(path, error))?;
+        expect_regular(path, &metadata)?;
+        if let Some(device) = platform::device_backed_by(&metadata) {
+            let file = path.to_path_buf();
+            return Err(Refusal::BacksDevice { file, device });
+        }
+        // One that may not be read may not be written either, as it is read back.
+        if let Ok(file) = File::open(path)
+            && let Some(how) = platform::other_user(&file)
+        {
+            return Err(Refusal::InUse { how });
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            id: FileId::from_metadata(&metadata),
+            len: metadata.len(),
+            name_count: name_count(&metadata),
+        })
+    }
+}
+
+fn of_system(path: &Path, error: std::io::Error) -> Refusal {
+    match error.kind() {
+        ErrorKind::NotFound => Refusal::NotThere {
+            path: path.to_path_buf(),
+        },
+        _ => Refusal::Machine(system_error(Operation::Open, error)),
+    }
+}
+
+fn expect_regular(path: &Path, metadata: &Metadata) -> Result<(), Refusal> {
+    let what = match Nature::of(metadata) {
+        Nature::File => return Ok(()),
+        Nature::Device => "a device",
+        Nature::Other(what) => what,
+    };
+    let path = path.to_path_buf();
+    Err(Refusal::NotAFile { path, what })
+}
+
+#[cfg(unix)]
+fn name_count(metadata: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::nlink(metadata)
+}
+
+#[cfg(not(unix))]
+fn name_count(_: &Metadata) -> u64 {
+    1
+}

@@ -1,0 +1,58 @@
+//! Files that a run writes, held against those that it reads and against each other.
+
+use std::path::{Path, PathBuf};
+
+use cardkeep_copy::FileShelf;
+use cardkeep_device::{PartialFile, are_same_file};
+
+use crate::backup::BackupPlan;
+use crate::error::{OpError, OpErrorKind};
+
+impl BackupPlan {
+    /// Refuses a report that would replace what is read, or what else is written. Nothing is looked at
+    /// but names and what they lead to.
+    ///
+    /// # Errors
+    /// [`OpErrorKind::Refused`], with the file that would be lost.
+    pub fn check_report(&self, report: &Path) -> Result<(), OpError> {
+        let source = &self.opened.path;
+        let map = FileShelf::map_path(source);
+        if is_one_place(report, source) || is_one_place(report, &map) {
+            return Err(lost(report, "what is read"));
+        }
+        let Some(image) = &self.image else {
+            return Ok(());
+        };
+        let beside = [
+            PartialFile::partial_path(image),
+            PartialFile::rescue_path(image),
+            FileShelf::map_path(image),
+        ];
+        if is_one_place(report, image) || beside.iter().any(|path| is_one_place(report, path)) {
+            return Err(lost(report, "the image, or a file that belongs to it"));
+        }
+        Ok(())
+    }
+}
+
+fn lost(report: &Path, what: &str) -> OpError {
+    let message = format!("the report {} would replace {what}", report.display());
+    OpError::new(OpErrorKind::Refused, message).hint("choose another name for the report")
+}
+
+/// Tells whether two paths lead to one file, or will once they are made.
+fn is_one_place(one: &Path, other: &Path) -> bool {
+    are_same_file(one, other) || place(one).is_some_and(|own| Some(own) == place(other))
+}
+
+/// Returns the path without links; for a file that is not there yet, that of its folder and its name.
+fn place(path: &Path) -> Option<PathBuf> {
+    if let Ok(real) = path.canonicalize() {
+        return Some(real);
+    }
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let folder = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
+    Some(folder.join(path.file_name()?))
+}
