@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Copy a card to one or more others, and verify them. Erases what is on those.
     Clone(CloneArgs),
-    /// Make a smaller image of an image: its last filesystem as small as its files allow.
+    /// Make a smaller image of an image: the system's filesystem as small as its files allow.
     #[command(after_help = SHRINK_EXAMPLES)]
     Shrink(ShrinkArgs),
     /// Check every digest in an image, or compare it with a card.
@@ -148,13 +148,13 @@ pub(crate) enum SkipErrorsArg {
     Never,
 }
 
-/// The last filesystem's smallest size, and some room for a system to wake up in: usually 5 % are
+/// The filesystem's smallest size, and some room for a system to wake up in: usually 5 % are
 /// root's own, and others want to write, too.
 const MARGIN_PER_MILLE: u32 = 80;
 /// What `--shrink` and `--expand` mean without a size.
 const AS_FAR_AS_CAN_BE: &str = "max";
 
-/// How far the last filesystem is made smaller or larger.
+/// How far a filesystem is made smaller or larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SizeArg {
     /// As far as can be.
@@ -194,8 +194,8 @@ pub(crate) struct BackupArgs {
     /// Copy every byte, whatever the filesystems say is free.
     #[arg(long)]
     pub(crate) everything: bool,
-    /// Make the last filesystem, and the image, as small as its files allow; or with a SIZE such as
-    /// 8GB, so small that the whole image fits a card of that size. The card is not touched.
+    /// Shrink the system's filesystem so that the image is as small as its files allow; or with a SIZE
+    /// such as 8GB, so that the image fits a card of that size. The card is not touched.
     #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true,
           default_missing_value = AS_FAR_AS_CAN_BE, value_parser = parse_size,
           conflicts_with = "everything")]

@@ -254,6 +254,13 @@ fn plan_value(plan: &BackupPlan) -> Value {
         "bytes_per_second": plan.speed,
         "shrunk": plan.shrunk.as_ref().map(|shrunk| json!({
             "partition": shrunk.number,
+            "label": shrunk.label,
+            "moved": shrunk.moved.iter().map(|moved| json!({
+                "partition": moved.number,
+                "old_start": moved.from.start(),
+                "start": moved.to.start(),
+                "bytes": moved.to.len(),
+            })).collect::<Vec<_>>(),
             "old_fs_bytes": shrunk.old_fs_bytes,
             "fs_bytes": shrunk.fs_bytes,
             "fs_free_bytes": shrunk.free_bytes,

@@ -74,7 +74,7 @@ pub enum SecondReading {
     Yes,
 }
 
-/// That the image gets shorter than the card, by the last filesystem's free blocks.
+/// How far to shrink the image below the card's size, by a filesystem's free blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shrink {
     /// How short.

@@ -44,7 +44,8 @@ impl Pair {
             digests: origin.digests.clone(),
         };
         let head = head_of(&own.card);
-        if head == head_of(&own.content) {
+        let is_shorter = own.card.len() < own.content.len();
+        if head == head_of(&own.content) && !is_shorter {
             return Ok(own);
         }
         if let Some(fitted) = own.as_restored(&origin, monitor) {
@@ -69,15 +70,18 @@ impl Pair {
             monitor,
         })
         .ok()?;
-        if !self.is_written(&fit) {
-            return None;
-        }
         let content = match &fit.content {
             Some(resized) => Arc::clone(&resized.view),
             None => Arc::clone(&self.content),
         };
-        Some(Self {
-            content: Arc::new(Patched::new(content, fit.patches, fit.map.len())),
+        let patched = Patched::new(content, fit.patches.clone(), fit.map.len());
+        let content: Arc<dyn ReadAt> = Arc::new(patched);
+        let is_written = match &fit.content {
+            Some(_) => head_of(&content) == head_of(&self.card),
+            None => self.has_patches(&fit),
+        };
+        is_written.then(|| Self {
+            content,
             card: Arc::clone(&self.card),
             map: fit.map,
             digests: fit.digests,
@@ -85,15 +89,14 @@ impl Pair {
     }
 
     /// Tells whether the card shows what was changed for it.
-    fn is_written(&self, fit: &Fit) -> bool {
-        if let Some(resized) = &fit.content {
-            return head_of(&resized.view) == head_of(&self.card);
-        }
+    fn has_patches(&self, fit: &Fit) -> bool {
         let is_there = |patch: &Patch| {
             let found = self.card.read_vec(patch.offset, patch.bytes.len());
             found.is_ok_and(|found| found == patch.bytes)
         };
-        !fit.patches.is_empty() && fit.patches.iter().all(is_there)
+        // Where nothing but the end was left out, the tables are alike.
+        let is_alike = || head_of(&self.content) == head_of(&self.card);
+        (!fit.patches.is_empty() || is_alike()) && fit.patches.iter().all(is_there)
     }
 
     /// Returns the card as a backup would have made it smaller for this image.

@@ -18,6 +18,7 @@ mod lost;
 mod opened;
 mod outputs;
 mod precheck;
+mod resizing_text;
 pub mod restore;
 mod returning;
 mod sample;
@@ -33,11 +34,12 @@ pub use backup::{
     Target, Unmount, Verified, apply, plan,
 };
 pub use card::{Candidate, Choice, cards, choose};
-pub use cardkeep_resize::medium::{Length, Smaller};
+pub use cardkeep_resize::medium::{Length, Moved, Smaller};
 pub use error::{Hint, OpError, OpErrorKind};
 pub use info::{InfoReport, info};
 pub use list::{Listed, list};
 pub use opened::{Opened, OpenedKind};
+pub use resizing_text::{hibernation_text, moved_text, name_of};
 pub use sample::{SAMPLE_BYTES, write_sample};
 pub use shrink::plan_shrink;
 pub use speed::measure;

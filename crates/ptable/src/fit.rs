@@ -1,12 +1,13 @@
 //! Fitting a partition table to a medium of another size, as patches of the old medium's bytes.
 //!
 //! What need not change stays as it is: boot code, identities, names, attributes, the order of
-//! partitions, and every byte whose meaning is not known. Partitions keep their starts.
+//! partitions, and every byte whose meaning is not known. Partitions keep their starts here; see
+//! [`crate::Shift`] for those that move.
 
 use cardkeep_block::{Extent, Patch, ReadAt};
 
 use crate::loader::{Draft, Sectors, draft};
-use crate::{Error, FitError, Loaded, PartitionTable, Scheme, fit_gpt, fit_record};
+use crate::{Error, FitError, Loaded, PartitionTable, Scheme, Shift, fit_gpt, fit_record};
 
 /// A change of one partition's length; its start stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +67,13 @@ pub fn fitted(
     check_ends(&new, total)?;
     let mut fitted = match new.scheme {
         Scheme::Mbr => Fitted {
-            patches: fit_record::fit(&sectors, &old, &new)?,
+            patches: fit_record::fit(&sectors, &old, &new, Shift::default())?,
             stale: Vec::new(),
             metadata: new.metadata.clone(),
         },
-        Scheme::Gpt | Scheme::HybridGpt => fit_gpt::fit(&sectors, &old.table, &new, new_count)?,
+        Scheme::Gpt | Scheme::HybridGpt => {
+            fit_gpt::fit(&sectors, (&old.table, &new), new_count, Shift::default())?
+        }
     };
     new.metadata.clone_from(&fitted.metadata);
     fitted.metadata = checked(new, total)?.metadata;
@@ -109,7 +112,7 @@ fn new_len_of(number: u32, resizes: &[Resize]) -> Option<u64> {
 }
 
 /// Reads the table again, this time with the places of its entries.
-fn reload(
+pub(crate) fn reload(
     medium: &impl ReadAt,
     sector_bytes: u32,
     table: &PartitionTable,
@@ -192,7 +195,7 @@ fn content_end(old: &PartitionTable, new: &PartitionTable, container: Extent) ->
         .fold(container.start(), u64::max)
 }
 
-fn check_ends(new: &PartitionTable, total: u64) -> Result<(), FitError> {
+pub(crate) fn check_ends(new: &PartitionTable, total: u64) -> Result<(), FitError> {
     let limit = total.saturating_sub(new.tail_bytes);
     for partition in new.partitions.iter().chain(&new.containers) {
         let by_bytes = partition.extent.end().saturating_sub(limit);
@@ -208,7 +211,7 @@ fn check_ends(new: &PartitionTable, total: u64) -> Result<(), FitError> {
 }
 
 /// Holds the new table against the new medium, as if it had been loaded from there.
-fn checked(new: PartitionTable, total: u64) -> Result<PartitionTable, FitError> {
+pub(crate) fn checked(new: PartitionTable, total: u64) -> Result<PartitionTable, FitError> {
     let draft = Draft {
         table: new,
         slots: Vec::new(),

@@ -50,6 +50,12 @@ pub enum FitError {
         /// How many bytes are missing.
         by_bytes: u64,
     },
+    /// The entry of a partition, or of the record in front of a logical one, can't say where it
+    /// would move to.
+    Moved {
+        /// The partition; 0 where it is the whole table.
+        number: u32,
+    },
     /// The new lengths contradict each other or the table.
     Conflict(Corrupt),
 }
@@ -80,6 +86,15 @@ impl fmt::Display for FitError {
                 f,
                 "the medium is {by_bytes} bytes too short for the partition table"
             ),
+            Self::Moved { number: 0 } => {
+                f.write_str("its partitions cannot be moved as far as that")
+            }
+            Self::Moved { number } => {
+                write!(
+                    f,
+                    "the table cannot say where partition {number} would move to"
+                )
+            }
             Self::Conflict(_) => f.write_str("the partitions cannot have these lengths"),
         }
     }

@@ -13,7 +13,7 @@ use crate::gpt::{Copies, PRIMARY_LBA, TableCopy, check_hybrid};
 use crate::gpt_header::has_signature;
 use crate::loader::{Draft, Sectors};
 use crate::mbr::Entry;
-use crate::{Corrupt, FitError, Fitted, PartitionTable};
+use crate::{Corrupt, FitError, Fitted, PartitionTable, Shift};
 
 /// Where the array of entries follows the primary header, unless that says otherwise.
 const PRIMARY_ARRAY_LBA: u64 = 2;
@@ -32,9 +32,9 @@ struct Layout {
 /// was found to allow.
 pub(crate) fn fit(
     sectors: &Sectors<'_, impl ReadAt>,
-    old: &PartitionTable,
-    new: &PartitionTable,
+    (old, new): (&PartitionTable, &PartitionTable),
     new_count: u64,
+    shift: Shift,
 ) -> Result<Fitted, FitError> {
     let mut first = Edited::read(sectors, 0)?;
     let record = first.record().ok_or(FitError::NotItsTable)?;
@@ -42,12 +42,18 @@ pub(crate) fn fit(
     let model = copies.primary.as_ref().or(copies.backup.as_ref());
     let model = model.map_err(|_| FitError::NotItsTable)?;
     let layout = layout(sectors, &copies, model, new, new_count)?;
-    fit_mbr(sectors, &mut first, &copies, (old, new), new_count)?;
+    let hybrid = Hybrid {
+        sectors,
+        tables: (old, new),
+        new_count,
+        shift,
+    };
+    hybrid.fit(&mut first, &copies)?;
     let array = fit_array(model, sectors.bytes, old, new);
     let metadata = layout.extents(sectors)?;
     let headers = layout.headers(&copies, model, crc32fast::hash(&array));
     let [_, primary_place, primary_array, backup_array, backup_place] = metadata;
-    let mut patches: Vec<Patch> = first.patches(sectors.bytes).collect();
+    let mut patches: Vec<Patch> = first.patches(0).collect();
     for (place, bytes) in [
         (primary_place, &headers[0]),
         (primary_array, &array),
@@ -197,7 +203,7 @@ fn put(record: &mut [u8], offset: usize, field: &[u8]) {
     }
 }
 
-/// Returns the array with the last sectors of resized partitions.
+/// Returns the array with the first and last sectors of partitions that moved or were resized.
 fn fit_array(
     model: &TableCopy,
     sector_bytes: u32,
@@ -210,6 +216,8 @@ fn fit_array(
             let index = after.number.saturating_sub(1) as usize;
             let entry = index.saturating_mul(model.header.entry_bytes as usize);
             let last = (after.extent.end() / u64::from(sector_bytes)).saturating_sub(1);
+            let first = after.extent.start() / u64::from(sector_bytes);
+            put(&mut array, entry.saturating_add(0x20), &first.to_le_bytes()); // StartingLBA
             put(&mut array, entry.saturating_add(0x28), &last.to_le_bytes()); // EndingLBA
         }
     }
@@ -226,69 +234,80 @@ fn padded(array: &[u8], place: Extent, sectors: &Sectors<'_, impl ReadAt>) -> Ve
     bytes
 }
 
-/// Fits the entries of the MBR: the protective ones cover the medium, and those of a hybrid that
-/// name a resized partition follow it.
-fn fit_mbr(
-    sectors: &Sectors<'_, impl ReadAt>,
-    first: &mut Edited,
-    copies: &Copies,
-    (old, new): (&PartitionTable, &PartitionTable),
+/// The fitting of the MBR's entries: the protective ones cover the medium, and those of a hybrid
+/// that name a partition follow it.
+struct Hybrid<'a, M> {
+    sectors: &'a Sectors<'a, M>,
+    /// The old one and the new one.
+    tables: (&'a PartitionTable, &'a PartitionTable),
     new_count: u64,
-) -> Result<(), FitError> {
-    let record = first.record().ok_or(FitError::NotItsTable)?;
-    let is_hybrid = record
-        .entries
-        .iter()
-        .any(|e| e.is_used() && !e.is_protective());
-    let old_last_lba = match (&copies.primary, &copies.backup) {
-        (_, Ok(copy)) => copy.header.lba,
-        (Ok(copy), Err(_)) => copy.header.alternate_lba,
-        (Err(_), Err(_)) => 0,
-    };
-    for (index, entry) in record
-        .entries
-        .iter()
-        .enumerate()
-        .filter(|(_, e)| e.is_used())
-    {
-        let start = u64::from(entry.first_sector);
-        let count = if entry.is_protective() {
-            let end = start.saturating_add(entry.sector_count.into());
-            let reaches = end == old_last_lba.saturating_add(1) || end > new_count;
-            protective_count(entry, new_count).filter(|_| !is_hybrid || reaches)
-        } else {
-            hybrid_count(sectors, entry, old, new)?
+    shift: Shift,
+}
+
+impl<M: ReadAt> Hybrid<'_, M> {
+    fn fit(&self, first: &mut Edited, copies: &Copies) -> Result<(), FitError> {
+        let record = first.record().ok_or(FitError::NotItsTable)?;
+        let is_hybrid = record
+            .entries
+            .iter()
+            .any(|e| e.is_used() && !e.is_protective());
+        let old_last_lba = match (&copies.primary, &copies.backup) {
+            (_, Ok(copy)) => copy.header.lba,
+            (Ok(copy), Err(_)) => copy.header.alternate_lba,
+            (Err(_), Err(_)) => 0,
         };
-        if let Some(count) = count {
-            first.set_count(index, start, entry.sector_count, count);
+        let entries = record.entries.iter().enumerate();
+        for (index, entry) in entries.filter(|(_, e)| e.is_used()) {
+            let start = self.moved(index, entry, first)?;
+            let count = if entry.is_protective() {
+                let end = u64::from(entry.first_sector).saturating_add(entry.sector_count.into());
+                let reaches = end == old_last_lba.saturating_add(1) || end > self.new_count;
+                protective_count(start, entry, self.new_count).filter(|_| !is_hybrid || reaches)
+            } else {
+                self.count(entry)?
+            };
+            if let Some(count) = count {
+                first.set_count(index, start, entry.sector_count, count);
+            }
+        }
+        check_new_hybrid(self.sectors, first, self.tables.1)
+    }
+
+    /// Moves an entry that lies where all moves, and returns its first sector.
+    fn moved(&self, index: usize, entry: &Entry, first: &mut Edited) -> Result<u64, FitError> {
+        let sector_bytes = u64::from(self.sectors.bytes);
+        let old = u64::from(entry.first_sector);
+        let place = self.shift.place(old.saturating_mul(sector_bytes));
+        let moved = FitError::Moved { number: 0 };
+        let new = place.ok_or(moved)? / sector_bytes;
+        if new != old {
+            let sector = u32::try_from(new).map_err(|_| FitError::Moved { number: 0 })?;
+            first.set_start(index, (old, new), entry.sector_count, sector);
+        }
+        Ok(new)
+    }
+
+    fn count(&self, entry: &Entry) -> Result<Option<u32>, FitError> {
+        let (old, new) = self.tables;
+        let sectors = self.sectors;
+        let extent = sectors.extent(entry.first_sector.into(), entry.sector_count.into());
+        let mut all = old.partitions.iter().zip(&new.partitions);
+        let Some((_, after)) = all.find(|(before, _)| Some(before.extent) == extent) else {
+            return Ok(None);
+        };
+        let (number, len) = (after.number, after.extent.len());
+        match u32::try_from(len / u64::from(sectors.bytes)) {
+            Ok(count) => Ok(Some(count)),
+            Err(_) => Err(FitError::TooLong { number, len }),
         }
     }
-    check_new_hybrid(sectors, first, new)
 }
 
 /// A medium that 32 bits can't count is covered as far as they go; some tools always say so.
-fn protective_count(entry: &Entry, new_count: u64) -> Option<u32> {
-    let count = new_count.checked_sub(entry.first_sector.into())?;
+fn protective_count(start: u64, entry: &Entry, new_count: u64) -> Option<u32> {
+    let count = new_count.checked_sub(start)?;
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     (entry.sector_count != u32::MAX && count > 0).then_some(count)
-}
-
-fn hybrid_count(
-    sectors: &Sectors<'_, impl ReadAt>,
-    entry: &Entry,
-    old: &PartitionTable,
-    new: &PartitionTable,
-) -> Result<Option<u32>, FitError> {
-    let extent = sectors.extent(entry.first_sector.into(), entry.sector_count.into());
-    let mut all = old.partitions.iter().zip(&new.partitions);
-    let Some((_, after)) = all.find(|(before, _)| Some(before.extent) == extent) else {
-        return Ok(None);
-    };
-    let (number, len) = (after.number, after.extent.len());
-    match u32::try_from(len / u64::from(sectors.bytes)) {
-        Ok(count) => Ok(Some(count)),
-        Err(_) => Err(FitError::TooLong { number, len }),
-    }
 }
 
 fn check_new_hybrid(

@@ -1,16 +1,20 @@
 //! Fitting the entries of an MBR and of the records that chain logical partitions.
 //!
-//! Only an entry's sector count changes, and with it the address of its last sector in cylinders
-//! and heads (+5, three bytes), which nobody has needed since disks outgrew it at 8 GB.
+//! An entry's sector count changes (+12), and with it the address of its last sector in cylinders
+//! and heads (+5, three bytes), which nobody has needed since disks outgrew it at 8 GB; where a
+//! partition moves, so do its first sector (+8) and the address of that one (+1).
 
-use cardkeep_block::{Patch, ReadAt};
+use cardkeep_block::{Extent, Patch, ReadAt};
 
 use crate::loader::{Draft, Named, Sectors, Slot};
-use crate::mbr::{ENTRIES_OFFSET, ENTRY_BYTES, RECORD_BYTES, Record};
-use crate::{Error, FitError, PartitionTable};
+use crate::mbr::{ENTRIES_OFFSET, ENTRY_BYTES, Entry, RECORD_BYTES, Record};
+use crate::{Error, FitError, PartitionTable, Shift};
 
 /// Where an entry holds the address of its last sector in cylinders and heads.
 const CHS_END_OFFSET: usize = 5;
+/// Where it holds that of its first one.
+const CHS_START_OFFSET: usize = 1;
+const FIRST_SECTOR_OFFSET: usize = 8;
 const SECTOR_COUNT_OFFSET: usize = 12;
 /// "Further than cylinders can count", as UEFI 2.10, table 5-3 and 5-4, and libfdisk write it.
 const CHS_SATURATED: [u8; 3] = [0xfe, 0xff, 0xff];
@@ -22,7 +26,6 @@ const CYLINDER_MAX: u64 = 1023;
 /// A record whose entries are being changed.
 #[derive(Debug)]
 pub(crate) struct Edited {
-    lba: u64,
     old: [u8; RECORD_BYTES],
     new: [u8; RECORD_BYTES],
 }
@@ -33,7 +36,7 @@ impl Edited {
             .record(lba)
             .map_err(|error| FitError::Load(Error::Io(error)))?;
         let new = old;
-        Ok(Self { lba, old, new })
+        Ok(Self { old, new })
     }
 
     /// The record as changed so far; `None` where it has no signature.
@@ -43,23 +46,42 @@ impl Edited {
 
     /// Gives an entry, which starts at sector `start` of the medium, a new count of sectors.
     pub(crate) fn set_count(&mut self, index: usize, start: u64, old_count: u32, count: u32) {
-        let place = ENTRIES_OFFSET + index * ENTRY_BYTES;
-        let Some(entry) = self.new.get_mut(place..place + ENTRY_BYTES) else {
+        let Some(entry) = self.entry_mut(index).filter(|_| old_count != count) else {
             return;
         };
-        if old_count == count {
-            return;
-        }
         entry[SECTOR_COUNT_OFFSET..].copy_from_slice(&count.to_le_bytes());
         let last = |count: u32| start.saturating_add(u64::from(count.saturating_sub(1)));
-        let chs = &mut entry[CHS_END_OFFSET..CHS_END_OFFSET + 3];
-        let old = [chs[0], chs[1], chs[2]];
-        chs.copy_from_slice(&moved_chs(old, last(old_count), last(count)));
+        set_chs(entry, CHS_END_OFFSET, last(old_count), last(count));
     }
 
-    /// The changed entries, one patch each.
-    pub(crate) fn patches(&self, sector_bytes: u32) -> impl Iterator<Item = Patch> + '_ {
-        let start = self.lba.saturating_mul(sector_bytes.into());
+    /// Lets an entry, whose last sector was told for `count` sectors, start at sector `new` of the
+    /// medium in place of `old`; `first_sector` is how the entry says it.
+    pub(crate) fn set_start(
+        &mut self,
+        index: usize,
+        (old, new): (u64, u64),
+        count: u32,
+        first_sector: u32,
+    ) {
+        let Some(entry) = self.entry_mut(index) else {
+            return;
+        };
+        entry[FIRST_SECTOR_OFFSET..FIRST_SECTOR_OFFSET + 4]
+            .copy_from_slice(&first_sector.to_le_bytes());
+        if old != new {
+            let last = |start: u64| start.saturating_add(u64::from(count.saturating_sub(1)));
+            set_chs(entry, CHS_START_OFFSET, old, new);
+            set_chs(entry, CHS_END_OFFSET, last(old), last(new));
+        }
+    }
+
+    fn entry_mut(&mut self, index: usize) -> Option<&mut [u8]> {
+        let place = ENTRIES_OFFSET + index * ENTRY_BYTES;
+        self.new.get_mut(place..place + ENTRY_BYTES)
+    }
+
+    /// The changed entries, one patch each, for a record that lies at byte `start` from now on.
+    pub(crate) fn patches(&self, start: u64) -> impl Iterator<Item = Patch> + '_ {
         (0..4).filter_map(move |index| {
             let place = ENTRIES_OFFSET + index * ENTRY_BYTES;
             let entry = place..place + ENTRY_BYTES;
@@ -70,7 +92,15 @@ impl Edited {
     }
 }
 
-/// Returns what stands for the last sector `new` in an entry where `old_chs` stood for `old`.
+/// Changes the address in cylinders and heads at `offset` of an entry.
+fn set_chs(entry: &mut [u8], offset: usize, old: u64, new: u64) {
+    if let Some(chs) = entry.get_mut(offset..offset + 3) {
+        let before = [chs[0], chs[1], chs[2]];
+        chs.copy_from_slice(&moved_chs(before, old, new));
+    }
+}
+
+/// Returns what stands for the sector `new` in an entry where `old_chs` stood for `old`.
 ///
 /// Zeros (never filled in) and anything in the last cylinder (saturated, in whichever geometry)
 /// stay. What was true in the usual geometry becomes true for the new end. Everything else was
@@ -102,66 +132,115 @@ fn chs(lba: u64) -> [u8; 3] {
     ]
 }
 
-/// Returns the patches that turn the entries of `draft` into those of `new`.
+/// Returns the patches that turn the entries of `draft` into those of `new`, in which all is moved
+/// by `shift`.
 pub(crate) fn fit(
     sectors: &Sectors<'_, impl ReadAt>,
     draft: &Draft,
     new: &PartitionTable,
+    shift: Shift,
 ) -> Result<Vec<Patch>, FitError> {
     let mut lbas: Vec<u64> = draft.slots.iter().map(|slot| slot.record_lba).collect();
     lbas.sort_unstable();
     lbas.dedup();
+    let fitting = Fitting {
+        sector_bytes: u64::from(sectors.bytes),
+        tables: (&draft.table, new),
+        shift,
+    };
     let mut patches = Vec::new();
     for lba in lbas {
         let mut edited = Edited::read(sectors, lba)?;
         for slot in draft.slots.iter().filter(|slot| slot.record_lba == lba) {
-            fit_slot(sectors.bytes, &mut edited, slot, &draft.table, new)?;
+            fitting.fit_slot(&mut edited, slot)?;
         }
-        patches.extend(edited.patches(sectors.bytes));
+        let start = fitting.moved(lba, 0)?.saturating_mul(fitting.sector_bytes);
+        patches.extend(edited.patches(start));
     }
     Ok(patches)
 }
 
-fn fit_slot(
-    sector_bytes: u32,
-    edited: &mut Edited,
-    slot: &Slot,
-    old: &PartitionTable,
-    new: &PartitionTable,
-) -> Result<(), FitError> {
-    let Some(entry) = edited.record().map(|record| record.entries[slot.index]) else {
-        return Err(FitError::NotItsTable);
-    };
-    let sector_bytes = u64::from(sector_bytes);
-    match slot.names {
-        Named::Partition(number) => {
-            let Some(extent) = new.any_partition(number).map(|p| p.extent) else {
-                return Err(FitError::NotItsTable);
-            };
-            let len = extent.len();
-            let count =
-                u32::try_from(len / sector_bytes).map_err(|_| FitError::TooLong { number, len })?;
-            let start = extent.start() / sector_bytes;
-            edited.set_count(slot.index, start, entry.sector_count, count);
-        }
-        // Nobody reads a link's length, but tools write it: from the record that it leads to, to
-        // the end of the partition there.
-        Named::Link { to_lba } => {
-            let start = to_lba.saturating_mul(sector_bytes);
-            let count = |table: &PartitionTable| {
-                let next = table.partitions.iter().filter(|p| p.logical);
-                let next = next.filter(|p| p.extent.start() > start);
-                let end = next.min_by_key(|p| p.extent.start())?.extent.end();
-                u32::try_from((end - start) / sector_bytes).ok()
-            };
-            if let (Some(was), Some(now)) = (count(old), count(new))
-                && was == entry.sector_count
-            {
-                edited.set_count(slot.index, to_lba, was, now);
-            }
+struct Fitting<'a> {
+    sector_bytes: u64,
+    /// The old one and the new one.
+    tables: (&'a PartitionTable, &'a PartitionTable),
+    shift: Shift,
+}
+
+impl Fitting<'_> {
+    /// Returns where a sector lies afterwards.
+    fn moved(&self, lba: u64, number: u32) -> Result<u64, FitError> {
+        let place = self.shift.place(lba.saturating_mul(self.sector_bytes));
+        place
+            .map(|place| place / self.sector_bytes)
+            .ok_or(FitError::Moved { number })
+    }
+
+    fn fit_slot(&self, edited: &mut Edited, slot: &Slot) -> Result<(), FitError> {
+        let Some(entry) = edited.record().map(|record| record.entries[slot.index]) else {
+            return Err(FitError::NotItsTable);
+        };
+        match slot.names {
+            Named::Partition(number) => self.fit_partition(edited, slot, number),
+            Named::Link { to_lba } => self.fit_link(edited, (slot.index, &entry), to_lba),
         }
     }
-    Ok(())
+
+    fn fit_partition(&self, edited: &mut Edited, slot: &Slot, number: u32) -> Result<(), FitError> {
+        let extent = |table: &PartitionTable| table.any_partition(number).map(|p| p.extent);
+        let (Some(old), Some(new)) = (extent(self.tables.0), extent(self.tables.1)) else {
+            return Err(FitError::NotItsTable);
+        };
+        let starts = (
+            old.start() / self.sector_bytes,
+            new.start() / self.sector_bytes,
+        );
+        let count = |extent: Extent| {
+            let len = extent.len();
+            u32::try_from(len / self.sector_bytes).map_err(|_| FitError::TooLong { number, len })
+        };
+        let (old_count, new_count) = (count(old)?, count(new)?);
+        // A primary one counts from the medium's beginning, a logical one from its record.
+        let base = self.moved(slot.record_lba, number)?;
+        if starts.0 != starts.1 || base != slot.record_lba {
+            let first = starts.1.checked_sub(base);
+            let first = first.and_then(|first| u32::try_from(first).ok());
+            let first = first.ok_or(FitError::Moved { number })?;
+            edited.set_start(slot.index, starts, old_count, first);
+        }
+        edited.set_count(slot.index, starts.1, old_count, new_count);
+        Ok(())
+    }
+
+    /// A link counts from the beginning of the extended partition. Nobody reads its length, but
+    /// tools write it: from the record that it leads to, to the end of the partition there.
+    fn fit_link(
+        &self,
+        edited: &mut Edited,
+        (index, entry): (usize, &Entry),
+        to_lba: u64,
+    ) -> Result<(), FitError> {
+        let base = to_lba.saturating_sub(entry.first_sector.into());
+        let (new_base, new_lba) = (self.moved(base, 0)?, self.moved(to_lba, 0)?);
+        let first = new_lba.checked_sub(new_base);
+        let first = first.and_then(|first| u32::try_from(first).ok());
+        let first = first.ok_or(FitError::Moved { number: 0 })?;
+        edited.set_start(index, (to_lba, new_lba), entry.sector_count, first);
+        let count = |table: &PartitionTable, lba: u64| {
+            let start = lba.saturating_mul(self.sector_bytes);
+            let next = table.partitions.iter().filter(|p| p.logical);
+            let next = next.filter(|p| p.extent.start() > start);
+            let end = next.min_by_key(|p| p.extent.start())?.extent.end();
+            u32::try_from((end - start) / self.sector_bytes).ok()
+        };
+        let (old, new) = self.tables;
+        if let (Some(was), Some(now)) = (count(old, to_lba), count(new, new_lba))
+            && was == entry.sector_count
+        {
+            edited.set_count(index, new_lba, was, now);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

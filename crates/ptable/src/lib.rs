@@ -2,7 +2,8 @@
 //!
 //! Reads MBR with its chains of logical partitions, GPT with both of its copies, and hybrids of
 //! the two. Opens no files and writes nothing: it sees a medium through `ReadAt`, and what a
-//! table needs to fit a medium of another size it answers as patches ([`fitted`]).
+//! table needs to fit a medium of another size it answers as patches ([`fitted`],
+//! [`fitted_with_shift`]).
 //!
 //! A table that contradicts itself or its medium is never half believed: [`load`] answers
 //! [`Error::Corrupt`], which still holds what could be read, for showing only.
@@ -23,6 +24,7 @@ mod guid;
 mod kind;
 mod loader;
 mod mbr;
+mod shift;
 mod table;
 #[cfg(test)]
 mod writer;
@@ -34,4 +36,5 @@ pub use fit_error::FitError;
 pub use guid::Guid;
 pub use kind::Kind;
 pub use loader::load;
+pub use shift::{Shift, fitted_with_shift};
 pub use table::{DiskId, Loaded, Partition, PartitionTable, Scheme};

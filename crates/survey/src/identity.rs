@@ -45,6 +45,15 @@ impl Identity {
     }
 }
 
+/// Tells whether the ext filesystem on `partition` is an operating system's root: whether it says
+/// which one, in os-release(5). A host name would not do: Home Assistant keeps `/etc/hostname` in a
+/// partition of its own. `false` also where that can't be read.
+#[must_use]
+pub fn holds_system(partition: &dyn ReadAt) -> bool {
+    let identity = Ext4::load(partition).and_then(|fs| Ok(Identity::of_root(&fs.replayed()?)));
+    identity.is_ok_and(|identity| identity.os.is_some())
+}
+
 /// Returns the system's name out of the text of an os-release file. Raspberry Pi OS calls itself
 /// Debian there; its own mark is /etc/rpi-issue.
 fn os_name(release: &str, is_raspberry_pi_os: bool) -> Option<String> {

@@ -21,7 +21,7 @@ pub use content::{Content, FsSummary};
 pub use first_boot::grows_itself;
 pub use folder::fat_folders;
 pub use gap::{Gap, GapKind};
-pub use identity::Identity;
+pub use identity::{Identity, holds_system};
 pub use locate::{Place, locate};
 pub use medium::{Partition, Scope, Survey, TableSummary, survey};
 pub use passing::PassingSurvey;

@@ -2,7 +2,9 @@
 
 use anstyle::{AnsiColor, Style};
 use cardkeep_copy::Health;
-use cardkeep_ops::{BackupPlan, BackupReport, OpenedKind, Smaller, Verified};
+use cardkeep_ops::{
+    BackupPlan, BackupReport, OpenedKind, Smaller, Verified, hibernation_text, moved_text, name_of,
+};
 
 use crate::text::contents;
 use crate::text::curve::curve;
@@ -75,10 +77,7 @@ pub(crate) fn print_plan(plan: &BackupPlan) {
 }
 
 fn print_shrunk(shrunk: &Smaller) {
-    let what = match shrunk.number {
-        0 => "the filesystem".to_owned(),
-        number => format!("partition {number}"),
-    };
+    let what = name_of(shrunk.number, shrunk.label.as_deref());
     anstream::eprintln!(
         "Shrinks  {what} from {} to {}, {} of them free; the whole image unpacks to {}",
         size(shrunk.old_fs_bytes),
@@ -86,6 +85,10 @@ fn print_shrunk(shrunk: &Smaller) {
         size(shrunk.free_bytes),
         size(shrunk.survey.len)
     );
+    let moved = moved_text(&shrunk.moved);
+    for note in moved.into_iter().chain(hibernation_text(&shrunk.survey)) {
+        anstream::eprintln!("Note     {note}");
+    }
     if shrunk.left_out_bytes > 0 {
         anstream::eprintln!(
             "Note     {} behind the last partition, which belong to no filesystem, are left out",
@@ -145,6 +148,14 @@ fn lines(plan: &BackupPlan, report: &BackupReport) -> Vec<(&'static str, String)
     if plan.image.is_some() && cfg!(unix) {
         let text = "by you alone (mode 600): the image holds the card's passwords and keys";
         lines.push(("Readable", text.to_owned()));
+    }
+    if let Some(shrunk) = &plan.shrunk {
+        let what = name_of(shrunk.number, shrunk.label.as_deref());
+        let text = format!(
+            "`cardkeep restore` lets {what} fill a card; other programs leave it at {}",
+            size(shrunk.fs_bytes)
+        );
+        lines.push(("Shrunk", text));
     }
     if let Some(health) = report
         .health

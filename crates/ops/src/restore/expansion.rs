@@ -1,13 +1,14 @@
-//! Letting the last filesystem fill a card that is larger than what is restored.
+//! Letting a filesystem fill a card that is larger than what is restored.
 
 use cardkeep_block::{Monitor, size_text};
-use cardkeep_resize::medium::{Declined, Larger, larger};
+use cardkeep_resize::medium::{Access, Growth, Larger, larger};
 use cardkeep_survey::grows_itself;
 
 use crate::error::{OpError, OpErrorKind, chain};
-use crate::restore::origin::Origin;
+use crate::resizing_text::{moved_text, name_of};
+use crate::restore::origin::{Origin, OriginKind};
 
-/// Whether the last filesystem grows with the card.
+/// Whether a filesystem grows with the card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expand {
     /// Where the card is larger than the original, and the system on it does not see to it itself.
@@ -20,7 +21,7 @@ pub enum Expand {
     UpTo(u64),
 }
 
-/// What becomes of the last filesystem.
+/// What becomes of the filesystem.
 pub(crate) enum Expansion {
     /// It grows.
     Grown(Box<Larger>),
@@ -42,7 +43,12 @@ pub(crate) fn expansion(
 ) -> Result<Expansion, OpError> {
     let Some(content_len) = origin.len else {
         return match wanted {
-            Expand::Auto | Expand::Never => Ok(Expansion::Same),
+            Expand::Never => Ok(Expansion::Same),
+            Expand::Auto => {
+                let why =
+                    "partitions keep their sizes: what comes from a pipe is not known beforehand";
+                Ok(Expansion::Kept(why.to_owned()))
+            }
             _ => Err(refused(
                 origin,
                 "what comes from a pipe is not known beforehand",
@@ -60,12 +66,19 @@ pub(crate) fn expansion(
         }
         Expand::UpTo(reach) => (reach, true),
     };
+    let access = match origin.content() {
+        Some(_) => Access::Anywhere,
+        None => Access::FromBeginning,
+    };
+    let growth = Growth {
+        sector_bytes: origin.sector_bytes,
+        len: reach,
+        access,
+        survey: origin.survey.as_ref(),
+    };
     let looked = origin.look(monitor, |content| {
         let is_pending = grows_itself(content, origin.sector_bytes);
-        (
-            is_pending,
-            larger(content, origin.sector_bytes, reach, monitor),
-        )
+        (is_pending, larger(content, growth, monitor))
     })?;
     let Some((is_pending, larger)) = looked else {
         return kept(
@@ -80,17 +93,14 @@ pub(crate) fn expansion(
     }
     match larger {
         // A view of a stream can't be read.
-        Ok(Some(larger)) if larger.recovered.is_some() && origin.content().is_none() => kept(
+        Ok(Some(larger)) if larger.content.is_some() && access == Access::FromBeginning => kept(
             origin,
             is_must,
             "it was not unmounted properly, and is a stream",
         ),
         Ok(Some(larger)) => Ok(Expansion::Grown(Box::new(larger))),
         Ok(None) => Ok(Expansion::Same),
-        // Cards without such a filesystem are no surprise to who owns them.
-        Err(Declined::NoFilesystem { .. } | Declined::NoPartition) if !is_must => {
-            Ok(Expansion::Same)
-        }
+        Err(_) if monitor.is_cancelled() => Err(OpError::new(OpErrorKind::Interrupted, "stopped")),
         Err(declined) => kept(origin, is_must, &chain(&declined)),
     }
 }
@@ -99,7 +109,12 @@ fn kept(origin: &Origin, is_must: bool, why: &str) -> Result<Expansion, OpError>
     if is_must {
         return Err(refused(origin, why));
     }
-    let note = format!("the last partition keeps its size: {why}");
+    let note = match origin.kind {
+        OriginKind::Stream { .. } => format!(
+            "partitions keep their sizes: {why}; an image that `cardkeep shrink` makes of it can grow"
+        ),
+        _ => format!("partitions keep their sizes: {why}"),
+    };
     Ok(Expansion::Kept(note))
 }
 
@@ -110,16 +125,22 @@ fn refused(origin: &Origin, why: &str) -> OpError {
         .hint("--no-expand leaves the partitions at their sizes")
 }
 
-/// Says what grows.
-pub(crate) fn note(larger: &Larger) -> String {
+/// Says what grows, what moves for it, and what keeps it from growing further.
+pub(crate) fn notes(larger: &Larger) -> Vec<String> {
     let (before, after) = larger.fs_bytes;
-    let what = match larger.number {
-        0 => "the filesystem".to_owned(),
-        number => format!("partition {number}"),
-    };
-    format!(
+    let what = name_of(larger.number, larger.label.as_deref());
+    let mut notes = vec![format!(
         "{what} grows from {} to {}",
         size_text(before),
         size_text(after)
-    )
+    )];
+    notes.extend(moved_text(&larger.moved));
+    if let Some(limit) = larger.table_limit {
+        notes.push(format!(
+            "an MBR can't describe more than {}: the rest of the card stays unused (with a GPT it \
+             could be used)",
+            size_text(limit)
+        ));
+    }
+    notes
 }

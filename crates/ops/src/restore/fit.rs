@@ -7,12 +7,15 @@ use cardkeep_block::{
     AllocationMap, Extent, MapBuilder, Monitor, Patch, Patches, ReadAt, Run, State, size_text,
 };
 use cardkeep_image::{FRAME_BYTES, FrameDigest};
-use cardkeep_ptable::{Fitted, PartitionTable, Resize, Scheme, fitted, needed_len};
+use cardkeep_ptable::{
+    Fitted, PartitionTable, Resize, Scheme, Shift, fitted, fitted_with_shift, needed_len,
+};
 use cardkeep_resize::medium::{Declined, Larger, Length, smaller};
 use cardkeep_survey::{Partition, Scope, Survey, survey};
 
 use crate::error::{OpError, OpErrorKind, chain};
-use crate::restore::expansion::{Expand, Expansion, expansion, note};
+use crate::resizing_text::{hibernation_text, moved_text, name_of};
+use crate::restore::expansion::{Expand, Expansion, expansion, notes};
 use crate::restore::origin::{Origin, OriginKind};
 
 /// How what is restored lies on a card.
@@ -20,12 +23,21 @@ use crate::restore::origin::{Origin, OriginKind};
 pub struct Fit {
     /// What of the card is used, zero and free.
     pub map: AllocationMap,
-    /// What is read in place of the original, where its last filesystem is another one.
+    /// What is read in place of the original, where a filesystem of it is another one.
     pub(crate) content: Option<Resized>,
     pub(crate) patches: Patches,
     pub(crate) digests: Vec<Option<FrameDigest>>,
     /// What was changed to make it fit, in words.
     pub notes: Vec<String>,
+}
+
+/// How the partition table has to change.
+#[derive(Clone, Copy)]
+enum Change<'a> {
+    /// Partitions get other lengths.
+    Lengths(&'a [Resize]),
+    /// One gets another length, and what lies behind it moves.
+    Shift(Shift),
 }
 
 /// A view that is read in place of the original.
@@ -99,11 +111,14 @@ impl Fit {
                 == (&other.map, &other.patches, &other.digests, &other.notes)
     }
 
-    /// Lets the last filesystem fill the card.
+    /// Lets a filesystem fill the card.
     fn grown(self, fitting: Fitting<'_>, larger: &Larger) -> Result<Self, OpError> {
-        let own = self.noting(note(larger));
+        let mut own = self;
+        own.notes.extend(notes(larger));
+        own.notes
+            .extend(fitting.origin.survey.as_ref().and_then(hibernation_text));
         let map = larger.map(&own.map);
-        let changed: Vec<Extent> = match &larger.recovered {
+        let changed: Vec<Extent> = match &larger.content {
             Some(_) => vec![Extent::between(0, u64::MAX)],
             None => larger.patches.iter().map(Patch::extent).collect(),
         };
@@ -113,13 +128,17 @@ impl Fit {
             ..own
         }
         .without_changed(&[changed, vec![beyond]].concat());
-        let content = larger.recovered.as_ref().map(|(view, _)| Resized {
+        let content = larger.content.as_ref().map(|view| Resized {
             view: Arc::clone(view) as Arc<dyn ReadAt>,
             survey: None,
         });
         let resizes: Vec<Resize> = larger.resize().into_iter().collect();
+        let change = match larger.shift() {
+            Some(shift) => Change::Shift(shift),
+            None => Change::Lengths(&resizes),
+        };
         let own = match &fitting.origin.table {
-            Some(table) => own.with_table(fitting, table, &resizes)?,
+            Some(table) => own.with_table(fitting, table, change)?,
             None if resizes.is_empty() => own,
             None => {
                 let what = "a partition table was found and lost";
@@ -141,10 +160,14 @@ impl Fit {
         self,
         fitting: Fitting<'_>,
         table: &PartitionTable,
-        resizes: &[Resize],
+        change: Change<'_>,
     ) -> Result<Self, OpError> {
         let Fitting { origin, len, .. } = fitting;
-        let fit = |content: &dyn ReadAt| fitted(&content, origin.sector_bytes, table, len, resizes);
+        let sector_bytes = origin.sector_bytes;
+        let fit = |content: &dyn ReadAt| match change {
+            Change::Lengths(resizes) => fitted(&content, sector_bytes, table, len, resizes),
+            Change::Shift(shift) => fitted_with_shift(&content, sector_bytes, (table, shift), len),
+        };
         let looked = match origin.table_medium() {
             Some(medium) => Some(fit(medium)),
             None => origin.look(fitting.monitor, |content| fit(content))?,
@@ -155,7 +178,10 @@ impl Fit {
                 origin.name()
             );
             OpError::new(OpErrorKind::Refused, message)
-                .hint("use a card of the original's size or larger")
+                .hint(match origin.len {
+                    Some(least) => card_hint(least),
+                    None => "use a larger card".to_owned(),
+                })
                 .caused_by(why.to_owned())
         };
         let fitted = looked
@@ -213,14 +239,14 @@ impl Fitting<'_> {
         match (&self.origin.table, self.origin.len) {
             // The backup of a GPT belongs at the card's very end.
             (Some(table), Some(len)) if self.len > len && table.scheme != Scheme::Mbr => {
-                own.with_table(self, table, &[])
+                own.with_table(self, table, Change::Lengths(&[]))
             }
             _ => Ok(own),
         }
     }
 
-    /// Fits what is longer than the card: at the cost of what is behind the last filesystem, or else
-    /// of that filesystem's free blocks.
+    /// Fits what is longer than the card: at the cost of what is behind the last partition, or else
+    /// of a filesystem's free blocks.
     fn cut(self, own: Fit) -> Result<Fit, OpError> {
         let Some(survey) = self.survey() else {
             return Err(self.too_small(self.origin.map.len(), None));
@@ -258,7 +284,7 @@ impl Fitting<'_> {
                 len: end - partition.extent.start(),
             });
         }
-        own.with_table(self, table, &resizes)
+        own.with_table(self, table, Change::Lengths(&resizes))
     }
 
     /// Returns where partitions have to end.
@@ -267,7 +293,7 @@ impl Fitting<'_> {
         self.len.saturating_sub(tail_of(table)) / sector * sector
     }
 
-    /// Makes the last filesystem smaller; as it is, the original needs `needed` bytes.
+    /// Makes a filesystem smaller; as it is, the original needs `needed` bytes.
     fn shrunk(self, survey: &Survey, needed: u64) -> Result<Fit, OpError> {
         let Some(content) = self.origin.shared_content() else {
             return Err(self.too_small(needed, Some("it can only be read from its beginning on")));
@@ -284,14 +310,13 @@ impl Fitting<'_> {
         let mut fit = Fit::of(smaller.survey.map.clone());
         fit.notes.push(format!(
             "{} shrinks from {} to {}, {} of them free",
-            match smaller.number {
-                0 => "the filesystem".to_owned(),
-                number => format!("partition {number}"),
-            },
+            name_of(smaller.number, smaller.label.as_deref()),
             size_text(smaller.old_fs_bytes),
             size_text(smaller.fs_bytes),
             size_text(smaller.free_bytes)
         ));
+        fit.notes.extend(moved_text(&smaller.moved));
+        fit.notes.extend(hibernation_text(survey));
         if smaller.left_out_bytes > 0 {
             fit.notes.push(format!(
                 "{} bytes behind the last partition, which belong to no filesystem, are left out",
@@ -325,20 +350,24 @@ impl Fitting<'_> {
         );
         let error = OpError::new(OpErrorKind::Refused, message);
         let used = origin.map.bytes(State::Used);
-        let Some(why) = why else {
-            return error.hint(format!(
-                "{} of it are used: use a larger card",
-                size_text(used)
-            ));
+        let error = match why {
+            None => error.hint(format!("{} of it are used", size_text(used))),
+            Some(why) => error.hint(format!("no filesystem on it can be made smaller: {why}")),
         };
-        let error = error.hint(format!("its last filesystem can't be made smaller: {why}"));
-        match origin.kind {
+        let error = match origin.kind {
             OriginKind::Stream { .. } if used < len => {
                 error.hint("`cardkeep shrink IMAGE` makes a smaller image of it first")
             }
-            _ => error.hint("use a card of the original's size"),
-        }
+            _ => error,
+        };
+        error.hint(card_hint(needed))
     }
+}
+
+/// Says which card would do for what needs `needed` bytes.
+fn card_hint(needed: u64) -> String {
+    let size = size_text(needed);
+    format!("the smallest card that would do has {needed} bytes ({size})")
 }
 
 /// Returns where a partition's content ends, on the medium.

@@ -2,21 +2,42 @@
 
 use std::fmt;
 
+use cardkeep_block::size_text;
 use cardkeep_ptable::FitError;
 
 use crate::{grow, shrink};
 
-/// Why the last filesystem of a medium gets no other size. Nothing was changed.
+/// Why no filesystem of a medium gets another size. Nothing was changed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Declined {
-    /// What lies last is no ext filesystem.
+    /// There is no ext filesystem.
     NoFilesystem {
-        /// The partition's number, 0 where there is no partition table.
+        /// The number of the partition that lies last, 0 where there is no partition table.
         number: u32,
     },
-    /// There is no partition, or no table that can be trusted.
+    /// The only ext filesystem holds the settings of NOOBS, which never fill it.
+    OnlySettings {
+        /// The partition's number.
+        number: u32,
+    },
+    /// The partition table lists nothing.
     NoPartition,
+    /// The partition table can't be trusted.
+    BrokenTable(cardkeep_ptable::Error),
+    /// A partition that would have to move can't.
+    Fixed {
+        /// Its number.
+        number: u32,
+    },
+    /// What lies behind the filesystem would have to move, and the medium can only be read from its
+    /// beginning on.
+    Behind {
+        /// The filesystem's partition.
+        number: u32,
+        /// What lies behind it; 0 for a record of the partition table.
+        behind: u32,
+    },
     /// The filesystem can't be made smaller.
     Shrink(shrink::Declined),
     /// The filesystem can't be made larger.
@@ -56,17 +77,34 @@ impl fmt::Display for Declined {
             Self::NoFilesystem { number: 0 } => {
                 f.write_str("it has neither partitions nor an ext2, ext3 or ext4 filesystem")
             }
-            Self::NoFilesystem { number } => write!(
+            Self::NoFilesystem { .. } => f.write_str("it holds no ext2, ext3 or ext4 filesystem"),
+            Self::OnlySettings { number } => write!(
                 f,
-                "partition {number}, the last one, holds no ext2, ext3 or ext4 filesystem"
+                "partition {number}, its only ext filesystem, holds settings and is never resized"
             ),
-            Self::NoPartition => f.write_str("it has no partition table that can be trusted"),
+            Self::NoPartition => f.write_str("its partition table lists no partitions"),
+            Self::BrokenTable(_) => f.write_str("its partition table can't be trusted"),
+            Self::Fixed { number } => write!(
+                f,
+                "partition {number} would have to move, and firmware finds it by its sector number"
+            ),
+            Self::Behind { number, behind: 0 } => write!(
+                f,
+                "what lies behind partition {number} would have to move, and the image can only be \
+                 read from its beginning on"
+            ),
+            Self::Behind { number, behind } => write!(
+                f,
+                "partition {behind} lies behind partition {number} and would have to move, and the \
+                 image can only be read from its beginning on"
+            ),
             Self::Shrink(declined) => declined.fmt(f),
             Self::Grow(declined) => declined.fmt(f),
             Self::Table(_) => f.write_str("its partition table can't be fitted"),
             Self::TooShort { wanted, least } => write!(
                 f,
-                "it needs {least} bytes at the least, and {wanted} are wanted"
+                "it needs at least {least} bytes ({}), and {wanted} are wanted",
+                size_text(*least)
             ),
         }
     }
@@ -79,6 +117,7 @@ impl std::error::Error for Declined {
             Self::Shrink(declined) => declined.source(),
             Self::Grow(declined) => declined.source(),
             Self::Table(error) => Some(error),
+            Self::BrokenTable(error) => Some(error),
             _ => None,
         }
     }

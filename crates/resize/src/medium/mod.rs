@@ -1,23 +1,26 @@
-//! Whole media whose last filesystem has another size: partition table, filesystem and the
-//! medium's end fit each other.
+//! Whole media one of whose filesystems has another size: partition table, filesystem, what lies
+//! behind it, and the medium's end fit each other.
 //!
 //! ```text
-//!   medium    | table | p1 .... | p2 ...................... |   end |
-//!   smaller   | table'| p1 .... | p2, smaller .. | end'
-//!   larger    | table'| p1 .... | p2 ......................, larger ........ | end' |
+//!   medium    | table | p1 .... | p2 ...................... | p3 |   end |
+//!   smaller   | table'| p1 .... | p2, smaller .. | p3 | end'
+//!   larger    | table'| p1 .... | p2 ......................, larger ........ | p3 | end' |
 //! ```
 //!
 //! What is smaller is a view ([`Smaller::view`]); what is larger is the medium with patches
-//! ([`Larger::patches`]). Only the partition that lies last can change: no other one has room
-//! behind it or leaves room that counts.
+//! ([`Larger::patches`]), or a view where something has to move ([`Larger::content`]). The filesystem
+//! is the one with the system on it, or else the largest one.
 
+mod candidate;
 mod declined;
 mod larger;
-mod last;
+mod moved;
 mod smaller;
 mod view;
 
+pub use candidate::Access;
 pub use declined::Declined;
-pub use larger::{Larger, larger};
+pub use larger::{Growth, Larger, larger};
+pub use moved::Moved;
 pub use smaller::{Length, Smaller, smaller};
 pub use view::ResizedMedium;
