@@ -293,6 +293,10 @@ pub(crate) struct WriteArgs {
     /// Eject the card in the end.
     #[arg(long)]
     pub(crate) eject: bool,
+    /// Write what doesn't look like the content of a disk: no partition table, no filesystem and no
+    /// boot code that is known, or a file of another kind.
+    #[arg(long)]
+    pub(crate) allow_unknown_content: bool,
 }
 
 impl WriteArgs {

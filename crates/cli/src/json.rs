@@ -235,7 +235,10 @@ pub(crate) fn print_info(report: &InfoReport, troubles: &[Trouble]) {
                 let lost = manifest.lost.iter();
                 lost.map(|extent| [extent.start(), extent.len()]).collect::<Vec<_>>()
             }),
-            "notes": manifest.map(|manifest| manifest.notes.clone()),
+            "notes": match manifest {
+                Some(manifest) => Some(&manifest.notes),
+                None => (!report.notes.is_empty()).then_some(&report.notes),
+            },
             "bytes_per_second": report.speed,
             "troubles": troubles_value(troubles),
         }),
@@ -373,6 +376,7 @@ fn restore_plan_value(plan: &RestorePlan) -> Value {
             WriteMode::Resumed => "resume",
         },
         "verify": plan.verify,
+        "notes": plan.notes(),
         "targets": targets,
     })
 }

@@ -18,7 +18,7 @@ use cardkeep_survey::{Place, Scope, Survey, fat_folders, survey};
 use crate::error::{OpError, OpErrorKind, chain};
 use crate::fingerprint::{fingerprint, telling_places};
 use crate::image_manifest::manifest_of;
-use crate::image_name::free_name;
+use crate::image_name::{check_format_named, free_name};
 use crate::lost::{Lost, tell_lost};
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::{check_destination, check_holder, check_mounts, check_name};
@@ -236,6 +236,7 @@ pub fn plan(
     request: BackupRequest,
     monitor: &dyn Monitor,
 ) -> Result<BackupPlan, OpError> {
+    format_of(&request)?;
     // ORDER: mounts before opening. That a disk is in use says more than that it can't be opened.
     // A path that names no device, such as an image, has no mounts.
     let device = machine.device_of_path(&request.card).ok().flatten();
@@ -353,13 +354,14 @@ fn open_card(machine: &dyn Machine, card: &Path, monitor: &dyn Monitor) -> Resul
     Ok(opened)
 }
 
-fn format_of(request: &BackupRequest) -> Result<Format, OpError> {
+pub(crate) fn format_of(request: &BackupRequest) -> Result<Format, OpError> {
+    let Target::File(path) = &request.target else {
+        return Ok(request.format.unwrap_or(Format::Zstd));
+    };
     if let Some(format) = request.format {
+        check_format_named(path, format)?;
         return Ok(format);
     }
-    let Target::File(path) = &request.target else {
-        return Ok(Format::Zstd);
-    };
     match Format::from_name(path) {
         Some(format @ (Format::Raw | Format::Zstd | Format::Gzip | Format::Xz)) => Ok(format),
         _ => Err(OpError::new(

@@ -10,6 +10,7 @@ use cardkeep_image::FrameDigest;
 use cardkeep_resize::medium::{Length, smaller};
 use cardkeep_survey::{Scope, survey};
 
+use crate::admission::ContentRule;
 use crate::error::OpError;
 use crate::opened::Opened;
 use crate::restore::{Expand, Fit, Fitting, Origin};
@@ -36,7 +37,7 @@ impl Pair {
         card: &Opened,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
-        let origin = Origin::of_image(path, Scope::UsedOnly, monitor)?;
+        let origin = Origin::of_image(path, Scope::UsedOnly, ContentRule::Any, monitor)?;
         let own = Self {
             content: Arc::clone(&image.content),
             card: Arc::clone(&card.content),

@@ -76,10 +76,31 @@ impl OpError {
         self
     }
 
+    /// Returns the error of an address on the net, which is no path.
+    fn of_address(path: &Path) -> Option<Self> {
+        let text = path.to_str()?;
+        let is_address = ["http://", "https://", "ftp://"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme));
+        is_address.then(|| {
+            Self::new(
+                OpErrorKind::Usage,
+                format!("{text} is an address, not a file"),
+            )
+            .hint("download the image first")
+            .hint(format!(
+                "or restore on the way: `curl -L {text} | cardkeep restore - CARD`"
+            ))
+        })
+    }
+
     /// Returns the error of opening or reading the card or image at `path`.
     pub(crate) fn of_source(path: &Path, error: BlockError) -> Self {
         if not_permitted(&error) == Some(&NotPermitted::Stopped) {
             return Self::new(OpErrorKind::Interrupted, "stopped");
+        }
+        if let Some(own) = Self::of_address(path) {
+            return own;
         }
         let path_text = path.display();
         let (kind, message) = match error.kind() {
@@ -235,11 +256,14 @@ impl OpError {
         let path_text = path.display();
         match error {
             ImageError::Io(error) => Self::of_source(path, error),
-            ImageError::Unsupported(what) => Self::new(
-                OpErrorKind::Usage,
-                format!("{path_text} needs something that this version can't do"),
-            )
-            .caused_by(what.to_string()),
+            ImageError::Unsupported(what) => {
+                let message = format!("{path_text} needs something that this version can't do");
+                let own = Self::new(OpErrorKind::Usage, message).caused_by(what.to_string());
+                match what.advice() {
+                    Some(advice) => own.hint(advice.replace("FILE", &path_text.to_string())),
+                    None => own,
+                }
+            }
             error => {
                 Self::new(OpErrorKind::Corrupt, format!("{path_text} is damaged")).caused_by(error)
             }

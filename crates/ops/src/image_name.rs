@@ -49,9 +49,47 @@ pub(crate) fn check_named_raw(path: &Path) -> Result<(), OpError> {
     Err(OpError::new(OpErrorKind::Corrupt, why).hint("is it whole? fetch or make it again"))
 }
 
+/// Refuses to make an image of a format that its name contradicts: whoever reads it, this program
+/// among them, takes the name for a promise.
+pub(crate) fn check_format_named(path: &Path, format: Format) -> Result<(), OpError> {
+    let named = Format::from_name(path);
+    if named.is_none_or(|named| named == format) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is not a name for an image of the format {}",
+        path.display(),
+        format.extension()
+    );
+    let hint = format!(
+        "let its name end in .{}, or leave out --format",
+        format.extension()
+    );
+    Err(OpError::new(OpErrorKind::Usage, message).hint(hint))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{free_name, tame};
+    use super::{check_format_named, free_name, tame};
+    use cardkeep_image::Format;
+    use std::path::Path;
+
+    #[test]
+    fn a_name_and_a_format_must_agree_where_the_name_says_anything() {
+        for (name, format, agrees) in [
+            ("pi.img.zst", Format::Raw, false),
+            ("pi.img", Format::Zstd, false),
+            ("pi.img.gz", Format::Xz, false),
+            ("pi.zip", Format::Raw, false),
+            ("pi.img.zst", Format::Zstd, true),
+            ("pi.img", Format::Raw, true),
+            ("pi.backup", Format::Raw, true),
+            ("pi", Format::Zstd, true),
+        ] {
+            let found = check_format_named(Path::new(name), format).is_ok();
+            assert_eq!(found, agrees, "{name} {format:?}");
+        }
+    }
 
     #[test]
     fn a_host_name_cannot_leave_the_folder() {

@@ -5,6 +5,7 @@
 //! [`Monitor`](cardkeep_block::Monitor), and what only the user can decide is an [`OpError`] that
 //! says what to do.
 
+mod admission;
 mod backup;
 mod card;
 mod counterpart;
@@ -29,6 +30,7 @@ mod unfinished;
 mod unpacked;
 mod verify;
 
+pub use admission::ContentRule;
 pub use backup::{
     BackupPlan, BackupReport, BackupRequest, Estimate, Otherwise, Resume, SecondReading, Shrink,
     Target, Unmount, Verified, apply, plan,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use cardkeep_block::{AllocationMap, Extent, Monitor, ReadAt};
 use cardkeep_device::{Device, Machine, Source};
-use cardkeep_image::{Error as ImageError, Format, FrameReader, Manifest, load_index};
+use cardkeep_image::{Error as ImageError, Format, FrameReader, Index, Manifest};
 
+use crate::admission::{Admitted, ContentRule, admit};
 use crate::error::{OpError, OpErrorKind};
-use crate::image_name::check_named_raw;
 use crate::lost::{Record, needed_of, tell_lost_before, try_recorded};
 
 /// What was opened.
@@ -50,9 +50,6 @@ fn not_at_any_place(path: &Path) -> OpError {
     let hint = "`cardkeep verify` checks it; decompress it to look inside";
     OpError::new(OpErrorKind::Usage, message).hint(hint)
 }
-
-/// Longer than any container's magic.
-const HEAD_BYTES: u64 = 64;
 
 impl Opened {
     /// Opens what `path` names: a device, a raw image, or a zstd or xz image with an index. A device
@@ -104,7 +101,7 @@ impl Opened {
             let kind = device.map_or(OpenedKind::Plain, |device| {
                 OpenedKind::Card(Box::new(device))
             });
-            return Ok(Some(Self::plain(path, kind, source)));
+            return Ok(Some(Self::plain(path, kind, Arc::new(source))));
         }
         Self::open_file(path, source)
     }
@@ -112,48 +109,37 @@ impl Opened {
     /// Opens a raw image, or one with an index; `None` for one that can only be read from its
     /// beginning on.
     pub(crate) fn open_file(path: &Path, source: Source) -> Result<Option<Self>, OpError> {
-        let head = source
-            .read_vec(0, source.len().min(HEAD_BYTES) as usize)
-            .map_err(|error| OpError::of_source(path, error))?;
-        match Format::detect(&head) {
-            Format::Raw => {
-                check_named_raw(path)?;
-                Ok(Some(Self::plain(path, OpenedKind::Plain, source)))
-            }
-            format => Self::open_container(path, source, format),
+        let source = Arc::new(source);
+        match admit(path, &source, ContentRule::Known)? {
+            Admitted::Raw => Ok(Some(Self::plain(path, OpenedKind::Plain, source))),
+            Admitted::Indexed(index) => Self::open_container(path, source, *index),
+            Admitted::Stream(_) => Ok(None),
         }
     }
 
-    fn plain(path: &Path, kind: OpenedKind, source: Source) -> Self {
+    fn plain(path: &Path, kind: OpenedKind, source: Arc<Source>) -> Self {
         Self {
             path: path.to_path_buf(),
             kind,
             sector_bytes: source.sector_bytes(),
             stored_bytes: source.len(),
-            content: Arc::new(source),
+            content: source,
         }
     }
 
     fn open_container(
         path: &Path,
-        source: Source,
-        format: Format,
+        source: Arc<Source>,
+        index: Index,
     ) -> Result<Option<Self>, OpError> {
-        let of_image = |error| OpError::of_image(path, error);
         let stored_bytes = source.len();
-        let index = match format {
-            Format::Zstd | Format::Xz => load_index(&source).map_err(of_image)?,
-            _ => None,
-        };
-        let Some(index) = index else {
-            return Ok(None);
-        };
+        let format = index.format();
         let manifest = index.manifest.clone();
         let reader = match FrameReader::new(source, index) {
             Ok(reader) => reader,
             // Frames that memory can't hold one of.
             Err(ImageError::Unsupported(_)) => return Ok(None),
-            Err(error) => return Err(of_image(error)),
+            Err(error) => return Err(OpError::of_image(path, error)),
         };
         Ok(Some(Self {
             path: path.to_path_buf(),

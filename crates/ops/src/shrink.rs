@@ -5,13 +5,15 @@
 //! new image, and so is xz.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cardkeep_block::{Monitor, ReadAt};
 use cardkeep_device::{Machine, Source};
 use cardkeep_image::Format;
 use cardkeep_survey::{Scope, survey};
 
-use crate::backup::{BackupPlan, BackupRequest, Target, planned};
+use crate::admission::{Admitted, ContentRule, admit};
+use crate::backup::{BackupPlan, BackupRequest, Target, format_of, planned};
 use crate::error::{OpError, OpErrorKind};
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::check_name;
@@ -38,6 +40,8 @@ pub fn plan_shrink(
     if let Some(image) = &image {
         check_name(image, request.overwrite)?;
     }
+    // ORDER: before a stream is unpacked, which may take minutes.
+    format_of(&request)?;
     let opened = open(machine, path, image.as_deref(), monitor)?;
     let learnt = survey(
         &opened.content,
@@ -66,37 +70,34 @@ fn open(
         let message = format!("{} is empty", path.display());
         return Err(OpError::new(OpErrorKind::Usage, message));
     }
-    match Opened::try_open(machine, path, monitor)? {
-        Some(opened) if !is_slow(&opened.kind) => return Ok(opened),
-        _ => {}
-    }
+    let source = Arc::new(source);
+    let format = match admit(path, &source, ContentRule::Known)? {
+        Admitted::Stream(format) => format,
+        // Its blocks are large, and each one that is looked into takes half a second.
+        Admitted::Indexed(index) if index.format() == Format::Xz => Format::Xz,
+        _ => return Opened::open(machine, path, monitor),
+    };
     let stored_bytes = source.len();
-    let unpacked = Unpacked::of(source, (path, image), monitor)?;
+    let unpacked = Unpacked::of(source, format, (path, image), monitor)?;
     Ok(Opened {
         path: path.to_path_buf(),
         kind: OpenedKind::Image {
             format: unpacked.format(),
             manifest: None,
         },
-        content: std::sync::Arc::new(unpacked),
+        content: Arc::new(unpacked),
         sector_bytes: 512,
         stored_bytes,
     })
-}
-
-/// Blocks of xz images are large, and each one that is looked into takes half a second.
-const fn is_slow(kind: &OpenedKind) -> bool {
-    let OpenedKind::Image { format, .. } = kind else {
-        return false;
-    };
-    matches!(format, Format::Xz)
 }
 
 /// Returns `pi-small.img.zst` for `pi.img` and the like, in the same folder.
 fn smaller_name(image: &Path) -> PathBuf {
     let name = image.file_name().unwrap_or_default().to_string_lossy();
     let ending = format!(".{}", Format::Zstd.extension());
-    let known = [".zst", ".zstd", ".gz", ".xz", ".bz2", ".zip"];
+    let known = [
+        ".zst", ".zstd", ".gz", ".xz", ".bz2", ".zip", ".tgz", ".tar",
+    ];
     let stem = known.iter().find_map(|ending| name.strip_suffix(ending));
     let stem = stem.unwrap_or(&name);
     let stem = stem.strip_suffix(".img").unwrap_or(stem);

@@ -20,18 +20,14 @@ pub(crate) struct Unpacked {
 }
 
 impl Unpacked {
-    /// Unpacks what `source`, the file at `path`, holds; next to `image`, or to `path` itself where
+    /// Unpacks what `source`, the file at `path`, holds in this container; next to `image`, or to `path` itself where
     /// there is none. Frames of zeros become holes.
     pub(crate) fn of(
-        source: Source,
+        source: Arc<Source>,
+        format: Format,
         (path, image): (&Path, Option<&Path>),
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
-        let of_source = |error| OpError::of_source(path, error);
-        let head = source
-            .read_vec(0, source.len().min(HEAD_BYTES) as usize)
-            .map_err(of_source)?;
-        let format = Format::detect(&head);
         let name = name_of(image.unwrap_or(path));
         let of_file = |error| OpError::of_partial_file(&name, error);
         PartialFile::discard_leftover(&name).map_err(of_file)?;
@@ -39,7 +35,7 @@ impl Unpacked {
             file: Some(PartialFile::create(&name, Overwrite::Refuse).map_err(of_file)?),
             format,
         };
-        own.fill(Arc::new(source), monitor)
+        own.fill(source, monitor)
             .map_err(|error| OpError::of_copy(path, &name, error))?;
         if own.len() == 0 {
             let message = format!("there is nothing in {}", path.display());
@@ -81,9 +77,6 @@ impl Unpacked {
         file.set_len(len).map_err(CopyError::Destination)
     }
 }
-
-/// Longer than any container's magic.
-const HEAD_BYTES: u64 = 64;
 
 fn name_of(image: &Path) -> PathBuf {
     beside(image, ".unpacked")

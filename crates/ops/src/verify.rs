@@ -6,12 +6,11 @@ use std::sync::Arc;
 use cardkeep_block::{Extent, Monitor, ReadAt};
 use cardkeep_copy::{Checked, Difference, FrameList, check_image, compare};
 use cardkeep_device::{Machine, Source};
-use cardkeep_image::Format;
 use cardkeep_survey::{Place, Scope, locate, survey};
 
+use crate::admission::{ContentRule, admit};
 use crate::counterpart::Pair;
 use crate::error::{OpError, OpErrorKind};
-use crate::image_name::check_named_raw;
 use crate::lost::tell_lost_bytes;
 use crate::opened::Opened;
 
@@ -65,8 +64,11 @@ pub fn verify(
     let image = request.image.clone();
     let Some(card) = &request.against else {
         let source = Source::open(&image).map_err(|error| OpError::of_source(&image, error))?;
-        check_raw_name(&source, &image)?;
-        let source: Arc<dyn ReadAt> = Arc::new(source);
+        let source = Arc::new(source);
+        if !source.is_device() {
+            admit(&image, &source, ContentRule::Known)?;
+        }
+        let source: Arc<dyn ReadAt> = source;
         let checked = check_image(&source, request.cores, monitor)
             .map_err(|error| OpError::of_copy(&image, &image, error))?;
         tell_what_it_lacks(machine, &image, &checked, monitor)?;
@@ -98,17 +100,6 @@ fn tell_what_it_lacks(
     };
     opened.tell_losses(monitor);
     Ok(())
-}
-
-/// Refuses, before all of it is read, what is a raw image only because it is nothing else.
-fn check_raw_name(source: &Source, image: &Path) -> Result<(), OpError> {
-    let head = source
-        .read_vec(0, source.len().min(Format::DETECT_BYTES as u64) as usize)
-        .map_err(|error| OpError::of_source(image, error))?;
-    match Format::detect(&head) {
-        Format::Raw if !source.is_device() => check_named_raw(image),
-        _ => Ok(()),
-    }
 }
 
 fn compare_with(

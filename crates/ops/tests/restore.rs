@@ -12,7 +12,7 @@ use cardkeep_block::{BlockError, MemoryMedium, ReadAt, Silent, WriteAt};
 use cardkeep_copy::WriteMode;
 use cardkeep_device::{Device, Machine, UnmountError, machine};
 use cardkeep_ops::restore::{Expand, RestoreFrom, RestorePlan, RestoreRequest, apply, plan};
-use cardkeep_ops::{OpError, OpErrorKind, SAMPLE_BYTES, write_sample};
+use cardkeep_ops::{ContentRule, OpError, OpErrorKind, SAMPLE_BYTES, write_sample};
 use cardkeep_survey::Scope;
 use cardkeep_testkit::{Fault, FaultDisk, SectorSize, skip_unless_fuse};
 use tempfile::TempDir;
@@ -60,6 +60,7 @@ fn request(from: RestoreFrom, target: PathBuf) -> RestoreRequest {
         probe: true,
         eject: false,
         expand: Expand::Never,
+        content: ContentRule::Any,
         cores: 2,
     }
 }

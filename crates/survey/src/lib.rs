@@ -14,6 +14,7 @@ mod locate;
 mod medium;
 mod passing;
 mod passing_partition;
+mod recognise;
 mod signature;
 mod swap;
 
@@ -25,3 +26,4 @@ pub use identity::{Identity, holds_system};
 pub use locate::{Place, locate};
 pub use medium::{Partition, Scope, Survey, TableSummary, survey};
 pub use passing::PassingSurvey;
+pub use recognise::{RECOGNISE_BYTES, Recognised, recognise};

@@ -9,7 +9,7 @@ use cardkeep_device::{
     Machine, StandardInput, Verdict, install_interrupt_handler, machine, verdict,
 };
 use cardkeep_ops::restore::{RestoreFrom, RestorePlan, RestoreRequest, apply, plan};
-use cardkeep_ops::{OpError, OpErrorKind, cards};
+use cardkeep_ops::{ContentRule, OpError, OpErrorKind, cards};
 use cardkeep_survey::Scope;
 
 use crate::args::{CloneArgs, OutputArgs, RestoreArgs, VerifyCardArg, WriteArgs};
@@ -77,6 +77,10 @@ fn request(from: RestoreFrom, targets: Vec<PathBuf>, args: &WriteArgs) -> WriteR
             probe: !args.no_probe,
             eject: args.eject,
             expand: args.expand(),
+            content: match args.allow_unknown_content {
+                true => ContentRule::Any,
+                false => ContentRule::Known,
+            },
             cores: commands::cores(),
         },
     }

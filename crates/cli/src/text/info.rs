@@ -41,6 +41,9 @@ pub(crate) fn print_info(report: &InfoReport) {
         }
         anstream::println!("  digest   blake3-frames:{}", manifest.image_digest());
     }
+    for note in &report.notes {
+        anstream::println!("  note     {note}");
+    }
     anstream::println!("\n  {}", bar(&survey.map, BAR_CELLS));
     anstream::println!("  █ all used  ▓▒░ partly  · free or zero\n");
     print_partitions(survey);

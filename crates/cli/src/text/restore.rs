@@ -36,6 +36,9 @@ pub(crate) fn print_restore_plan(plan: &RestorePlan) {
             );
         }
     }
+    for note in plan.notes() {
+        anstream::eprintln!("Note     {note}");
+    }
     if !plan.verify {
         anstream::eprintln!("Note     nothing is read back (--verify none)");
     }

@@ -336,7 +336,11 @@ fn finish(
     written: Written,
 ) -> TargetDone {
     let Written { sink, outcome } = written;
-    let mut notes = Vec::new();
+    // What follows the content of a pipe is known now.
+    let mut notes = match plan.origin.kind {
+        OriginKind::Pipe(_) => plan.origin.stream_notes.all(),
+        _ => Vec::new(),
+    };
     if let Err(error) = sink.reread_partitions() {
         notes.push(format!(
             "the system has not read the new partition table ({error}); take the card out and put \

@@ -18,6 +18,9 @@ use crate::resizing_text::{hibernation_text, moved_text, name_of};
 use crate::restore::expansion::{Expand, Expansion, expansion, notes};
 use crate::restore::origin::{Origin, OriginKind};
 
+/// The unit of every medium, in bytes.
+const SECTOR_BYTES: u64 = 512;
+
 /// How what is restored lies on a card.
 #[derive(Clone, Debug)]
 pub struct Fit {
@@ -90,11 +93,35 @@ impl Fit {
         if origin.len.is_some_and(|content_len| len < content_len) {
             return fitting.cut(own);
         }
-        match expansion(origin, len, fitting.expand, fitting.monitor)? {
+        let fit = match expansion(origin, len, fitting.expand, fitting.monitor)? {
             Expansion::Grown(larger) => own.grown(fitting, &larger),
             Expansion::Kept(note) => fitting.kept(own.noting(note)),
             Expansion::Same => fitting.kept(own),
+        };
+        Ok(fit?.with_last_sector(len))
+    }
+
+    /// Fills up the sector that an image ends in: a medium is made of whole ones.
+    fn with_last_sector(self, card_len: u64) -> Self {
+        let len = self.map.len();
+        let end = len.next_multiple_of(SECTOR_BYTES).min(card_len);
+        if end <= len {
+            return self;
         }
+        let mut builder = MapBuilder::new(end);
+        for run in self.map.runs() {
+            builder.push_to(run.extent.end(), run.state);
+        }
+        let map = builder.finish(State::Used);
+        let note = format!(
+            "the image ends within a sector: {} zeros fill it up",
+            end - len
+        );
+        // The frame that grows has another digest.
+        let changed = Extent::between(len.saturating_sub(1), u64::MAX);
+        Self { map, ..self }
+            .noting(note)
+            .without_changed(&[changed])
     }
 
     fn noting(mut self, note: String) -> Self {

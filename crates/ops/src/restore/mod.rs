@@ -16,4 +16,5 @@ pub use fit::Fit;
 pub(crate) use fit::Fitting;
 pub use origin::{Origin, OriginKind};
 pub use plan::{RestoreFrom, RestorePlan, RestoreRequest, plan};
+pub(crate) use prescan::prescan;
 pub use target::TargetPlan;

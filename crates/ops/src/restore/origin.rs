@@ -9,23 +9,20 @@ use cardkeep_block::{AllocationMap, Monitor, ReadAt, State};
 use cardkeep_copy::{CopyError, decoded, read_content};
 use cardkeep_device::{Device, Machine, Source, StandardInput};
 use cardkeep_image::{
-    FRAME_BYTES, Format, FrameDigest, FrameReader, Index, Manifest, load_index, stream,
+    FRAME_BYTES, ForeignKind, Format, FrameDigest, FrameReader, Index, Manifest, StreamNotes,
+    detect_foreign, stream_noting,
 };
 use cardkeep_ptable::{Loaded, PartitionTable};
-use cardkeep_survey::{Identity, Scope, Survey, survey};
+use cardkeep_survey::{Identity, RECOGNISE_BYTES, Scope, Survey, survey};
 
+use crate::admission::{Admitted, ContentRule, admit, check_head, foreign_error};
 use crate::backup::Unmount;
 use crate::error::{OpError, OpErrorKind};
-use crate::image_name::check_named_raw;
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::check_mounts;
 use crate::restore::parts::look_at_stream;
 use crate::restore::prescan::{Prefix, prescan};
 
-/// Longer than any container's magic.
-const HEAD_BYTES: u64 = 64;
-/// What is decoded of a pipe before any card is touched: a sector.
-const FIRST_BYTES: usize = 512;
 /// The unit of every medium, in bytes.
 const SECTOR_BYTES: u64 = 512;
 /// Larger frames are decoded in passing: a few of them would fill the memory.
@@ -80,6 +77,9 @@ pub struct Origin {
     /// The digests of its frames, where it has them.
     pub(crate) digests: Vec<Option<FrameDigest>>,
     pub(crate) table: Option<PartitionTable>,
+    /// What the user should know of it, in words.
+    pub(crate) notes: Vec<String>,
+    pub(crate) stream_notes: StreamNotes,
 }
 
 impl Origin {
@@ -87,6 +87,7 @@ impl Origin {
     pub(crate) fn of_image(
         path: &Path,
         scope: Scope,
+        rule: ContentRule,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
         let of_source = |error| OpError::of_source(path, error);
@@ -100,21 +101,20 @@ impl Origin {
             let message = format!("{} is empty", path.display());
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
-        let head = source
-            .read_vec(0, source.len().min(HEAD_BYTES) as usize)
-            .map_err(of_source)?;
-        let of_image = |error| OpError::of_image(path, error);
-        match Format::detect(&head) {
-            Format::Raw => {
-                check_raw(path, source.len())?;
-                Self::of_medium(path, Arc::new(source), 512, scope, monitor)
+        let source = Arc::new(source);
+        match admit(path, &source, rule)? {
+            Admitted::Raw => {
+                let own = Self::of_medium(path, source, 512, scope, monitor)?;
+                check_raw(path, &own)?;
+                Ok(own)
             }
-            format => match load_index(&source).map_err(of_image)? {
-                Some(index) if is_seekable(&index) => {
-                    Self::of_index(path, source, index, scope, monitor)
-                }
-                _ => Self::of_stream(path, source, format, scope, monitor),
-            },
+            Admitted::Indexed(index) if is_seekable(&index) => {
+                Self::of_index(path, source, *index, scope, monitor)
+            }
+            Admitted::Indexed(index) => {
+                Self::of_stream(path, source, index.format(), scope, monitor)
+            }
+            Admitted::Stream(format) => Self::of_stream(path, source, format, scope, monitor),
         }
     }
 
@@ -143,36 +143,41 @@ impl Origin {
     /// Takes what comes out of a pipe.
     pub(crate) fn of_pipe(
         mut pipe: Box<dyn Read + Send>,
-        len_max: u64,
-        sector_bytes: u32,
+        (name, rule): (&Path, ContentRule),
+        (len_max, sector_bytes): (u64, u32),
     ) -> Result<Self, OpError> {
         let mut head = Vec::new();
         let failed = |error: std::io::Error| {
-            let message = "standard input can't be read";
+            let message = format!("{} can't be read", name.display());
             OpError::new(OpErrorKind::Environment, message).caused_by(error)
         };
         (&mut pipe)
-            .take(HEAD_BYTES)
+            .take(ForeignKind::DETECT_BYTES as u64)
             .read_to_end(&mut head)
             .map_err(failed)?;
         if head.is_empty() {
-            let message = "nothing came from standard input";
+            let message = format!("nothing came from {}", name.display());
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
         let format = Format::detect(&head);
+        let foreign = detect_foreign(&head).filter(|_| format != Format::Raw);
+        if let Some(kind) = foreign {
+            return Err(foreign_error(&name.display().to_string(), kind));
+        }
+        let stream_notes = StreamNotes::default();
         let whole = std::io::Cursor::new(head).chain(pipe);
-        let mut content = stream(format, whole)
-            .map_err(|error| OpError::of_image(Path::new("standard input"), error))?;
+        let mut content = stream_noting(format, whole, &stream_notes)
+            .map_err(|error| OpError::of_image(name, error))?;
         // ORDER: before any card is touched. What holds nothing, or isn't what it begins like,
         // must not cost what is on the cards.
-        let mut first = [0; FIRST_BYTES];
-        let input = Path::new("standard input");
+        let mut first = vec![0; RECOGNISE_BYTES];
         let len = read_content(&mut *content, &mut first)
-            .map_err(|error| OpError::of_copy(input, input, error))?;
+            .map_err(|error| OpError::of_copy(name, name, error))?;
         if len == 0 {
-            let message = "there is nothing in what came from standard input";
+            let message = format!("there is nothing in what came from {}", name.display());
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
+        let notes = check_head(&name.display().to_string(), &first[..len], rule)?;
         let content: Box<dyn Read + Send> =
             Box::new(std::io::Cursor::new(first).take(len as u64).chain(content));
         Ok(Self {
@@ -187,6 +192,8 @@ impl Origin {
             digests: Vec::new(),
             input: StandardInput::default(),
             table: None,
+            notes,
+            stream_notes,
         })
     }
 
@@ -209,18 +216,19 @@ impl Origin {
             digests: Vec::new(),
             input: StandardInput::default(),
             table: table_of(&content, sector_bytes),
+            notes: Vec::new(),
+            stream_notes: StreamNotes::default(),
             kind: OriginKind::Medium(content),
         })
     }
 
     fn of_index(
         path: &Path,
-        source: Source,
+        file: Arc<Source>,
         index: Index,
         scope: Scope,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
-        let file = Arc::new(source);
         let reader = FrameReader::new(Arc::clone(&file), index.clone())
             .map_err(|error| OpError::of_image(path, error))?;
         let content = Arc::new(reader);
@@ -249,6 +257,8 @@ impl Origin {
             input: StandardInput::default(),
             manifest,
             table: table_of(&content, sector_bytes),
+            notes: Vec::new(),
+            stream_notes: StreamNotes::default(),
             kind: OriginKind::Indexed {
                 file,
                 index: Box::new(index),
@@ -261,13 +271,14 @@ impl Origin {
     /// touched: its length, whether it is whole, and what of it is free are known then.
     fn of_stream(
         path: &Path,
-        source: Source,
+        file: Arc<Source>,
         format: Format,
         scope: Scope,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
-        let file = Arc::new(source);
-        let scanned = prescan(path, &file, format, scope, monitor)?;
+        let stream_notes = StreamNotes::default();
+        let container = (format, &stream_notes);
+        let scanned = prescan(path, &file, container, scope, monitor)?;
         let sector_bytes = 512;
         let mut own = Self {
             path: Some(path.to_path_buf()),
@@ -280,6 +291,8 @@ impl Origin {
             digests: Vec::new(),
             input: StandardInput::default(),
             table: table_of(&scanned.prefix, sector_bytes),
+            notes: Vec::new(),
+            stream_notes,
             kind: OriginKind::Stream {
                 file,
                 format,
@@ -380,10 +393,13 @@ impl Origin {
     }
 }
 
-/// Refuses a file that is a raw image only because it is nothing else.
-fn check_raw(path: &Path, len: u64) -> Result<(), OpError> {
-    check_named_raw(path)?;
-    if len.is_multiple_of(SECTOR_BYTES) {
+/// Refuses a raw image that ends within a sector and before its last partition does: the rest of
+/// it is missing.
+fn check_raw(path: &Path, origin: &Origin) -> Result<(), OpError> {
+    let len = origin.len.unwrap_or_default();
+    let partitions = origin.table.iter().flat_map(|table| &table.partitions);
+    let end = partitions.map(|partition| partition.extent.end()).max();
+    if len.is_multiple_of(SECTOR_BYTES) || end.is_none_or(|end| end <= len) {
         return Ok(());
     }
     let why = format!(

@@ -10,6 +10,7 @@ use cardkeep_device::{FileId, Machine, StandardInput, are_same_file};
 use cardkeep_image::Format;
 use cardkeep_survey::Scope;
 
+use crate::admission::{ContentRule, check_origin, is_pipe, open_pipe};
 use crate::error::{OpError, OpErrorKind};
 use crate::lost::{Record, tell_lost_before, tell_lost_bytes};
 use crate::restore::expansion::Expand;
@@ -52,6 +53,8 @@ pub struct RestoreRequest {
     pub eject: bool,
     /// Whether the last filesystem grows with the card.
     pub expand: Expand,
+    /// Which content may be written.
+    pub content: ContentRule,
     /// How many threads may decode.
     pub cores: usize,
 }
@@ -75,6 +78,15 @@ pub struct RestorePlan {
     pub(crate) cores: usize,
 }
 
+impl RestorePlan {
+    /// Returns what the user should know of the original, in words.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let of_stream = self.origin.stream_notes.all();
+        self.origin.notes.iter().cloned().chain(of_stream).collect()
+    }
+}
+
 /// Looks at the original and at all cards, and says what will be done. Nothing is written.
 ///
 /// # Errors
@@ -90,10 +102,15 @@ pub fn plan(
     let looked = look_at_all(machine, &request)?;
     let shortest = looked.iter().map(|card| card.len).min().unwrap_or(0);
     let sector_bytes = looked.first().map_or(512, |card| card.sector_bytes);
-    let origin = match request.from {
+    let standard_input = Path::new("standard input");
+    let mut origin = match request.from {
+        RestoreFrom::Image(path) if is_pipe(&path) => {
+            let pipe = Box::new(open_pipe(&path)?);
+            Origin::of_pipe(pipe, (&path, request.content), (shortest, sector_bytes))?
+        }
         RestoreFrom::Image(path) => {
             check_image_place(machine, &path, &looked)?;
-            Origin::of_image(&path, request.scope, monitor)?
+            Origin::of_image(&path, request.scope, request.content, monitor)?
         }
         RestoreFrom::Card(path) => {
             check_image_place(machine, &path, &looked)?;
@@ -101,10 +118,13 @@ pub fn plan(
         }
         RestoreFrom::Pipe { pipe, input } => {
             check_input(machine, &input, &looked)?;
-            let origin = Origin::of_pipe(pipe, shortest, sector_bytes)?;
+            let of_pipe = (standard_input, request.content);
+            let origin = Origin::of_pipe(pipe, of_pipe, (shortest, sector_bytes))?;
             Origin { input, ..origin }
         }
     };
+    let notes = check_origin(&origin, request.content, monitor)?;
+    origin.notes.extend(notes);
     tell_what_it_lacks(&origin, monitor);
     let mut targets: Vec<TargetPlan> = Vec::new();
     for card in looked {

@@ -8,9 +8,9 @@ use cardkeep_block::{
     AllocationMap, BlockError, BlockErrorKind, Extent, MapBuilder, Monitor, Operation, Phase,
     ReadAt, State, Trouble,
 };
-use cardkeep_copy::{CopyError, decoded, read_content};
+use cardkeep_copy::{CopyError, decoded_noting, read_content};
 use cardkeep_device::Source;
-use cardkeep_image::{FRAME_BYTES, Format};
+use cardkeep_image::{FRAME_BYTES, Format, StreamNotes};
 use cardkeep_survey::{PassingSurvey, Scope, Survey};
 
 use crate::error::{OpError, OpErrorKind};
@@ -57,14 +57,15 @@ pub(crate) struct Scanned {
 pub(crate) fn prescan(
     path: &Path,
     file: &Arc<Source>,
-    format: Format,
+    (format, notes): (Format, &StreamNotes),
     scope: Scope,
     monitor: &dyn Monitor,
 ) -> Result<Scanned, OpError> {
     monitor.phase(Phase::Survey, Some(file.len()));
     let failed = |error| OpError::of_copy(path, path, error);
-    let (mut content, position) = decoded(Arc::clone(file) as Arc<dyn ReadAt>, format)
-        .map_err(|error| OpError::of_image(path, error))?;
+    let file = Arc::clone(file) as Arc<dyn ReadAt>;
+    let (mut content, position) =
+        decoded_noting(file, format, notes).map_err(|error| OpError::of_image(path, error))?;
     let mut told = 0;
     let mut passing = PassingSurvey::new(None, 512);
     let mut prefix = Vec::new();
