@@ -423,7 +423,7 @@ fn errors_in_json_have_code_and_hints() {
 fn what_is_no_image_is_never_put_onto_a_card() {
     let desk = Desk::new();
     let card = fs::read(desk.path("card.img")).unwrap();
-    fs::write(desk.path("page.img.zst"), vec![b'<'; 4096]).unwrap();
+    fs::write(desk.path("page.img.zst"), vec![0x11; 4096]).unwrap();
     fs::write(desk.path("cut.img"), &card[..100_001]).unwrap();
     for name in ["page.img.zst", "cut.img"] {
         let output = desk.expect(7, &["restore", name, "card.img", "--yes"]);

@@ -115,9 +115,19 @@ mod tests {
         recognise(&head)
     }
 
+    /// The rest of a boot record, from the type of its first partition on.
+    fn mbr_entry() -> Vec<u8> {
+        let mut bytes = vec![0; 62];
+        bytes[0] = 0x83;
+        bytes[4..12].copy_from_slice(&[8, 0, 0, 0, 16, 0, 0, 0]);
+        bytes[60..].copy_from_slice(b"\x55\xaa");
+        bytes
+    }
+
     #[test]
     fn beginnings_of_media_are_known() {
-        assert_eq!(with(510, b"\x55\xaa"), Recognised::Table);
+        assert_eq!(with(510, b"\x55\xaa"), Recognised::BootCode);
+        assert_eq!(with(450, &mbr_entry()), Recognised::Table);
         assert_eq!(with(0x438, b"\x53\xef"), Recognised::Filesystem("ext"));
         assert_eq!(with(0, b"XFSB"), Recognised::Filesystem("XFS"));
         assert_eq!(with(8196, b"eGON.BT0"), Recognised::BootCode);

@@ -104,9 +104,8 @@ impl Origin {
         let source = Arc::new(source);
         match admit(path, &source, rule)? {
             Admitted::Raw => {
-                let own = Self::of_medium(path, source, 512, scope, monitor)?;
-                check_raw(path, &own)?;
-                Ok(own)
+                check_raw(path, &source)?;
+                Self::of_medium(path, source, 512, scope, monitor)
             }
             Admitted::Indexed(index) if is_seekable(&index) => {
                 Self::of_index(path, source, *index, scope, monitor)
@@ -393,13 +392,19 @@ impl Origin {
     }
 }
 
-/// Refuses a raw image that ends within a sector and before its last partition does: the rest of
-/// it is missing.
-fn check_raw(path: &Path, origin: &Origin) -> Result<(), OpError> {
-    let len = origin.len.unwrap_or_default();
-    let partitions = origin.table.iter().flat_map(|table| &table.partitions);
-    let end = partitions.map(|partition| partition.extent.end()).max();
-    if len.is_multiple_of(SECTOR_BYTES) || end.is_none_or(|end| end <= len) {
+/// Refuses a raw image that ends within a sector and before its last partition does, or whose
+/// table can't be read: the rest of it is missing.
+fn check_raw(path: &Path, content: &dyn ReadAt) -> Result<(), OpError> {
+    let len = content.len();
+    if len.is_multiple_of(SECTOR_BYTES) {
+        return Ok(());
+    }
+    let is_whole = match cardkeep_ptable::load(&content, 512) {
+        Ok(Loaded::Table(table)) => table.partitions.iter().all(|part| part.extent.end() <= len),
+        Ok(_) => true,
+        Err(_) => false,
+    };
+    if is_whole {
         return Ok(());
     }
     let why = format!(
