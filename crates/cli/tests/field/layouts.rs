@@ -7,4 +7,5 @@
 mod card;
 mod gpt;
 mod logical;
+mod plan;
 mod primary;
