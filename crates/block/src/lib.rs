@@ -26,7 +26,7 @@ pub use error::{BlockError, BlockErrorKind, Operation};
 pub use extent::Extent;
 pub use lossy::Lossy;
 pub use map::{AllocationMap, MapBuilder, Run, State};
-pub use medium::{ReadAt, ReadWriteAt, WriteAt};
+pub use medium::{MEDIUM_BYTES_MAX, ReadAt, ReadWriteAt, WriteAt};
 pub use memory::MemoryMedium;
 pub use monitor::{Monitor, Phase, Silent, Trouble};
 pub use patch::{Patch, Patches};

@@ -2,11 +2,13 @@
 //!
 //! 100 % is never shown: what shows that all is done and checked is the report.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cardkeep_block::{Monitor, Phase, Trouble};
+use cardkeep_device::Signals;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
@@ -60,7 +62,7 @@ pub(crate) struct Progress {
     verify: Meter,
     pace: Mutex<Pace>,
     troubles: Mutex<Vec<Trouble>>,
-    interrupted: Option<&'static AtomicBool>,
+    signals: Option<Signals>,
 }
 
 /// How far the phases are that are wanted, in bytes.
@@ -105,7 +107,7 @@ struct Pace {
 
 impl Progress {
     /// Returns a monitor that talks as `output` says.
-    pub(crate) fn new(output: OutputArgs, interrupted: Option<&'static AtomicBool>) -> Self {
+    pub(crate) fn new(output: OutputArgs, signals: Option<Signals>) -> Self {
         let face = if output.json && output.quiet {
             Face::SilentJson
         } else if output.json {
@@ -131,7 +133,7 @@ impl Progress {
                 speed: 0.0,
             }),
             troubles: Mutex::default(),
-            interrupted,
+            signals,
         }
     }
 
@@ -170,7 +172,13 @@ impl Progress {
     }
 
     fn tell(&self, phase: Phase) {
-        let Ok(mut pace) = self.pace.try_lock() else {
+        let is_asked = self.signals.is_some_and(Signals::is_asked);
+        // Whoever asked is answered; a tick may be left out.
+        let pace = match is_asked {
+            true => Ok(self.pace.lock().unwrap_or_else(PoisonError::into_inner)),
+            false => self.pace.try_lock(),
+        };
+        let Ok(mut pace) = pace else {
             return;
         };
         let tick = if matches!(self.face, Face::Json) {
@@ -178,7 +186,7 @@ impl Progress {
         } else {
             TICK
         };
-        if pace.told.elapsed() < tick {
+        if !is_asked && pace.told.elapsed() < tick {
             return;
         }
         let (done, total) = match phase {
@@ -188,10 +196,24 @@ impl Progress {
             _ => (self.done(), self.total_bytes()),
         };
         pace.update(done.leading());
+        if is_asked {
+            return self.answer(&line(phase, done, total, &pace), done.settled(), total);
+        }
         match &self.face {
-            Face::Line(bar) => draw(bar, phase, done, total, &pace),
+            Face::Line(bar) => draw(bar, &line(phase, done, total, &pace)),
             Face::Json => json::print_progress(phase, done.settled(), total, pace.speed),
             Face::SilentJson | Face::Silent => {}
+        }
+    }
+
+    /// Tells somebody who asked how far it is.
+    fn answer(&self, line: &Line, settled_bytes: u64, total: Option<u64>) {
+        match &self.face {
+            Face::Json | Face::SilentJson => {
+                json::print_progress(line.phase, settled_bytes, total, line.speed);
+            }
+            Face::Line(bar) => bar.suspend(|| anstream::eprintln!("{line}")),
+            Face::Silent => anstream::eprintln!("{line}"),
         }
     }
 
@@ -233,7 +255,27 @@ impl Pace {
     }
 }
 
-fn draw(bar: &ProgressBar, phase: Phase, done: Done, total: Option<u64>, pace: &Pace) {
+/// How far a phase is, in words.
+struct Line {
+    phase: Phase,
+    word: &'static str,
+    /// Not known where the total isn't; never 100.
+    percent: Option<u64>,
+    text: String,
+    /// In bytes a second.
+    speed: f64,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.percent {
+            Some(percent) => write!(f, "{} {percent} %  {}", self.word, self.text),
+            None => write!(f, "{}  {}", self.word, self.text),
+        }
+    }
+}
+
+fn line(phase: Phase, done: Done, total: Option<u64>, pace: &Pace) -> Line {
     let word = match (phase, done.copied) {
         (Phase::Survey, _) => "Looking",
         (Phase::Probe, _) => "Testing",
@@ -241,28 +283,38 @@ fn draw(bar: &ProgressBar, phase: Phase, done: Done, total: Option<u64>, pace: &
         (_, Some(_)) => "Copying",
         _ => "Verifying",
     };
-    let speed = format!("{}/s", size(pace.speed as u64));
-    let Some(total) = total else {
+    let (leading, speed) = (size(done.leading()), size(pace.speed as u64));
+    let text = match total {
+        None => format!("{leading}  {speed}/s"),
+        Some(total) => {
+            let left = total.saturating_sub(done.leading()) as f64 / pace.speed;
+            let left = match pace.speed > 0.0 {
+                true => format!("  {} left", duration(left)),
+                false => String::new(),
+            };
+            format!("{leading} of {}  {speed}/s{left}", size(total))
+        }
+    };
+    Line {
+        phase,
+        word,
+        percent: total.map(|total| done.percent(total).min(99)),
+        text,
+        speed: pace.speed,
+    }
+}
+
+fn draw(bar: &ProgressBar, line: &Line) {
+    let Some(percent) = line.percent else {
         bar.set_style(style("{spinner} {msg}"));
-        bar.set_message(format!("{word}  {}  {speed}", size(done.leading())));
+        bar.set_message(line.to_string());
         bar.tick();
         return;
     };
-    let percent = done.percent(total).min(99);
-    let left = if pace.speed > 0.0 {
-        let left = total.saturating_sub(done.leading()) as f64 / pace.speed;
-        format!("  {} left", duration(left))
-    } else {
-        String::new()
-    };
     bar.set_style(style("{prefix} [{bar:30}] {msg}").progress_chars("=> "));
     bar.set_length(100);
-    bar.set_prefix(format!("{word} {percent:>2} %"));
-    bar.set_message(format!(
-        "{} of {}  {speed}{left}",
-        size(done.leading()),
-        size(total)
-    ));
+    bar.set_prefix(format!("{} {percent:>2} %", line.word));
+    bar.set_message(line.text.clone());
     bar.set_position(percent);
 }
 
@@ -304,8 +356,7 @@ impl Monitor for Progress {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.interrupted
-            .is_some_and(|flag| flag.load(Ordering::Relaxed))
+        self.signals.is_some_and(Signals::is_interrupted)
     }
 }
 

@@ -49,7 +49,7 @@ pub use eject_error::EjectError;
 pub use file_id::{FileId, are_same_file};
 pub use file_target::FileTarget;
 pub use filesystem::{FsKind, filesystem_of, free_space, max_file_bytes, stored_bytes};
-pub use interrupt::install_interrupt_handler;
+pub use interrupt::Signals;
 #[cfg(target_os = "linux")]
 pub use linux::Linux;
 pub use machine::{Machine, UnmountError};

@@ -7,7 +7,9 @@ use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cardkeep_block::{BlockError, BlockErrorKind, Extent, Monitor, Operation, ReadAt};
+use cardkeep_block::{
+    BlockError, BlockErrorKind, Extent, MEDIUM_BYTES_MAX, Monitor, Operation, ReadAt,
+};
 
 use crate::aligned_file::AlignedFile;
 use crate::flock::{Kind, lock};
@@ -110,6 +112,7 @@ impl Source {
         let len = platform::device_len(&file).map_err(failed)?;
         let alignment = if direct { sector_bytes } else { 1 };
         let diskseq = platform::diskseq(&file);
+        expect_len(len)?;
         Ok(Self {
             file: AlignedFile::new(file, alignment),
             path: path.to_path_buf(),
@@ -149,6 +152,7 @@ impl Source {
             return Err(not_a_medium(path, what));
         }
         let len = file.seek(SeekFrom::End(0)).map_err(failed)?;
+        expect_len(len)?;
         Ok(Self {
             file: AlignedFile::new(file, alignment),
             path: path.to_path_buf(),
@@ -214,6 +218,18 @@ impl ReadAt for Source {
     fn alignment(&self) -> usize {
         self.file.alignment()
     }
+}
+
+/// Refuses a medium that claims to be longer than any is.
+fn expect_len(len: u64) -> Result<(), BlockError> {
+    if len <= MEDIUM_BYTES_MAX {
+        return Ok(());
+    }
+    Err(
+        BlockError::new(BlockErrorKind::Io, Operation::Open).caused_by(format!(
+            "it claims to have {len} bytes, and media of at most {MEDIUM_BYTES_MAX} are taken"
+        )),
+    )
 }
 
 /// What a path names, as far as reading an image or a card goes.

@@ -13,7 +13,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use cardkeep_block::{AllocationMap, MapBuilder, State};
+use cardkeep_block::{AllocationMap, MEDIUM_BYTES_MAX, MapBuilder, State};
 use serde::{Deserialize, Serialize};
 
 /// Larger units would not shorten the counts by much.
@@ -53,7 +53,7 @@ impl RunList<'_> {
 
     /// Returns the map of a medium of `len` bytes, or what is wrong with the list.
     pub(crate) fn to_map(&self, len: u64) -> Result<AllocationMap, &'static str> {
-        if len > AllocationMap::LEN_MAX {
+        if len > MEDIUM_BYTES_MAX {
             return Err("the medium is longer than any can be");
         }
         let mut builder = MapBuilder::new(len);

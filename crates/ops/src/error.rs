@@ -108,10 +108,9 @@ impl OpError {
                 OpErrorKind::Environment,
                 format!("you may not read {path_text}"),
             ),
-            BlockErrorKind::Gone if error.extent().is_none() => (
-                OpErrorKind::Usage,
-                format!("there is no {path_text}, or no card is in it"),
-            ),
+            BlockErrorKind::Gone if error.extent().is_none() => {
+                (OpErrorKind::Usage, not_there(path))
+            }
             BlockErrorKind::Gone => (
                 OpErrorKind::Medium,
                 format!("{path_text} vanished while it was read"),
@@ -124,6 +123,7 @@ impl OpError {
                 Some("the system forbids it even to root: is this a container?".to_owned())
             }
             BlockErrorKind::Permission => Some(permission_hint(path)),
+            BlockErrorKind::Gone if error.extent().is_none() && !is_of_devices(path) => None,
             BlockErrorKind::Gone if error.extent().is_none() => {
                 Some("`cardkeep list` shows the cards that are there".to_owned())
             }
@@ -183,6 +183,12 @@ impl OpError {
     pub(crate) fn of_destination(path: &Path, error: BlockError) -> Self {
         let path_text = path.display();
         match error.kind() {
+            _ if is_broken_pipe(&error) => Self::new(
+                OpErrorKind::Environment,
+                format!("nobody reads {path_text} any more"),
+            )
+            .hint("the program that it was piped to ended before it had everything")
+            .caused_by(error),
             BlockErrorKind::NoSpace => {
                 let own = Self::new(
                     OpErrorKind::Environment,
@@ -296,4 +302,25 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Tells whether the reader of a pipe has closed it.
+fn is_broken_pipe(error: &BlockError) -> bool {
+    let cause = std::error::Error::source(error);
+    let cause = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Says that a path leads nowhere: a file that is missing, or a reader without a card.
+fn not_there(path: &Path) -> String {
+    let shown = path.display();
+    match is_of_devices(path) {
+        true => format!("there is no {shown}, or no card is in it"),
+        false => format!("there is no file {shown}"),
+    }
+}
+
+/// Tells whether a path is one that devices have.
+fn is_of_devices(path: &Path) -> bool {
+    path.starts_with("/dev")
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cardkeep_copy::{Holes, RetryPolicy, Verify};
-use cardkeep_device::{Machine, Overwrite, install_interrupt_handler, machine};
+use cardkeep_device::{Machine, Overwrite, machine};
 use cardkeep_ops::{
     BackupPlan, BackupRequest, Candidate, Choice, Estimate, OpError, OpErrorKind, Otherwise,
     Resume, SecondReading, Shrink, Target, Unmount, apply, choose, plan,
@@ -21,9 +21,7 @@ use crate::{json, report, text};
 
 pub(crate) fn run(args: BackupArgs) -> Result<Done, OpError> {
     let machine = machine();
-    let interrupted = install_interrupt_handler().map_err(|error| {
-        OpError::new(OpErrorKind::Internal, "Ctrl-C can't be caught").caused_by(error)
-    })?;
+    let signals = commands::signals()?;
     let output = args.output;
     let shown = Shown {
         command: "backup",
@@ -31,7 +29,7 @@ pub(crate) fn run(args: BackupArgs) -> Result<Done, OpError> {
         report: args.report.clone(),
         output,
     };
-    let progress = Progress::new(output, Some(interrupted));
+    let progress = Progress::new(output, Some(signals));
     if let Some(path) = &shown.report {
         report::check(path, args.force || args.resume)?;
     }

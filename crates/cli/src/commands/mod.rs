@@ -10,7 +10,8 @@ mod sample;
 mod shrink;
 mod verify;
 
-use cardkeep_ops::OpError;
+use cardkeep_device::Signals;
+use cardkeep_ops::{OpError, OpErrorKind};
 
 use crate::args::{Args, Command};
 use crate::exit::Done;
@@ -37,6 +38,13 @@ const TOOL: &str = concat!("cardkeep ", env!("CARGO_PKG_VERSION"));
 /// Returns the day, as `2026-11-22`.
 fn today() -> String {
     jiff::Zoned::now().date().to_string()
+}
+
+/// Lets signals say that the work is to stop, or ask how far it is.
+fn signals() -> Result<Signals, OpError> {
+    Signals::catch().map_err(|error| {
+        OpError::new(OpErrorKind::Internal, "signals can't be caught").caused_by(error)
+    })
 }
 
 /// Returns how many threads the machine runs at once.

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cardkeep_block::{Monitor, Phase, Trouble};
 use cardkeep_copy::WriteMode;
-use cardkeep_device::{
-    Machine, StandardInput, Verdict, install_interrupt_handler, machine, verdict,
-};
+use cardkeep_device::{Machine, StandardInput, Verdict, machine, verdict};
 use cardkeep_ops::restore::{RestoreFrom, RestorePlan, RestoreRequest, apply, plan};
 use cardkeep_ops::{ContentRule, OpError, OpErrorKind, cards};
 use cardkeep_survey::Scope;
@@ -99,10 +97,8 @@ fn run(
     is_confirmed: bool,
     output: OutputArgs,
 ) -> Result<Done, OpError> {
-    let interrupted = install_interrupt_handler().map_err(|error| {
-        OpError::new(OpErrorKind::Internal, "Ctrl-C can't be caught").caused_by(error)
-    })?;
-    let progress = Progress::new(output, Some(interrupted));
+    let signals = commands::signals()?;
+    let progress = Progress::new(output, Some(signals));
     let plan = plan(machine, wanted.request, &progress)?;
     // Nobody is asked to agree to what was not shown.
     let is_asked = !is_confirmed && !wanted.is_dry;

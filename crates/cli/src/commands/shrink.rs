@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cardkeep_copy::{Holes, RetryPolicy, Verify};
-use cardkeep_device::{Overwrite, install_interrupt_handler, machine};
+use cardkeep_device::{Overwrite, machine};
 use cardkeep_ops::{
-    BackupRequest, Estimate, OpError, OpErrorKind, Otherwise, Resume, SecondReading, Shrink,
-    Target, Unmount, plan_shrink,
+    BackupRequest, Estimate, OpError, Otherwise, Resume, SecondReading, Shrink, Target, Unmount,
+    plan_shrink,
 };
 use cardkeep_survey::Scope;
 
@@ -18,16 +18,14 @@ use crate::exit::Done;
 use crate::progress::Progress;
 
 pub(crate) fn run(args: ShrinkArgs) -> Result<Done, OpError> {
-    let interrupted = install_interrupt_handler().map_err(|error| {
-        OpError::new(OpErrorKind::Internal, "Ctrl-C can't be caught").caused_by(error)
-    })?;
+    let signals = commands::signals()?;
     let shown = Shown {
         command: "shrink",
         is_dry: args.dry_run,
         report: None,
         output: args.output,
     };
-    let progress = Progress::new(args.output, Some(interrupted));
+    let progress = Progress::new(args.output, Some(signals));
     let request = request(args);
     shown.check(&request)?;
     let machine = machine();

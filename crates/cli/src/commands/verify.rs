@@ -1,6 +1,6 @@
 //! `cardkeep verify`.
 
-use cardkeep_device::{install_interrupt_handler, machine};
+use cardkeep_device::machine;
 use cardkeep_ops::{OpError, VerifyRequest, verify};
 
 use crate::args::VerifyArgs;
@@ -11,8 +11,8 @@ use crate::{json, text};
 
 pub(crate) fn run(args: VerifyArgs) -> Result<Done, OpError> {
     // Without the handler Ctrl-C ends the program at once, which harms nothing here.
-    let interrupted = install_interrupt_handler().ok();
-    let progress = Progress::new(args.output, interrupted);
+    let signals = commands::signals()?;
+    let progress = Progress::new(args.output, Some(signals));
     let request = VerifyRequest {
         image: args.image,
         against: args.against,

@@ -3,10 +3,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use cardkeep_device::{Overwrite, PartialFile, effective_user_is_root, install_interrupt_handler};
+use cardkeep_device::{Overwrite, PartialFile, Signals, effective_user_is_root};
 
 const CHILD: &str = "CARDKEEP_TEST_CHILD";
 
@@ -39,17 +38,17 @@ fn send(signal: &str, child: &Child) {
 fn the_first_interrupt_asks_and_the_second_ends() {
     if let Some(folder) = std::env::var_os(CHILD) {
         let folder = std::path::Path::new(&folder);
-        let flag = install_interrupt_handler().unwrap();
+        let signals = Signals::catch().unwrap();
         std::fs::write(folder.join("ready"), "").unwrap();
         loop {
-            if flag.load(Ordering::SeqCst) {
+            if signals.is_interrupted() {
                 std::fs::write(folder.join("asked"), "").unwrap();
             }
             std::thread::sleep(Duration::from_millis(2));
         }
     }
     let test = "child_process::the_first_interrupt_asks_and_the_second_ends";
-    for first in ["-INT", "-TERM", "-HUP"] {
+    for first in ["-INT", "-TERM", "-HUP", "-QUIT"] {
         let folder = tempfile::tempdir().unwrap();
         let mut running = child(test, folder.path().to_str().unwrap())
             .spawn()
