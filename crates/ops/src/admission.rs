@@ -126,7 +126,8 @@ pub(crate) fn check_origin(
     rule: ContentRule,
     monitor: &dyn Monitor,
 ) -> Result<Vec<String>, OpError> {
-    if origin.device.is_some() || origin.manifest.is_some() {
+    // What has a partition table is a disk; looking at a stream again would take time.
+    if origin.device.is_some() || origin.manifest.is_some() || origin.table.is_some() {
         return Ok(Vec::new());
     }
     let path = origin.path.clone().unwrap_or_default();
@@ -138,9 +139,6 @@ pub(crate) fn check_origin(
         return Ok(Vec::new());
     };
     let head = head.map_err(|error| OpError::of_source(&path, error))?;
-    if origin.table.is_some() {
-        return Ok(Vec::new());
-    }
     check_head(&origin.name(), &head, rule)
 }
 

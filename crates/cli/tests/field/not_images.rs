@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 
-use cardkeep_testkit::Answer;
+use cardkeep_testkit::{Answer, Loop, skip_unless_root};
 
 use crate::desk::Desk;
 
@@ -75,57 +75,60 @@ qemu-img convert -O vpc -o subformat=fixed card.img fixed.vhd
 printf '<!DOCTYPE html><html><body>404 not found</body></html>' > page.img
 (echo 'Welcome to nas'; gzip -1 -c card.img) > greeted.img.gz
 (echo 'Welcome to nas'; cat card.img) > greeted.img
-split=$PWD/card.zip; zip -q -0 -s 10m card.zip card.img
+zip -q -0 -s 10m card.zip card.img
 printf '\\x3a\\xff\\x26\\xed\\x01\\0\\0\\0' > sparse.img; head -c 4088 /dev/zero >> sparse.img
-head -c 9999 /dev/urandom > koly; cp card.img card.dmg
+cp card.img card.dmg
 printf 'koly\\0\\0\\0\\x04\\0\\0\\x02\\0' > koly; truncate -s 512 koly; cat koly >> card.dmg";
 
-/// etcher#3286 and many others: whatever can be chosen is chosen.
+/// The files that [`KINDS`] makes, what they are, and what to do about them.
+const FOREIGN: &[(&str, &str, &str)] = &[
+    ("card.7z", "a 7z archive", "7z x card.7z"),
+    (
+        "card.img.lz4",
+        "compressed with lz4",
+        "lz4 -dc card.img.lz4",
+    ),
+    (
+        "card.img.lz",
+        "compressed with lzip",
+        "lzip -dc card.img.lz",
+    ),
+    ("card.img.lzma", "compressed with lzma", "--format=lzma"),
+    (
+        "card.qcow",
+        "a qcow image",
+        "qemu-img convert -O raw card.qcow",
+    ),
+    ("card.qcow2", "a qcow2 image", "qemu-img convert -O raw"),
+    ("card.qed", "a QED image", "qemu-img convert -O raw"),
+    ("card.vmdk", "a VMDK image", "qemu-img convert -O raw"),
+    ("card.vdi", "a VDI image", "qemu-img convert -O raw"),
+    ("card.vpc", "a VHD image", "qemu-img convert -O raw"),
+    ("card.vhdx", "a VHDX image", "qemu-img convert -O raw"),
+    (
+        "card.parallels",
+        "a Parallels image",
+        "qemu-img convert -O raw",
+    ),
+    ("fixed.vhd", "a VHD image", "qemu-img convert -O raw"),
+    ("card.dmg", "a macOS disk image", "dmg2img card.dmg"),
+    (
+        "sparse.img",
+        "an Android sparse image",
+        "simg2img sparse.img",
+    ),
+    ("page.img", "a web page", "download"),
+    ("greeted.img", "text in front of it", "login shell"),
+    ("greeted.img.gz", "text in front of it", "login shell"),
+    ("card.z01", "the first part of a split zip", "zip -s 0"),
+];
+
+/// Whatever can be chosen is chosen.
 #[test]
 fn files_of_other_kinds_are_refused_by_name_with_what_to_do() {
     let desk = desk();
     desk.sh(KINDS);
-    for (name, kind, advice) in [
-        ("card.7z", "a 7z archive", "7z x card.7z"),
-        (
-            "card.img.lz4",
-            "compressed with lz4",
-            "lz4 -dc card.img.lz4",
-        ),
-        (
-            "card.img.lz",
-            "compressed with lzip",
-            "lzip -dc card.img.lz",
-        ),
-        ("card.img.lzma", "compressed with lzma", "--format=lzma"),
-        (
-            "card.qcow",
-            "a qcow image",
-            "qemu-img convert -O raw card.qcow",
-        ),
-        ("card.qcow2", "a qcow2 image", "qemu-img convert -O raw"),
-        ("card.qed", "a QED image", "qemu-img convert -O raw"),
-        ("card.vmdk", "a VMDK image", "qemu-img convert -O raw"),
-        ("card.vdi", "a VDI image", "qemu-img convert -O raw"),
-        ("card.vpc", "a VHD image", "qemu-img convert -O raw"),
-        ("card.vhdx", "a VHDX image", "qemu-img convert -O raw"),
-        (
-            "card.parallels",
-            "a Parallels image",
-            "qemu-img convert -O raw",
-        ),
-        ("fixed.vhd", "a VHD image", "qemu-img convert -O raw"),
-        ("card.dmg", "a macOS disk image", "dmg2img card.dmg"),
-        (
-            "sparse.img",
-            "an Android sparse image",
-            "simg2img sparse.img",
-        ),
-        ("page.img", "a web page", "download"),
-        ("greeted.img", "text in front of it", "login shell"),
-        ("greeted.img.gz", "text in front of it", "login shell"),
-        ("card.z01", "the first part of a split zip", "zip -s 0"),
-    ] {
+    for &(name, kind, advice) in FOREIGN {
         let answer = restore(&desk, name, false, &[]);
         let said = &answer.stderr;
         assert_eq!(answer.code, 7, "{name}: {said}");
@@ -139,6 +142,20 @@ fn files_of_other_kinds_are_refused_by_name_with_what_to_do() {
             check_refused(&desk, name, 7, kind);
         }
     }
+    let last_part = desk.run(&["restore", "card.zip", "target", "--yes"]);
+    assert_ne!(last_part.code, 0);
+    assert!(
+        last_part.stderr.contains("zip -s 0"),
+        "{}",
+        last_part.stderr
+    );
+    assert!(is_untouched(&desk));
+}
+
+#[test]
+fn every_command_knows_files_of_other_kinds() {
+    let desk = desk();
+    desk.sh("7z a -mx1 -bso0 -bsp0 card.7z card.img");
     for words in [
         &["verify", "card.7z"][..],
         &["info", "card.7z"],
@@ -150,13 +167,6 @@ fn files_of_other_kinds_are_refused_by_name_with_what_to_do() {
         let said = desk.expect(7, words).stderr;
         assert!(said.contains("it is a 7z archive"), "{words:?}: {said}");
     }
-    let last_part = desk.run(&["restore", "card.zip", "target", "--yes"]);
-    assert_ne!(last_part.code, 0);
-    assert!(
-        last_part.stderr.contains("zip -s 0"),
-        "{}",
-        last_part.stderr
-    );
     assert!(is_untouched(&desk));
 }
 
@@ -264,6 +274,22 @@ fn what_this_program_made_of_a_card_comes_back_without_a_word() {
     desk.run(&["backup", "noise", "noise.img.zst", "--quiet"]);
     let answer = desk.run(&["restore", "noise.img.zst", "target", "--yes"]);
     assert_eq!(answer.code, 0, "{}", answer.stderr);
+    desk.sh("cmp -n 4194304 noise target");
+}
+
+/// A card without anything that is known is cloned: it is the user's own.
+#[test]
+fn a_card_of_unknown_content_is_cloned_without_a_word() {
+    if skip_unless_root("a_card_of_unknown_content_is_cloned_without_a_word") {
+        return;
+    }
+    let desk = desk();
+    desk.sh("head -c 4194304 /dev/urandom > noise");
+    let card = Loop::attach(&desk.path("noise"));
+    let from = card.path().to_str().unwrap().to_owned();
+    let answer = desk.run(&["clone", &from, "target", "--yes"]);
+    // That all of it is copied is trouble.
+    assert!([0, 9].contains(&answer.code), "{}", answer.stderr);
     desk.sh("cmp -n 4194304 noise target");
 }
 
