@@ -9,3 +9,4 @@ mod gpt;
 mod logical;
 mod plan;
 mod primary;
+mod random;
