@@ -4,10 +4,11 @@
 //! What the kernel changes while a filesystem is in use it changes in the first ones only. A copy
 //! tells where things lie; of what is free it tells what was true when the filesystem was made.
 
-use cardkeep_block::{ReadAt, le_u16, le_u32};
+use cardkeep_block::ReadAt;
 
-use crate::error::Error;
-use crate::superblock::{SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock};
+use crate::error::{CorruptKind, Error};
+use crate::record::{SUPERBLOCK_BYTES, SuperblockRecord};
+use crate::superblock::{SUPERBLOCK_OFFSET, Superblock};
 
 /// The groups that sparse_super keeps copies in, as far as one more is worth trying.
 const COPY_GROUPS: [u64; 7] = [1, 3, 5, 7, 9, 25, 27];
@@ -15,6 +16,14 @@ const COPY_GROUPS: [u64; 7] = [1, 3, 5, 7, 9, 25, 27];
 const COPIES_MAX: usize = 4;
 /// Sectors are unreadable one by one.
 const SECTOR_BYTES: usize = 512;
+
+/// Tells whether a copy of an ext superblock lies on `medium`, whose first one can't be read. It
+/// may have outlived its filesystem: look for others first.
+#[must_use]
+pub fn probe_copies(medium: &impl ReadAt) -> bool {
+    let first = medium.read_vec(SUPERBLOCK_OFFSET, SUPERBLOCK_BYTES);
+    first.is_err() && find_superblock(medium).is_some()
+}
 
 /// Reads the superblock of `medium`, or where that can't be read the first sound copy of it; tells
 /// whether it is a copy.
@@ -42,8 +51,9 @@ fn superblock_at(medium: &impl ReadAt, group: u64, block_bytes: u64) -> Option<S
     let first = u64::from(block_bytes == 1024);
     let offset = (group * block_bytes * 8 + first) * block_bytes;
     let bytes = medium.read_vec(offset, SUPERBLOCK_BYTES).ok()?;
-    let own_group = u64::from(le_u16(&bytes, 0x5A)); // s_block_group_nr
-    if own_group != group || 1024_u64.checked_shl(le_u32(&bytes, 0x18)) != Some(block_bytes) {
+    let record = SuperblockRecord::new(&bytes).ok()?;
+    let own_bytes = 1024_u64.checked_shl(record.log_block_size());
+    if u64::from(record.block_group_nr()) != group || own_bytes != Some(block_bytes) {
         return None;
     }
     let superblock = Superblock::parse(&bytes).ok()?;
@@ -104,7 +114,7 @@ impl DescriptorBlock {
 fn byte_offset(superblock: &Superblock, block: u64) -> Result<u64, Error> {
     block
         .checked_mul(u64::from(superblock.block_bytes))
-        .ok_or_else(|| Error::corrupt("a group descriptor lies past the end"))
+        .ok_or_else(|| CorruptKind::DescriptorPastEnd.into())
 }
 
 /// Returns where copies of descriptor block `index` begin, in bytes. Those of meta block groups

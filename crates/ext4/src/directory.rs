@@ -3,11 +3,14 @@
 
 use cardkeep_block::{ReadAt, le_u16, le_u32};
 
+use crate::block_walk::{Depth, Step};
 use crate::effort::Effort;
 use crate::error::Error;
-use crate::extent_tree::{Content, Depth, walk_blocks};
+use crate::file_blocks::walk_blocks;
 use crate::filesystem::Ext4;
-use crate::inode::{FileType, Inode, InodeNumber};
+use crate::inode::Inode;
+use crate::number::InodeNumber;
+use crate::record::FileType;
 
 /// A directory's data beyond this is not looked at: four million entries.
 const DIRECTORY_BYTES_MAX: u64 = 256 << 20;
@@ -27,7 +30,7 @@ impl<M: ReadAt> Ext4<M> {
         if directory.file_type != FileType::Directory {
             return Ok(());
         }
-        if directory.has_inline_data() {
+        if directory.has_inline_data {
             // The parent's number comes first; what does not fit here lies in an attribute.
             entries(&directory.block_field[4..], visit)?;
             return Ok(());
@@ -40,9 +43,11 @@ impl<M: ReadAt> Ext4<M> {
             directory,
             Depth::All,
             effort,
-            &mut |mapping| {
-                if mapping.content == Content::Data {
-                    ranges.push(mapping);
+            &mut |step| {
+                if let Step::Extent(extent) = step
+                    && !extent.is_unwritten
+                {
+                    ranges.push(extent);
                 }
                 Ok(())
             },

@@ -3,7 +3,7 @@
 //! Trees and directories of a damaged filesystem may refer to themselves and to each other. A
 //! sound one reads each of its blocks once or twice; who reads more is going in circles.
 
-use crate::error::Error;
+use crate::error::{CorruptKind, Error};
 
 /// What may still be read.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Effort {
         self.blocks_left = self
             .blocks_left
             .checked_sub(1)
-            .ok_or_else(|| Error::corrupt("its trees or directories go in circles"))?;
+            .ok_or(CorruptKind::Circles)?;
         Ok(())
     }
 

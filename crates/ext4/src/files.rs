@@ -2,11 +2,14 @@
 
 use cardkeep_block::ReadAt;
 
+use crate::block_walk::{Depth, Step};
 use crate::effort::Effort;
 use crate::error::Error;
-use crate::extent_tree::{Content, Depth, walk_blocks};
+use crate::file_blocks::walk_blocks;
 use crate::filesystem::Ext4;
-use crate::inode::{BLOCK_FIELD_BYTES, FileType, Inode, InodeNumber, ROOT_INODE, load_inode};
+use crate::inode::{Inode, load_inode};
+use crate::number::{InodeNumber, ROOT_INODE};
+use crate::record::{BLOCK_FIELD_BYTES, FileType};
 
 /// Symbolic links followed on one path: the kernel's own limit is 40.
 const LINKS_MAX: u32 = 40;
@@ -114,7 +117,7 @@ impl<M: ReadAt> Ext4<M> {
         else {
             return Ok(None);
         };
-        if inode.has_inline_data() {
+        if inode.has_inline_data {
             return Ok(inode.block_field.get(..size).map(<[u8]>::to_vec));
         }
         let mut content = vec![0; size];
@@ -125,19 +128,18 @@ impl<M: ReadAt> Ext4<M> {
             inode,
             Depth::All,
             effort,
-            &mut |mapping| {
-                let start = mapping.logical.saturating_mul(block_bytes);
-                if mapping.content != Content::Data || start >= size as u64 {
+            &mut |step| {
+                let Step::Extent(extent) = step else {
+                    return Ok(());
+                };
+                let start = extent.logical.saturating_mul(block_bytes);
+                if extent.is_unwritten || start >= size as u64 {
                     return Ok(());
                 }
-                let len = mapping
-                    .count
-                    .saturating_mul(block_bytes)
-                    .min(size as u64 - start);
+                let len = extent.count.saturating_mul(block_bytes);
+                let len = len.min(size as u64 - start);
                 let target = &mut content[start as usize..(start + len) as usize];
-                Ok(self
-                    .medium
-                    .read_at(mapping.physical * block_bytes, target)?)
+                Ok(self.medium.read_at(extent.physical * block_bytes, target)?)
             },
         )?;
         Ok(Some(content))

@@ -5,8 +5,9 @@ use cardkeep_block::{Extent, ReadAt};
 use crate::copies::load_superblock;
 use crate::error::Error;
 use crate::group::{Group, load_groups};
-use crate::inode::{InodeNumber, inode_offset};
+use crate::inode::inode_offset;
 use crate::journal::{Journal, Replay};
+use crate::number::InodeNumber;
 use crate::replay::Replayed;
 use crate::superblock::{Superblock, feature};
 

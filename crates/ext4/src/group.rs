@@ -1,18 +1,12 @@
-//! Group descriptors (kernel doc, "Block Group Descriptors").
+//! Block groups: what their descriptors say, as far as it can be believed.
 
-use cardkeep_block::{ReadAt, le_u16, le_u32};
+use cardkeep_block::ReadAt;
 
 use crate::copies::DescriptorBlock;
-use crate::error::Error;
+use crate::error::{CorruptKind, Error};
+use crate::record::{BLOCK_UNINIT, DescriptorRecord, INODE_UNINIT, INODE_ZEROED};
 use crate::seal::Sealer;
 use crate::superblock::{Superblock, feature};
-
-/// `bg_flags`: no inode of the group is in use, its inode table and bitmap are not written.
-const INODE_UNINIT: u16 = 1;
-/// `bg_flags`: the block bitmap is not written; it is what the layout implies.
-const BLOCK_UNINIT: u16 = 2;
-/// `bg_flags`: the unused part of the inode table was zeroed.
-const INODE_ZEROED: u16 = 4;
 
 /// One block group's descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,38 +25,22 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn parse(superblock: &Superblock, number: u64, bytes: &[u8]) -> Self {
-        let wide = bytes.len() >= 64;
-        let block = |low, high: usize| {
-            let high = if wide {
-                u64::from(le_u32(bytes, high)) << 32
-            } else {
-                0
-            };
-            u64::from(le_u32(bytes, low)) | high
-        };
-        let short = |low, high: usize| {
-            let high = if wide {
-                u32::from(le_u16(bytes, high)) << 16
-            } else {
-                0
-            };
-            u32::from(le_u16(bytes, low)) | high
-        };
+    fn parse(superblock: &Superblock, number: u64, bytes: &[u8]) -> Result<Self, Error> {
+        let record = DescriptorRecord::new(bytes)?;
         let has_flags = superblock.has_group_checksums();
-        Self {
-            block_bitmap: block(0x00, 0x20),
-            inode_bitmap: block(0x04, 0x24),
-            inode_table: block(0x08, 0x28),
-            free_cluster_count: short(0x0C, 0x2C),
-            itable_unused: if has_flags { short(0x1C, 0x32) } else { 0 },
-            flags: if has_flags { le_u16(bytes, 0x12) } else { 0 },
-            block_bitmap_checksum: short(0x18, 0x38),
-            inode_bitmap_checksum: short(0x1A, 0x3A),
+        Ok(Self {
+            block_bitmap: record.block_bitmap(),
+            inode_bitmap: record.inode_bitmap(),
+            inode_table: record.inode_table(),
+            free_cluster_count: record.free_clusters(),
+            itable_unused: if has_flags { record.unused_inodes() } else { 0 },
+            flags: if has_flags { record.flags() } else { 0 },
+            block_bitmap_checksum: record.block_bitmap_checksum(),
+            inode_bitmap_checksum: record.inode_bitmap_checksum(),
             is_trusted: Sealer::new(superblock)
-                .descriptor_sum(number as u32, bytes)
-                .is_none_or(|sum| sum == le_u16(bytes, 0x1E)),
-        }
+                .descriptor_sum(number as u32, &record)
+                .is_none_or(|sum| sum == record.checksum()),
+        })
     }
 
     /// Returns what a copy of the descriptor is good for: where things lie. Its flags and counts
@@ -150,7 +128,7 @@ pub(crate) fn load_groups(
             if number == count {
                 break;
             }
-            let mut group = Group::parse(superblock, number, bytes);
+            let mut group = Group::parse(superblock, number, bytes)?;
             let start = position.saturating_mul(size);
             if block.is_copied(start..start.saturating_add(size)) {
                 group = group.placed();
@@ -175,7 +153,5 @@ fn check_places(superblock: &Superblock, number: u64, group: &Group) -> Result<(
     {
         return Ok(());
     }
-    Err(Error::corrupt(format!(
-        "block group {number} has its bitmaps outside the filesystem"
-    )))
+    Err(CorruptKind::GroupPlaces(number).into())
 }

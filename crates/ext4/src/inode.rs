@@ -1,104 +1,67 @@
-//! Inodes (kernel doc, "Index Nodes").
+//! Inodes as most rooms need them: decoded once, and where their records lie.
 
-use cardkeep_block::{ReadAt, le_u16, le_u32};
+use cardkeep_block::ReadAt;
 
-use crate::error::Error;
+use crate::error::{CorruptKind, Error};
 use crate::group::Group;
-use crate::seal::Sealer;
+use crate::number::InodeNumber;
+use crate::record::{BLOCK_FIELD_BYTES, FileType, InodeRecord, Mapping};
+use crate::seal::{BlockOwner, Sealer};
 use crate::superblock::{Superblock, feature};
-
-/// The number of an inode, from 1.
-pub type InodeNumber = u32;
-
-/// The root directory.
-pub(crate) const ROOT_INODE: InodeNumber = 2;
-
-const FLAG_EXTENTS: u32 = 0x8_0000;
-const FLAG_INLINE_DATA: u32 = 0x1000_0000;
-const MODE_TYPE: u16 = 0xF000;
-/// `i_block`: 15 block numbers, an extent tree's root, a short symlink, or inline data.
-pub(crate) const BLOCK_FIELD_BYTES: usize = 60;
-
-/// What an inode is, from the high bits of `i_mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileType {
-    Regular,
-    Directory,
-    Symlink,
-    Other,
-}
 
 /// The fields of one inode.
 #[derive(Clone, Debug)]
 pub(crate) struct Inode {
     pub(crate) number: InodeNumber,
+    pub(crate) generation: u32,
     pub(crate) file_type: FileType,
+    pub(crate) mapping: Mapping,
     pub(crate) is_in_use: bool,
     pub(crate) size_bytes: u64,
-    pub(crate) flags: u32,
+    pub(crate) has_inline_data: bool,
     pub(crate) xattr_block: u64,
     pub(crate) has_blocks: bool,
     pub(crate) block_field: [u8; BLOCK_FIELD_BYTES],
 }
 
 impl Inode {
-    /// Decodes the first 128 bytes of an inode (all that is needed here).
-    pub(crate) fn parse(superblock: &Superblock, number: InodeNumber, bytes: &[u8]) -> Self {
-        let mode = le_u16(bytes, 0x00);
-        let file_type = match mode & MODE_TYPE {
-            0x8000 => FileType::Regular,
-            0x4000 => FileType::Directory,
-            0xA000 => FileType::Symlink,
-            _ => FileType::Other,
-        };
-        let mut blocks = u64::from(le_u32(bytes, 0x1C));
-        if superblock.has_ro_compat(feature::RO_COMPAT_HUGE_FILE) {
-            blocks |= u64::from(le_u16(bytes, 0x74)) << 32;
-        }
-        let mut block_field = [0; BLOCK_FIELD_BYTES];
-        if let Some(field) = bytes.get(0x28..0x28 + BLOCK_FIELD_BYTES) {
-            block_field.copy_from_slice(field);
-        }
+    /// Takes what is needed here from a record: its first 128 bytes will do.
+    pub(crate) fn parse<B: AsRef<[u8]>>(
+        superblock: &Superblock,
+        number: InodeNumber,
+        record: &InodeRecord<B>,
+    ) -> Self {
+        let has_huge_file = superblock.has_ro_compat(feature::RO_COMPAT_HUGE_FILE);
         Self {
             number,
-            file_type,
-            is_in_use: mode != 0 && le_u16(bytes, 0x1A) != 0,
-            size_bytes: u64::from(le_u32(bytes, 0x04)) | u64::from(le_u32(bytes, 0x6C)) << 32,
-            flags: le_u32(bytes, 0x20),
-            xattr_block: u64::from(le_u32(bytes, 0x68)) | u64::from(le_u16(bytes, 0x76)) << 32,
-            has_blocks: blocks != 0,
-            block_field,
+            generation: record.generation(),
+            file_type: record.file_type(),
+            mapping: record.mapping(),
+            is_in_use: record.is_linked(),
+            size_bytes: record.size_bytes(),
+            has_inline_data: record.has_inline_data(),
+            xattr_block: record.xattr_block(),
+            has_blocks: record.blocks(has_huge_file) != 0,
+            block_field: record.block_field(),
         }
     }
 
-    /// Tells whether `i_block` roots an extent tree.
-    pub(crate) const fn has_extents(&self) -> bool {
-        self.flags & FLAG_EXTENTS != 0
-    }
-
-    /// Tells whether the content lies in the inode itself.
-    pub(crate) const fn has_inline_data(&self) -> bool {
-        self.flags & FLAG_INLINE_DATA != 0
-    }
-
-    /// Tells whether `i_block` holds block numbers: not so for inline data, for short symlinks,
-    /// and for devices.
-    pub(crate) const fn maps_blocks(&self) -> bool {
-        match self.file_type {
-            FileType::Regular | FileType::Directory => !self.has_inline_data(),
-            FileType::Symlink => {
-                !self.has_inline_data() && self.size_bytes >= BLOCK_FIELD_BYTES as u64
-            }
-            FileType::Other => false,
+    /// Returns what goes into the sums of its blocks.
+    pub(crate) const fn block_owner(&self) -> BlockOwner {
+        BlockOwner {
+            number: self.number,
+            generation: self.generation,
         }
     }
 }
 
 /// Tells whether a whole record has the checksum that it states (or none is stated).
 pub(crate) fn is_record_sound(superblock: &Superblock, number: InodeNumber, record: &[u8]) -> bool {
-    let mut sealed = record.to_vec();
-    Sealer::new(superblock).inode(number, &mut sealed);
-    sealed == record
+    // A record that is too short states nothing that could be believed.
+    InodeRecord::new(record.to_vec()).is_ok_and(|mut sealed| {
+        Sealer::new(superblock).inode(number, &mut sealed);
+        sealed.bytes() == record
+    })
 }
 
 /// Returns the byte offset of an inode's record.
@@ -107,11 +70,11 @@ pub(crate) fn inode_offset(
     groups: &[Group],
     number: InodeNumber,
 ) -> Result<u64, Error> {
-    let outside = || Error::corrupt(format!("there is no inode {number}"));
-    let index = number.checked_sub(1).ok_or_else(outside)?;
+    let outside = CorruptKind::NoInode(number);
+    let index = number.checked_sub(1).ok_or_else(|| outside.clone())?;
     let group = groups
         .get((index / superblock.inodes_per_group) as usize)
-        .ok_or_else(outside)?;
+        .ok_or(outside)?;
     let within = u64::from(index % superblock.inodes_per_group) * u64::from(superblock.inode_bytes);
     Ok(group.inode_table * u64::from(superblock.block_bytes) + within)
 }
@@ -124,6 +87,6 @@ pub(crate) fn load_inode(
     number: InodeNumber,
 ) -> Result<Inode, Error> {
     let offset = inode_offset(superblock, groups, number)?;
-    let bytes = medium.read_vec(offset, 128)?;
-    Ok(Inode::parse(superblock, number, &bytes))
+    let record = InodeRecord::new(medium.read_vec(offset, 128)?)?;
+    Ok(Inode::parse(superblock, number, &record))
 }

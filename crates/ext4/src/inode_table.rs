@@ -3,12 +3,14 @@
 
 use cardkeep_block::{Extent, Monitor, ReadAt, Run, State};
 
+use crate::block_walk::{Depth, Step};
 use crate::effort::Effort;
-use crate::error::Error;
-use crate::extent_tree::{Content, Depth, walk_blocks};
+use crate::error::{Error, UnsupportedKind};
+use crate::file_blocks::walk_blocks;
 use crate::filesystem::Ext4;
 use crate::group::Group;
 use crate::inode::{Inode, is_record_sound};
+use crate::record::{FileExtent, InodeRecord};
 
 /// Inode tables are read in pieces of this many bytes.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -102,15 +104,15 @@ impl<M: ReadAt> Ext4<M> {
             inode,
             Depth::InodeOnly,
             &mut Effort::of_blocks(0),
-            &mut |mapping| {
-                found.push(mapping);
+            &mut |step| {
+                found.extend(extent_of(step));
                 Ok(())
             },
         );
         let may_claim = is_sound && walked.is_ok();
-        for mapping in found {
-            let extent = self.extent(mapping.physical, mapping.count);
-            if mapping.content != Content::Unwritten {
+        for range in found {
+            let extent = self.extent(range.physical, range.count);
+            if !range.is_unwritten {
                 claims.push(Run::new(extent, State::Used))?;
             } else if may_claim {
                 claims.push(Run::new(extent, State::Free))?;
@@ -157,7 +159,7 @@ impl<M: ReadAt> Ext4<M> {
                 if own > superblock.inode_count {
                     return Ok(());
                 }
-                let inode = Inode::parse(superblock, own, record);
+                let inode = Inode::parse(superblock, own, &InodeRecord::new(record)?);
                 if inode.is_in_use {
                     visit(&inode, record)?;
                 }
@@ -189,6 +191,14 @@ impl<M: ReadAt> Ext4<M> {
     }
 }
 
+/// Returns the range of content that a step tells of: nothing else comes of inodes alone.
+const fn extent_of(step: Step) -> Option<FileExtent> {
+    match step {
+        Step::Extent(extent) => Some(extent),
+        Step::Tree(_) | Step::RefersTo(_) => None,
+    }
+}
+
 /// What becomes of inodes that can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gaps {
@@ -214,7 +224,7 @@ impl Claims {
             return Ok(());
         }
         if self.runs.len() >= CLAIMS_MAX {
-            return Err(Error::unsupported("too many extents to look at"));
+            return Err(UnsupportedKind::Extents.into());
         }
         self.runs.push(run);
         Ok(())

@@ -14,13 +14,14 @@ use std::collections::HashMap;
 
 use cardkeep_block::{Extent, ReadAt, be_u32};
 
+use crate::block_walk::{Depth, Step};
 use crate::checksum::crc32c;
 use crate::effort::Effort;
-use crate::error::Error;
-use crate::extent_tree::{Content, Depth, Mapping, walk_blocks};
+use crate::error::{CorruptKind, Error, UnsupportedKind};
+use crate::file_blocks::walk_blocks;
 use crate::group::Group;
 use crate::inode::{Inode, load_inode};
-use crate::log::Scan;
+use crate::record::FileExtent;
 use crate::superblock::{Superblock, feature};
 
 pub(crate) const MAGIC: u32 = 0xC03B_3998;
@@ -28,7 +29,7 @@ const SUPERBLOCK_V1: u32 = 3;
 const SUPERBLOCK_V2: u32 = 4;
 
 /// The commit block holds a CRC-32 of the transaction: long superseded, not known here.
-const COMPAT_CHECKSUM: u32 = 0x1;
+pub(crate) const COMPAT_CHECKSUM: u32 = 0x1;
 /// `s_checksum_type` of CRC-32C.
 const CHECKSUM_CRC32C: u8 = 4;
 
@@ -53,16 +54,16 @@ const FAST_COMMIT_BLOCKS_DEFAULT: u32 = 256;
 #[derive(Debug)]
 pub(crate) struct Journal {
     /// Ranges of blocks, by position within the log.
-    ranges: Vec<Mapping>,
-    block_bytes: u32,
+    pub(crate) ranges: Vec<FileExtent>,
+    pub(crate) block_bytes: u32,
     /// The ring is `first..len`, in blocks of the log.
     pub(crate) first: u32,
     pub(crate) len: u32,
-    start: u32,
-    sequence: u32,
+    pub(crate) start: u32,
+    pub(crate) sequence: u32,
     /// `s_errno`: what made the kernel give up.
     errno: u32,
-    compat: u32,
+    pub(crate) compat: u32,
     pub(crate) incompat: u32,
     pub(crate) checksum_seed: u32,
 }
@@ -96,12 +97,12 @@ impl Journal {
             return Ok(None);
         }
         if superblock.journal_device != 0 || superblock.journal_inode == 0 {
-            return Err(Error::unsupported("its journal on another device"));
+            return Err(UnsupportedKind::ExternalJournal.into());
         }
         let inode = load_inode(medium, superblock, groups, superblock.journal_inode)?;
         let (ranges, block_count) = Self::ranges(medium, superblock, &inode)?;
         let Some(first) = ranges.first() else {
-            return Err(Error::corrupt("the journal is empty"));
+            return Err(CorruptKind::JournalEmpty.into());
         };
         let block_bytes = superblock.block_bytes;
         let bytes = medium.read_vec(
@@ -116,7 +117,7 @@ impl Journal {
         medium: &impl ReadAt,
         superblock: &Superblock,
         inode: &Inode,
-    ) -> Result<(Vec<Mapping>, u64), Error> {
+    ) -> Result<(Vec<FileExtent>, u64), Error> {
         let mut ranges = Vec::new();
         let mut block_count = 0u64;
         let mut effort = Effort::of_blocks(TREE_BLOCKS_MAX);
@@ -126,20 +127,18 @@ impl Journal {
             inode,
             Depth::All,
             &mut effort,
-            &mut |mapping| {
-                if mapping.content == Content::Tree {
+            &mut |step| {
+                let Step::Extent(range) = step else {
                     return Ok(());
+                };
+                if range.logical != block_count || range.is_unwritten {
+                    return Err(CorruptKind::JournalHoles.into());
                 }
-                if mapping.logical != block_count || mapping.content == Content::Unwritten {
-                    return Err(Error::corrupt("the journal has holes"));
-                }
-                block_count = block_count.saturating_add(mapping.count);
+                block_count = block_count.saturating_add(range.count);
                 if block_count > BLOCKS_MAX {
-                    return Err(Error::unsupported(
-                        "a journal of more than a million blocks",
-                    ));
+                    return Err(UnsupportedKind::JournalBlocks.into());
                 }
-                ranges.push(mapping);
+                ranges.push(range);
                 Ok(())
             },
         )?;
@@ -149,12 +148,12 @@ impl Journal {
     /// Decodes the journal's superblock, one block long.
     pub(crate) fn parse(
         bytes: &[u8],
-        ranges: Vec<Mapping>,
+        ranges: Vec<FileExtent>,
         block_count: u64,
     ) -> Result<Self, Error> {
         let kind = be_u32(bytes, 4);
         if be_u32(bytes, 0) != MAGIC || !matches!(kind, SUPERBLOCK_V1 | SUPERBLOCK_V2) {
-            return Err(Error::corrupt("the journal has no superblock"));
+            return Err(CorruptKind::JournalNoSuperblock.into());
         }
         let block_bytes = be_u32(bytes, 0x0C);
         let (total, first) = (be_u32(bytes, 0x10), be_u32(bytes, 0x14));
@@ -163,7 +162,7 @@ impl Journal {
         let mut copy = bytes[..1024].to_vec();
         copy[0xFC..0x100].fill(0);
         if has_checksums && be_u32(bytes, 0xFC) != crc32c(!0, &copy) {
-            return Err(Error::corrupt("the journal superblock's checksum is wrong"));
+            return Err(CorruptKind::JournalSuperblockChecksum.into());
         }
         let mut len = total;
         if incompat & INCOMPAT_FAST_COMMIT != 0 {
@@ -183,7 +182,7 @@ impl Journal {
             || start != 0 && !(first..len).contains(&start)
             || has_checksums && bytes[0x50] != CHECKSUM_CRC32C
         {
-            return Err(Error::corrupt("the journal's geometry is impossible"));
+            return Err(CorruptKind::JournalGeometry.into());
         }
         Ok(Self {
             ranges,
@@ -213,7 +212,7 @@ impl Journal {
     /// Tells whether the kernel gave up on it.
     pub(crate) fn check_state(&self) -> Result<(), Error> {
         if self.errno != 0 {
-            return Err(Error::corrupt("the kernel noted an error in its journal"));
+            return Err(CorruptKind::JournalErrno.into());
         }
         Ok(())
     }
@@ -245,68 +244,12 @@ impl Journal {
             .get(index.wrapping_sub(1))
             .filter(|range| position - range.logical < range.count)
             .map(|range| range.physical + (position - range.logical))
-            .ok_or_else(|| Error::corrupt("the journal is shorter than it says"))
+            .ok_or_else(|| CorruptKind::JournalShort.into())
     }
 
     pub(crate) fn read(&self, medium: &impl ReadAt, position: u32) -> Result<Vec<u8>, Error> {
         let offset = self.physical(position)? * u64::from(self.block_bytes);
         Ok(medium.read_vec(offset, self.block_bytes as usize)?)
-    }
-
-    /// Finds out what replaying would do. Whatever can't be told for sure is an error: the caller
-    /// then trusts none of the filesystem's maps.
-    pub(crate) fn replay(&self, medium: &impl ReadAt) -> Result<Replay, Error> {
-        let mut replay = Replay::default();
-        if self.is_empty() {
-            return Ok(replay);
-        }
-        if self.compat & COMPAT_CHECKSUM != 0 {
-            return Err(Error::unsupported("an old kind of checksum in its journal"));
-        }
-        let mut own = self.ranges.clone();
-        own.sort_unstable_by_key(|range| range.physical);
-        let mut scan = Scan::new(self, medium, self.start);
-        let mut revoked: HashMap<u64, u32> = HashMap::new();
-        let mut tagged: Vec<(u64, u32, Replacement)> = Vec::new();
-        let mut sequence = self.sequence;
-        while let Some(transaction) = scan.transaction(sequence)? {
-            revoked.extend(transaction.revoked.iter().map(|&block| (block, sequence)));
-            if revoked.len() > REVOKED_MAX {
-                return Err(Error::unsupported(
-                    "a journal that revokes a million blocks",
-                ));
-            }
-            for (block, replacement) in transaction.tags {
-                self.check_home(medium, &own, block)?;
-                tagged.push((block, sequence, replacement));
-            }
-            sequence = sequence.wrapping_add(1);
-            replay.transaction_count += 1;
-        }
-        for (block, own, replacement) in tagged {
-            // A revoke counts for its own transaction and all before (jbd2_journal_test_revoke).
-            let is_revoked = revoked
-                .get(&block)
-                .is_some_and(|&by| by.wrapping_sub(own) as i32 >= 0);
-            if !is_revoked {
-                replay.replacements.insert(block, replacement);
-            }
-        }
-        Ok(replay)
-    }
-
-    /// Checks that a block to be replaced is there, and not one of the log's own, which would
-    /// change while it is read. `own` are the journal's ranges by place.
-    fn check_home(&self, medium: &impl ReadAt, own: &[Mapping], block: u64) -> Result<(), Error> {
-        let index = own.partition_point(|range| range.physical <= block);
-        let before = own.get(index.wrapping_sub(1));
-        let is_own = before.is_some_and(|range| block - range.physical < range.count);
-        let bytes = u64::from(self.block_bytes);
-        let end = block.checked_add(1).and_then(|end| end.checked_mul(bytes));
-        if end.is_none_or(|end| end > medium.len()) || is_own {
-            return Err(Error::corrupt("the journal replaces what it can't"));
-        }
-        Ok(())
     }
 
     pub(crate) const fn has_checksums(&self) -> bool {
@@ -357,9 +300,7 @@ fn features(bytes: &[u8], kind: u32) -> Result<(u32, u32), Error> {
         || compat & !COMPAT_CHECKSUM != 0
         || be_u32(bytes, 0x2C) != 0
     {
-        return Err(Error::unsupported(format!(
-            "an unknown journal feature, {compat:#x} or {incompat:#x}"
-        )));
+        return Err(UnsupportedKind::JournalFeature { compat, incompat }.into());
     }
     Ok((compat, incompat))
 }

@@ -8,12 +8,14 @@
 //! `dumpe2fs`, `e2fsck` and the kernel's own mount in the oracle tests.
 
 mod bitmap;
+mod block_walk;
 mod checksum;
 mod copies;
 mod directory;
 mod effort;
 mod error;
 mod extent_tree;
+mod file_blocks;
 mod files;
 mod filesystem;
 mod group;
@@ -24,21 +26,28 @@ mod journal;
 mod layout;
 mod log;
 mod map;
+mod number;
 mod owner;
 mod passing;
+mod record;
 mod recovered;
 mod replay;
 mod seal;
 mod superblock;
 
+pub use copies::probe_copies;
 pub use error::{Corrupt, Error, Unsupported};
+pub use file_blocks::{FileMap, TreeBlock};
 pub use filesystem::{Ext4, Flavour, Info};
-pub use inode::InodeNumber;
+pub use number::InodeNumber;
 pub use owner::{Owner, OwnerKind};
 pub use passing::PassingGroups;
+pub use record::{
+    BLOCK_FIELD_BYTES, BLOCK_UNINIT, BlockMap, DescriptorRecord, EXTENT_ENTRY_BYTES, ExtentNode,
+    FileExtent, FileType, INODE_UNINIT, InodeRecord, Mapping, SUPERBLOCK_BYTES, SuperblockRecord,
+    Timestamp, WRITTEN_LEN_MAX,
+};
 pub use recovered::Recovered;
 pub use replay::Replayed;
 pub use seal::{BlockOwner, ChecksumKind, Sealer, journal_superblock};
-pub use superblock::{
-    SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock, feature, probe, probe_copies,
-};
+pub use superblock::{SUPERBLOCK_OFFSET, Superblock, feature, probe};

@@ -1,11 +1,17 @@
 //! The transactions of jbd2's log, read one after another (kernel doc, "Journal (jbd2)", and
 //! `do_one_pass` in fs/jbd2/recovery.c).
 
+use std::collections::HashMap;
+
 use cardkeep_block::{ReadAt, be_u16, be_u32};
 
 use crate::checksum::crc32c;
-use crate::error::Error;
-use crate::journal::{INCOMPAT_64BIT, INCOMPAT_CSUM_V3, Journal, MAGIC, REVOKED_MAX, Replacement};
+use crate::error::{CorruptKind, Error, LogBlock, UnsupportedKind};
+use crate::journal::{
+    COMPAT_CHECKSUM, INCOMPAT_64BIT, INCOMPAT_CSUM_V3, Journal, MAGIC, REVOKED_MAX, Replacement,
+    Replay,
+};
+use crate::record::FileExtent;
 
 const DESCRIPTOR: u32 = 1;
 const COMMIT: u32 = 2;
@@ -14,6 +20,67 @@ const REVOKE: u32 = 5;
 const TAG_ESCAPE: u16 = 1;
 const TAG_SAME_UUID: u16 = 2;
 const TAG_LAST: u16 = 8;
+
+impl Journal {
+    /// Finds out what replaying would do. Whatever can't be told for sure is an error: the caller
+    /// then trusts none of the filesystem's maps.
+    pub(crate) fn replay(&self, medium: &impl ReadAt) -> Result<Replay, Error> {
+        let mut replay = Replay::default();
+        if self.is_empty() {
+            return Ok(replay);
+        }
+        if self.compat & COMPAT_CHECKSUM != 0 {
+            return Err(UnsupportedKind::JournalChecksum.into());
+        }
+        let mut own = self.ranges.clone();
+        own.sort_unstable_by_key(|range| range.physical);
+        let mut scan = Scan::new(self, medium, self.start);
+        let mut revoked: HashMap<u64, u32> = HashMap::new();
+        let mut tagged: Vec<(u64, u32, Replacement)> = Vec::new();
+        let mut sequence = self.sequence;
+        while let Some(transaction) = scan.transaction(sequence)? {
+            revoked.extend(transaction.revoked.iter().map(|&block| (block, sequence)));
+            if revoked.len() > REVOKED_MAX {
+                return Err(UnsupportedKind::JournalRevokes.into());
+            }
+            for (block, replacement) in transaction.tags {
+                self.check_home(medium, &own, block)?;
+                tagged.push((block, sequence, replacement));
+            }
+            sequence = sequence.wrapping_add(1);
+            replay.transaction_count += 1;
+        }
+        for (block, own, replacement) in tagged {
+            // A revoke counts for its own transaction and all before (jbd2_journal_test_revoke).
+            let is_revoked = revoked
+                .get(&block)
+                .is_some_and(|&by| by.wrapping_sub(own) as i32 >= 0);
+            if !is_revoked {
+                replay.replacements.insert(block, replacement);
+            }
+        }
+        Ok(replay)
+    }
+
+    /// Checks that a block to be replaced is there, and not one of the log's own, which would
+    /// change while it is read. `own` are the journal's ranges by place.
+    fn check_home(
+        &self,
+        medium: &impl ReadAt,
+        own: &[FileExtent],
+        block: u64,
+    ) -> Result<(), Error> {
+        let index = own.partition_point(|range| range.physical <= block);
+        let before = own.get(index.wrapping_sub(1));
+        let is_own = before.is_some_and(|range| block - range.physical < range.count);
+        let bytes = u64::from(self.block_bytes);
+        let end = block.checked_add(1).and_then(|end| end.checked_mul(bytes));
+        if end.is_none_or(|end| end > medium.len()) || is_own {
+            return Err(CorruptKind::JournalHome.into());
+        }
+        Ok(())
+    }
+}
 
 /// One committed transaction.
 #[derive(Default)]
@@ -44,10 +111,7 @@ impl<'a, M: ReadAt> Scan<'a, M> {
     }
 
     fn advance(&mut self) -> Result<u32, Error> {
-        self.left = self
-            .left
-            .checked_sub(1)
-            .ok_or_else(|| Error::corrupt("the journal's log has no end"))?;
+        self.left = self.left.checked_sub(1).ok_or(CorruptKind::LogEndless)?;
         let position = self.position;
         self.position += 1;
         if self.position >= self.journal.len {
@@ -69,13 +133,13 @@ impl<'a, M: ReadAt> Scan<'a, M> {
             match be_u32(&block, 4) {
                 DESCRIPTOR => {
                     if !self.journal.is_tail_sound(&block) {
-                        doubt = Some("a descriptor block's checksum is wrong");
+                        doubt = Some(LogBlock::Descriptor);
                     }
                     self.descriptor(sequence, &block, &mut transaction, &mut doubt)?;
                 }
                 REVOKE => {
                     if !self.journal.is_tail_sound(&block) {
-                        doubt = Some("a revoke block's checksum is wrong");
+                        doubt = Some(LogBlock::Revoke);
                     }
                     // One that is wrong may say anything.
                     if doubt.is_none() {
@@ -86,10 +150,10 @@ impl<'a, M: ReadAt> Scan<'a, M> {
                     // The kernel refuses to mount after this, e2fsck goes on without the
                     // transaction: nothing is certain.
                     if !self.journal.is_commit_sound(&block) {
-                        doubt = Some("a commit block's checksum is wrong");
+                        doubt = Some(LogBlock::Commit);
                     }
                     return match doubt {
-                        Some(what) => Err(Error::corrupt(format!("in the journal, {what}"))),
+                        Some(block) => Err(CorruptKind::LogChecksum(block).into()),
                         None => Ok(Some(transaction)),
                     };
                 }
@@ -104,7 +168,7 @@ impl<'a, M: ReadAt> Scan<'a, M> {
         sequence: u32,
         block: &[u8],
         transaction: &mut Transaction,
-        doubt: &mut Option<&'static str>,
+        doubt: &mut Option<LogBlock>,
     ) -> Result<(), Error> {
         let journal = self.journal;
         let size = journal.tag_bytes();
@@ -124,7 +188,7 @@ impl<'a, M: ReadAt> Scan<'a, M> {
             let position = self.advance()?;
             let log_block = journal.physical(position)?;
             if journal.has_checksums() && !self.is_data_sound(sequence, position, &tag)? {
-                *doubt = Some("a data block's checksum is wrong");
+                *doubt = Some(LogBlock::Data);
             }
             let is_escaped = tag.flags & TAG_ESCAPE != 0;
             transaction.tags.push((
@@ -155,7 +219,7 @@ impl<'a, M: ReadAt> Scan<'a, M> {
         // r_count counts the bytes used, the header of 16 included.
         let end = be_u32(block, 12) as usize;
         if end > block.len() - tail {
-            return Err(Error::corrupt("the journal revokes more than fits a block"));
+            return Err(CorruptKind::LogRevoke.into());
         }
         let entries = block.get(16..end).unwrap_or_default();
         transaction
@@ -169,9 +233,7 @@ impl<'a, M: ReadAt> Scan<'a, M> {
                 }
             }));
         if transaction.revoked.len() > REVOKED_MAX {
-            return Err(Error::unsupported(
-                "a journal that revokes a million blocks",
-            ));
+            return Err(UnsupportedKind::JournalRevokes.into());
         }
         Ok(())
     }

@@ -17,7 +17,7 @@
 use cardkeep_block::{AllocationMap, Extent, Monitor, ReadAt, Run, State};
 
 use crate::bitmap::Check;
-use crate::error::Error;
+use crate::error::{CorruptKind, Error, UnsupportedKind};
 use crate::filesystem::Ext4;
 use crate::journal::Journal;
 use crate::superblock::feature;
@@ -47,14 +47,13 @@ impl<M: ReadAt> Ext4<M> {
         self.check_state()?;
         self.sound_journal()?;
         if self.is_from_copy() {
-            return Err(Error::corrupt("its superblock can't be read, only a copy"));
+            return Err(CorruptKind::OnlyCopy.into());
         }
         if self.superblock.needs_recovery() {
-            return Err(Error::corrupt("it was not unmounted: its journal waits"));
+            return Err(CorruptKind::JournalWaits.into());
         }
         if let Some(number) = self.groups.iter().position(|group| !group.is_trusted()) {
-            let what = format!("block group {number}: its descriptor's checksum is wrong");
-            return Err(Error::corrupt(what));
+            return Err(CorruptKind::DescriptorChecksum(number as u64).into());
         }
         Ok(())
     }
@@ -65,14 +64,14 @@ impl<M: ReadAt> Ext4<M> {
         let superblock = &self.superblock;
         let Some(journal) = self.journal()? else {
             if superblock.has_incompat(feature::INCOMPAT_RECOVER) {
-                return Err(Error::corrupt("it wants a journal replayed but has none"));
+                return Err(CorruptKind::NoJournal.into());
             }
             return Ok(None);
         };
         journal.check_state()?;
         if !superblock.needs_recovery() && !journal.is_empty() {
             // The kernel would drop the log, e2fsck replay it: two truths.
-            return Err(Error::corrupt("its journal is not empty but not asked for"));
+            return Err(CorruptKind::JournalUnasked.into());
         }
         Ok(Some(journal))
     }
@@ -89,16 +88,13 @@ impl<M: ReadAt> Ext4<M> {
             return Ok(());
         }
         if self.is_from_copy() {
-            let what = "its superblock can't be read, and a copy does not tell what is free";
-            return Err(Error::corrupt(what));
+            return Err(CorruptKind::CopyProvesNothing.into());
         }
         if self.superblock.has_errors() {
-            return Err(Error::corrupt(
-                "the kernel noted errors on it; e2fsck can mend that",
-            ));
+            return Err(CorruptKind::ErrorsNoted.into());
         }
         if !self.superblock.is_marked_valid() {
-            return Err(Error::corrupt("it was not unmounted, or waits for e2fsck"));
+            return Err(CorruptKind::NotClean.into());
         }
         Ok(())
     }
@@ -140,7 +136,7 @@ impl<M: ReadAt> Ext4<M> {
         monitor: &dyn Monitor,
     ) -> Result<AllocationMap, Error> {
         if journal.has_fast_commits() || self.superblock.has_compat(feature::COMPAT_FAST_COMMIT) {
-            return Err(Error::unsupported("fast commits in an unfinished journal"));
+            return Err(UnsupportedKind::FastCommits.into());
         }
         let before = self
             .bitmaps(Check::Nothing, monitor)
@@ -179,9 +175,7 @@ impl<M: ReadAt> Ext4<M> {
         extents.sort_unstable();
         if let Some(pair) = extents.windows(2).find(|pair| pair[0].overlaps(pair[1])) {
             let place = pair[1];
-            return Err(Error::corrupt(format!(
-                "two groups claim the same metadata at {place}"
-            )));
+            return Err(CorruptKind::MetadataOverlaps(place).into());
         }
         Ok(extents
             .into_iter()

@@ -4,11 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use cardkeep_block::{Extent, Monitor, ReadAt};
 
+use crate::block_walk::{Depth, Step};
 use crate::effort::Effort;
-use crate::error::Error;
-use crate::extent_tree::{Content, Depth, walk_blocks};
+use crate::error::{CorruptKind, Error};
+use crate::file_blocks::walk_blocks;
 use crate::filesystem::Ext4;
-use crate::inode::{FileType, Inode, InodeNumber, ROOT_INODE};
+use crate::inode::Inode;
+use crate::number::{InodeNumber, ROOT_INODE};
+use crate::record::FileType;
 
 /// Directories walked to find names.
 const DIRECTORIES_MAX: usize = 1 << 20;
@@ -57,7 +60,7 @@ impl<M: ReadAt> Ext4<M> {
             // A damaged inode owns nothing that can be told, nor does one whose tree is
             // unreadable: what can be read must still have its names.
             match self.collect_parts(inode, &mut effort, &mut parts) {
-                Err(_) if effort.is_spent() => Err(Error::corrupt("its files share their trees")),
+                Err(_) if effort.is_spent() => Err(CorruptKind::SharedTrees.into()),
                 _ => Ok(()),
             }
         })?;
@@ -98,10 +101,14 @@ impl<M: ReadAt> Ext4<M> {
             inode,
             Depth::All,
             effort,
-            &mut |mapping| {
-                if mapping.content != Content::Unwritten {
-                    let extent = self.extent(mapping.physical, mapping.count);
-                    parts.collect(inode.number, extent);
+            &mut |step| {
+                match step {
+                    Step::Extent(range) if !range.is_unwritten => {
+                        let extent = self.extent(range.physical, range.count);
+                        parts.collect(inode.number, extent);
+                    }
+                    Step::Tree(block) => parts.collect(inode.number, self.extent(block, 1)),
+                    Step::Extent(_) | Step::RefersTo(_) => {}
                 }
                 Ok(())
             },

@@ -22,15 +22,16 @@
 
 use cardkeep_block::{
     AllocationMap, BlockError, BlockErrorKind, Extent, MapBuilder, Operation, ReadAt, Run, Silent,
-    State, le_u32,
+    State,
 };
 
 use crate::bitmap::{Bits, push_bits};
-use crate::error::Error;
+use crate::error::{CorruptKind, Error, UnsupportedKind};
 use crate::filesystem::{Ext4, Info};
 use crate::group::load_groups;
 use crate::inode::{Inode, inode_offset};
 use crate::journal::Journal;
+use crate::record::{BlockMap, InodeRecord, Mapping};
 use crate::superblock::{Superblock, feature};
 
 /// What memory may be spent on descriptors: about 10 MiB. 8 TB in blocks of 4 KiB.
@@ -81,10 +82,10 @@ impl PassingGroups {
     pub fn head_bytes(medium: &impl ReadAt) -> Result<u64, Error> {
         let superblock = Superblock::load(medium)?;
         if superblock.has_incompat(feature::INCOMPAT_META_BG) {
-            return Err(Error::unsupported("group descriptors all over the place"));
+            return Err(UnsupportedKind::ScatteredDescriptors.into());
         }
         if superblock.group_count() > GROUPS_MAX {
-            return Err(Error::unsupported("too many groups to keep in mind"));
+            return Err(UnsupportedKind::Groups.into());
         }
         let count = superblock
             .group_count()
@@ -107,10 +108,10 @@ impl PassingGroups {
         let groups = load_groups(medium, &superblock)?;
         let has_journal = superblock.has_compat(feature::COMPAT_HAS_JOURNAL);
         if superblock.has_incompat(feature::INCOMPAT_RECOVER) {
-            return Err(Error::corrupt("it was not unmounted"));
+            return Err(CorruptKind::NotUnmounted.into());
         }
         if has_journal && superblock.journal_device != 0 {
-            return Err(Error::unsupported("its journal on another device"));
+            return Err(UnsupportedKind::ExternalJournal.into());
         }
         let fs = Ext4 {
             medium: Elsewhere { len: medium.len() },
@@ -199,8 +200,9 @@ impl PassingGroups {
             Ok((ranges, _)) => ranges.first()?.physical,
             // Lists of single blocks (ext3) continue elsewhere; the first one stands in the inode.
             // That the others are in order is not checked then.
-            Err(Error::Io(_)) if !inode.has_extents() => {
-                u64::from(le_u32(&inode.block_field, 0)).max(1)
+            Err(Error::Io(_)) if inode.mapping == Mapping::Indirect => {
+                let map = BlockMap::new(&inode.block_field).ok()?;
+                u64::from(map.get(0)).max(1)
             }
             Err(_) => return None,
         };
@@ -213,7 +215,8 @@ impl PassingGroups {
         // What can't be read tells nothing, and the caller takes all for used.
         let bytes = medium.read_vec(place.start(), INODE_BYTES as usize).ok()?;
         let superblock = &self.fs.superblock;
-        Some(Inode::parse(superblock, superblock.journal_inode, &bytes))
+        let record = InodeRecord::new(bytes).ok()?;
+        Some(Inode::parse(superblock, superblock.journal_inode, &record))
     }
 
     /// Learns whether the log is empty from the journal's superblock, which can be read from
@@ -237,7 +240,7 @@ impl PassingGroups {
         let (inode, place) = self
             .load_journal_inode(medium)
             .zip(self.journal_start(medium))
-            .ok_or_else(|| Error::corrupt("its journal can't be found"))?;
+            .ok_or(CorruptKind::JournalLost)?;
         let bytes = medium.read_vec(place.start(), superblock.block_bytes as usize)?;
         let (ranges, block_count) = match Journal::ranges(medium, superblock, &inode) {
             Ok(found) => found,
@@ -248,7 +251,7 @@ impl PassingGroups {
         let journal = Journal::parse(&bytes, ranges, block_count)?;
         journal.check_state()?;
         if !journal.is_empty() {
-            return Err(Error::corrupt("its journal is not empty but not asked for"));
+            return Err(CorruptKind::JournalUnasked.into());
         }
         Ok(())
     }

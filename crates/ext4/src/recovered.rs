@@ -1,14 +1,15 @@
 //! The view of a filesystem that was not unmounted, as the next mount would leave it: its journal
 //! replayed, empty, and no longer asked for. Whatever wants a filesystem at rest can work on it.
 
-use cardkeep_block::{BlockError, Patch, Patches, ReadAt, le_u32};
+use cardkeep_block::{BlockError, Patch, Patches, ReadAt};
 
-use crate::error::Error;
+use crate::error::{Error, UnsupportedKind};
 use crate::filesystem::Ext4;
 use crate::journal::Journal;
+use crate::record::{SUPERBLOCK_BYTES, SuperblockRecord};
 use crate::replay::Replayed;
 use crate::seal::{Sealer, journal_superblock};
-use crate::superblock::{SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, feature};
+use crate::superblock::{SUPERBLOCK_OFFSET, feature};
 
 /// A filesystem's medium, recovered in memory.
 #[derive(Debug)]
@@ -52,12 +53,12 @@ impl<M: ReadAt> Ext4<Replayed<M>> {
     /// Returns what declares the journal empty.
     fn rest(&self, journal: &Journal) -> Result<Vec<Patch>, Error> {
         if journal.has_fast_commits() || self.superblock.has_compat(feature::COMPAT_FAST_COMMIT) {
-            return Err(Error::unsupported("fast commits in an unfinished journal"));
+            return Err(UnsupportedKind::FastCommits.into());
         }
         self.check_state()?;
-        let mut record = self.medium.read_vec(SUPERBLOCK_OFFSET, SUPERBLOCK_BYTES)?;
-        let incompat = le_u32(&record, 0x60) & !feature::INCOMPAT_RECOVER;
-        record[0x60..0x64].copy_from_slice(&incompat.to_le_bytes());
+        let bytes = self.medium.read_vec(SUPERBLOCK_OFFSET, SUPERBLOCK_BYTES)?;
+        let mut record = SuperblockRecord::new(bytes)?;
+        record.set_feature_incompat(record.feature_incompat() & !feature::INCOMPAT_RECOVER);
         Sealer::new(&self.superblock).superblock(&mut record);
 
         let mut head = journal.read(&self.medium, 0)?;
@@ -67,7 +68,7 @@ impl<M: ReadAt> Ext4<Replayed<M>> {
         journal_superblock(&mut head);
         let place = journal.physical(0)?.saturating_mul(self.block_bytes());
         Ok(vec![
-            Patch::new(SUPERBLOCK_OFFSET, record),
+            Patch::new(SUPERBLOCK_OFFSET, record.bytes().to_vec()),
             Patch::new(place, head),
         ])
     }

@@ -20,16 +20,12 @@
 use cardkeep_block::{be_u32, le_u16, le_u32};
 
 use crate::checksum::{crc16, crc32c};
-use crate::inode::InodeNumber;
-use crate::superblock::{SUPERBLOCK_BYTES, Superblock, feature};
+use crate::number::InodeNumber;
+use crate::record::{DescriptorRecord, ExtentNode, InodeRecord, SuperblockRecord};
+use crate::superblock::{Superblock, feature};
 
-/// Where a superblock, and an MMP block, keeps its sum.
+/// Where an MMP block keeps its sum.
 const LAST_WORD: usize = 0x3FC;
-/// Where a group descriptor keeps its sum, two bytes long.
-const DESCRIPTOR_SUM: usize = 0x1E;
-/// An extent tree node: header and entries are of this size.
-const EXTENT_ENTRY_BYTES: usize = 12;
-const EXTENT_MAGIC: u16 = 0xF30A;
 /// The entry that hides a directory block's sum: `det_reserved_ft` and the entry's length.
 const DIRECTORY_TAIL_TYPE: u8 = 0xDE;
 const DIRECTORY_TAIL_BYTES: usize = 12;
@@ -63,12 +59,12 @@ pub struct BlockOwner {
 }
 
 impl BlockOwner {
-    /// Returns the owner whose record, at least 128 bytes long, is `record`.
+    /// Returns the owner whose record is `record`.
     #[must_use]
-    pub fn new(number: InodeNumber, record: &[u8]) -> Self {
+    pub fn new<B: AsRef<[u8]>>(number: InodeNumber, record: &InodeRecord<B>) -> Self {
         Self {
             number,
-            generation: le_u32(record, 0x64),
+            generation: record.generation(),
         }
     }
 }
@@ -114,27 +110,34 @@ impl Sealer {
         matches!(self.kind, ChecksumKind::Metadata)
     }
 
-    /// Seals a superblock of 1024 bytes, the first one or a copy.
-    pub fn superblock(&self, bytes: &mut [u8]) {
-        if self.seals_all() && bytes.len() >= SUPERBLOCK_BYTES {
-            let sum = crc32c(!0, &bytes[..LAST_WORD]);
-            put_u32(bytes, LAST_WORD, sum);
+    /// Seals a superblock, the first one or a copy.
+    pub fn superblock<B: AsRef<[u8]> + AsMut<[u8]>>(&self, record: &mut SuperblockRecord<B>) {
+        if self.seals_all() {
+            let sum = crc32c(!0, record.before_checksum());
+            record.set_checksum(sum);
         }
     }
 
     /// Seals the descriptor of group `number`, as long as `s_desc_size` says. Comes after the
     /// group's bitmaps, whose sums it holds.
-    pub fn descriptor(&self, number: u32, descriptor: &mut [u8]) {
+    pub fn descriptor<B: AsRef<[u8]> + AsMut<[u8]>>(
+        &self,
+        number: u32,
+        descriptor: &mut DescriptorRecord<B>,
+    ) {
         if let Some(sum) = self.descriptor_sum(number, descriptor) {
-            put_u16(descriptor, DESCRIPTOR_SUM, sum);
+            descriptor.set_checksum(sum);
         }
     }
 
     /// Returns what `bg_checksum` should be, or `None` where the filesystem has none.
-    pub(crate) fn descriptor_sum(&self, number: u32, descriptor: &[u8]) -> Option<u16> {
+    pub(crate) fn descriptor_sum<B: AsRef<[u8]>>(
+        &self,
+        number: u32,
+        descriptor: &DescriptorRecord<B>,
+    ) -> Option<u16> {
         let number = number.to_le_bytes();
-        let before = descriptor.get(..DESCRIPTOR_SUM)?;
-        let after = descriptor.get(DESCRIPTOR_SUM + 2..).unwrap_or_default();
+        let (before, after) = descriptor.around_checksum();
         match self.kind {
             ChecksumKind::Absent => None,
             ChecksumKind::Descriptors => {
@@ -150,21 +153,26 @@ impl Sealer {
     }
 
     /// Puts the sum of a group's block bitmap, one block long, into its descriptor.
-    pub fn block_bitmap(&self, bitmap: &[u8], descriptor: &mut [u8]) {
-        self.bitmap(bitmap, self.block_bitmap_bytes, descriptor, [0x18, 0x38]);
+    pub fn block_bitmap<B: AsRef<[u8]> + AsMut<[u8]>>(
+        &self,
+        bitmap: &[u8],
+        descriptor: &mut DescriptorRecord<B>,
+    ) {
+        if self.seals_all() {
+            let covered = bitmap.get(..self.block_bitmap_bytes).unwrap_or(bitmap);
+            descriptor.set_block_bitmap_checksum(self.bitmap_sum(covered));
+        }
     }
 
     /// Puts the sum of a group's inode bitmap, one block long, into its descriptor.
-    pub fn inode_bitmap(&self, bitmap: &[u8], descriptor: &mut [u8]) {
-        self.bitmap(bitmap, self.inode_bitmap_bytes, descriptor, [0x1A, 0x3A]);
-    }
-
-    /// A short descriptor has room for the low half of the sum only.
-    fn bitmap(&self, bitmap: &[u8], covered: usize, descriptor: &mut [u8], places: [usize; 2]) {
+    pub fn inode_bitmap<B: AsRef<[u8]> + AsMut<[u8]>>(
+        &self,
+        bitmap: &[u8],
+        descriptor: &mut DescriptorRecord<B>,
+    ) {
         if self.seals_all() {
-            let sum = crc32c(self.seed, bitmap.get(..covered).unwrap_or(bitmap));
-            put_u16(descriptor, places[0], sum as u16);
-            put_u16(descriptor, places[1], (sum >> 16) as u16);
+            let covered = bitmap.get(..self.inode_bitmap_bytes).unwrap_or(bitmap);
+            descriptor.set_inode_bitmap_checksum(self.bitmap_sum(covered));
         }
     }
 
@@ -175,31 +183,41 @@ impl Sealer {
 
     /// Seals an inode's record, as long as `s_inode_size` says: `ext4_inode_csum` in
     /// fs/ext4/inode.c. The high half of the sum is there where `i_extra_isize` says so.
-    pub fn inode(&self, number: InodeNumber, record: &mut [u8]) {
-        if !self.seals_all() || record.len() < 128 {
+    pub fn inode<B: AsRef<[u8]> + AsMut<[u8]>>(
+        &self,
+        number: InodeNumber,
+        record: &mut InodeRecord<B>,
+    ) {
+        if !self.seals_all() {
             return;
         }
-        let has_high = record.len() > 128 && le_u16(record, 0x80) >= 4;
-        put_u16(record, 0x7C, 0);
-        if has_high {
-            put_u16(record, 0x82, 0);
-        }
+        record.set_checksum(0);
         // i_generation is part of the seed, and of the record once more.
-        let sum = crc32c(self.owner_seed(BlockOwner::new(number, record)), record);
-        put_u16(record, 0x7C, sum as u16);
-        if has_high {
-            put_u16(record, 0x82, (sum >> 16) as u16);
-        }
+        let seed = self.owner_seed(BlockOwner::new(number, record));
+        let sum = crc32c(seed, record.bytes());
+        record.set_checksum(sum);
     }
 
     /// Seals a block of an extent tree (the root lies in the inode and has no sum of its own).
     pub fn extent_block(&self, owner: BlockOwner, block: &mut [u8]) {
-        let tail = (usize::from(le_u16(block, 4)) + 1).saturating_mul(EXTENT_ENTRY_BYTES);
-        let is_node = le_u16(block, 0) == EXTENT_MAGIC && tail.saturating_add(4) <= block.len();
-        if self.seals_all() && is_node {
-            let sum = crc32c(self.owner_seed(owner), &block[..tail]);
+        if let Some((tail, sum)) = self.extent_sum(owner, block) {
             put_u32(block, tail, sum);
         }
+    }
+
+    /// Tells whether a block of an extent tree has the sum that it states (or states none).
+    pub(crate) fn is_extent_block_sound(&self, owner: BlockOwner, block: &[u8]) -> bool {
+        self.extent_sum(owner, block)
+            .is_none_or(|(tail, sum)| sum == le_u32(block, tail))
+    }
+
+    /// Returns where a tree block's sum lies, and what it should be.
+    fn extent_sum(&self, owner: BlockOwner, block: &[u8]) -> Option<(usize, u32)> {
+        if !self.seals_all() {
+            return None;
+        }
+        let tail = ExtentNode::parse(block)?.checksum_offset()?;
+        Some((tail, crc32c(self.owner_seed(owner), &block[..tail])))
     }
 
     /// Seals a block of a directory: a plain one, or a node of its hashed tree, as the block itself
@@ -324,22 +342,14 @@ impl HtreePlace {
     }
 }
 
-/// Writes little-endian; nothing past the end.
-fn put_u16(bytes: &mut [u8], offset: usize, value: u16) {
-    if let Some(field) = bytes.get_mut(offset..offset + 2) {
-        field.copy_from_slice(&value.to_le_bytes());
-    }
-}
-
+/// Writes little-endian, at a place that was checked to be there.
 fn put_u32(bytes: &mut [u8], offset: usize, value: u32) {
-    if let Some(field) = bytes.get_mut(offset..offset + 4) {
-        field.copy_from_slice(&value.to_le_bytes());
-    }
+    bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BlockOwner, Sealer, put_u16, put_u32};
+    use super::{BlockOwner, Sealer, put_u32};
     use crate::superblock::{Superblock, feature, tests};
 
     /// The kernel makes the root of a hashed tree from a directory's first block, and leaves the
@@ -354,11 +364,10 @@ mod tests {
             generation: 34,
         };
         let mut root = vec![0; 4096];
-        put_u16(&mut root, 4, 12);
-        put_u16(&mut root, 16, 4084);
+        put_u32(&mut root, 4, 12);
+        put_u32(&mut root, 16, 4084);
         root[29] = 8;
-        put_u16(&mut root, 32, 507);
-        put_u16(&mut root, 34, 3);
+        put_u32(&mut root, 32, 507 | 3 << 16);
         put_u32(&mut root, 4088, 0xDE00_000C);
         let mut other = root.clone();
         other[2000] = 1;

@@ -1,16 +1,13 @@
-//! The superblock: 1024 bytes at byte 1024 (kernel doc, "Super Block").
+//! The superblock, checked: what it says about the filesystem, in plain numbers.
 
-use cardkeep_block::{ReadAt, le_u16, le_u32};
+use cardkeep_block::ReadAt;
 
 use crate::checksum::crc32c;
-use crate::copies::find_superblock;
-use crate::error::Error;
+use crate::error::{CorruptKind, Error, UnsupportedKind};
+use crate::record::{SUPERBLOCK_BYTES, SuperblockRecord, has_magic};
 
 /// Where the superblock lies, in bytes, whatever the block size.
 pub const SUPERBLOCK_OFFSET: u64 = 1024;
-/// How long it is, in bytes.
-pub const SUPERBLOCK_BYTES: usize = 1024;
-const MAGIC: u16 = 0xEF53;
 
 /// Bits of `s_feature_compat`, `s_feature_incompat` and `s_feature_ro_compat`.
 pub mod feature {
@@ -143,15 +140,7 @@ pub struct Superblock {
 pub fn probe(medium: &impl ReadAt) -> bool {
     medium
         .read_vec(SUPERBLOCK_OFFSET + 0x38, 2)
-        .is_ok_and(|magic| le_u16(&magic, 0) == MAGIC)
-}
-
-/// Tells whether a copy of an ext superblock lies on `medium`, whose first one can't be read. It
-/// may have outlived its filesystem: look for others first.
-#[must_use]
-pub fn probe_copies(medium: &impl ReadAt) -> bool {
-    let first = medium.read_vec(SUPERBLOCK_OFFSET, SUPERBLOCK_BYTES);
-    first.is_err() && find_superblock(medium).is_some()
+        .is_ok_and(|magic| has_magic(&magic))
 }
 
 impl Superblock {
@@ -167,12 +156,12 @@ impl Superblock {
             .block_count
             .checked_mul(u64::from(superblock.block_bytes));
         if end.is_none_or(|end| end > medium.len()) {
-            return Err(Error::corrupt(format!(
-                "it has {} blocks of {} bytes, but only {} bytes are there",
-                superblock.block_count,
-                superblock.block_bytes,
-                medium.len()
-            )));
+            return Err(CorruptKind::PastEnd {
+                block_count: superblock.block_count,
+                block_bytes: superblock.block_bytes,
+                medium_bytes: medium.len(),
+            }
+            .into());
         }
         Ok(superblock)
     }
@@ -182,109 +171,101 @@ impl Superblock {
     /// # Errors
     /// As [`Superblock::load`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        if le_u16(bytes, 0x38) != MAGIC {
-            return Err(Error::corrupt("the superblock has no magic number"));
+        let record = SuperblockRecord::new(bytes)?;
+        if !record.has_magic() {
+            return Err(CorruptKind::NoMagic.into());
         }
-        let (compat, incompat) = (le_u32(bytes, 0x5C), le_u32(bytes, 0x60));
-        let ro_compat = le_u32(bytes, 0x64);
+        let (incompat, ro_compat) = (record.feature_incompat(), record.feature_ro_compat());
         check_features(incompat, ro_compat)?;
         if ro_compat & feature::RO_COMPAT_METADATA_CSUM != 0 {
-            check_checksum(bytes)?;
+            check_checksum(&record)?;
         }
-        let wide = incompat & feature::INCOMPAT_64BIT != 0;
-        let high = |offset| {
-            if wide {
-                u64::from(le_u32(bytes, offset)) << 32
-            } else {
-                0
-            }
-        };
-        let bigalloc = ro_compat & feature::RO_COMPAT_BIGALLOC != 0;
-        let (log_block_size, log_cluster_size) = log_sizes(bytes, bigalloc)?;
-        let blocks_per_group = le_u32(bytes, 0x20);
-        let revision_0 = le_u32(bytes, 0x4C) == 0;
-        let uuid: [u8; 16] = std::array::from_fn(|i| bytes[0x68 + i]);
-        let own_seed = incompat & feature::INCOMPAT_CSUM_SEED != 0;
-        let superblock = Self {
-            inode_count: le_u32(bytes, 0x00),
-            block_count: u64::from(le_u32(bytes, 0x04)) | high(0x150),
-            free_block_count: u64::from(le_u32(bytes, 0x0C)) | high(0x158),
-            first_data_block: le_u32(bytes, 0x14),
-            block_bytes: 1024 << log_block_size,
-            cluster_blocks: 1 << (log_cluster_size - log_block_size),
-            blocks_per_group,
-            clusters_per_group: if bigalloc {
-                le_u32(bytes, 0x24)
-            } else {
-                blocks_per_group
-            },
-            inodes_per_group: le_u32(bytes, 0x28),
-            inode_bytes: if revision_0 { 128 } else { le_u16(bytes, 0x58) },
-            descriptor_bytes: if wide { le_u16(bytes, 0xFE) } else { 32 },
-            reserved_gdt_blocks: le_u16(bytes, 0xCE),
-            first_meta_bg: le_u32(bytes, 0x104),
-            backup_groups: [le_u32(bytes, 0x24C), le_u32(bytes, 0x250)],
-            compat,
-            incompat,
-            ro_compat,
-            state: le_u16(bytes, 0x3A),
-            journal_inode: le_u32(bytes, 0xE0),
-            journal_device: le_u32(bytes, 0xE4),
-            checksum_seed: if own_seed {
-                le_u32(bytes, 0x270)
-            } else {
-                crc32c(!0, &uuid)
-            },
-            uuid,
-            label: text(&bytes[0x78..0x88]),
-            last_write_seconds: u64::from(le_u32(bytes, 0x30)) | u64::from(bytes[0x274]) << 32,
-        };
+        let superblock = Self::decode(&record)?;
         superblock.check_geometry()?;
         Ok(superblock)
     }
 
+    fn decode(record: &SuperblockRecord<&[u8]>) -> Result<Self, Error> {
+        let (incompat, ro_compat) = (record.feature_incompat(), record.feature_ro_compat());
+        let bigalloc = ro_compat & feature::RO_COMPAT_BIGALLOC != 0;
+        let wide = incompat & feature::INCOMPAT_64BIT != 0;
+        let own_seed = incompat & feature::INCOMPAT_CSUM_SEED != 0;
+        let (log_block_size, log_cluster_size) = log_sizes(record, bigalloc)?;
+        Ok(Self {
+            inode_count: record.inodes_count(),
+            block_count: record.blocks_count(),
+            free_block_count: record.free_blocks_count(),
+            first_data_block: record.first_data_block(),
+            block_bytes: 1024 << log_block_size,
+            cluster_blocks: 1 << (log_cluster_size - log_block_size),
+            blocks_per_group: record.blocks_per_group(),
+            clusters_per_group: if bigalloc {
+                record.clusters_per_group()
+            } else {
+                record.blocks_per_group()
+            },
+            inodes_per_group: record.inodes_per_group(),
+            inode_bytes: match record.revision() {
+                0 => 128,
+                _ => record.inode_size(),
+            },
+            descriptor_bytes: if wide { record.desc_size() } else { 32 },
+            reserved_gdt_blocks: record.reserved_gdt_blocks(),
+            first_meta_bg: record.first_meta_bg(),
+            backup_groups: record.backup_groups(),
+            compat: record.feature_compat(),
+            incompat,
+            ro_compat,
+            state: record.state(),
+            journal_inode: record.journal_inum(),
+            journal_device: record.journal_dev(),
+            checksum_seed: if own_seed {
+                record.checksum_seed()
+            } else {
+                crc32c(!0, &record.uuid())
+            },
+            uuid: record.uuid(),
+            label: record.volume_name(),
+            last_write_seconds: record.wtime(),
+        })
+    }
+
     fn check_geometry(&self) -> Result<(), Error> {
         let bits = self.block_bytes * 8;
-        let fail = |what: String| Err(Error::corrupt(what));
+        let impossible = |name, value: u64| Err(CorruptKind::Field { name, value }.into());
         if self.clusters_per_group == 0 || self.clusters_per_group > bits {
-            return fail(format!(
-                "s_clusters_per_group is {}",
-                self.clusters_per_group
-            ));
+            return impossible("s_clusters_per_group", self.clusters_per_group.into());
         }
         if u64::from(self.clusters_per_group) * u64::from(self.cluster_blocks)
             != u64::from(self.blocks_per_group)
         {
-            return fail(format!("s_blocks_per_group is {}", self.blocks_per_group));
+            return impossible("s_blocks_per_group", self.blocks_per_group.into());
         }
         if !self.clusters_per_group.is_multiple_of(8) {
-            return fail("a group's bitmap does not end at a byte".into());
+            return Err(CorruptKind::BitmapEnd.into());
         }
         if self.inodes_per_group == 0 || self.inodes_per_group > bits {
-            return fail(format!("s_inodes_per_group is {}", self.inodes_per_group));
+            return impossible("s_inodes_per_group", self.inodes_per_group.into());
         }
         let inode_bytes = u32::from(self.inode_bytes);
         if inode_bytes < 128 || !inode_bytes.is_power_of_two() || inode_bytes > self.block_bytes {
-            return fail(format!("s_inode_size is {inode_bytes}"));
+            return impossible("s_inode_size", inode_bytes.into());
         }
         let descriptor_bytes = u32::from(self.descriptor_bytes);
         let wide = self.has_incompat(feature::INCOMPAT_64BIT);
         let least = if wide { 64 } else { 32 };
         if !(least..=1024).contains(&descriptor_bytes) || !descriptor_bytes.is_power_of_two() {
-            return fail(format!("s_desc_size is {descriptor_bytes}"));
-        }
-        if u64::from(self.first_data_block) >= self.block_count {
-            return fail(format!("s_first_data_block is {}", self.first_data_block));
+            return impossible("s_desc_size", descriptor_bytes.into());
         }
         // Byte 1024 is in block 1 for blocks of 1 KiB; with clusters, groups begin at block 0 even
         // so (ext2fs_initialize).
         let first = u32::from(self.block_bytes == 1024 && self.cluster_blocks == 1);
-        if self.first_data_block != first {
-            return fail(format!("s_first_data_block is {}", self.first_data_block));
+        if u64::from(self.first_data_block) >= self.block_count || self.first_data_block != first {
+            return impossible("s_first_data_block", self.first_data_block.into());
         }
         // What memory may be spent on descriptors: 4 TB in blocks of 1 KiB, 64 TB in blocks of 4.
         if self.group_count() > 1 << 19 {
-            return fail(format!("it has {} block groups", self.group_count()));
+            return Err(CorruptKind::GroupCount(self.group_count()).into());
         }
         Ok(())
     }
@@ -347,59 +328,47 @@ impl Superblock {
 
 /// Decodes `s_log_block_size` and, where clusters are in use, `s_log_cluster_size`: powers of two
 /// above 1024.
-fn log_sizes(bytes: &[u8], bigalloc: bool) -> Result<(u32, u32), Error> {
-    let block = le_u32(bytes, 0x18);
+fn log_sizes(record: &SuperblockRecord<&[u8]>, bigalloc: bool) -> Result<(u32, u32), Error> {
+    let block = record.log_block_size();
     if block > 6 {
-        return Err(Error::corrupt(format!("s_log_block_size is {block}")));
+        let (name, value) = ("s_log_block_size", block.into());
+        return Err(CorruptKind::Field { name, value }.into());
     }
-    let cluster = if bigalloc { le_u32(bytes, 0x1C) } else { block };
+    let cluster = if bigalloc {
+        record.log_cluster_size()
+    } else {
+        block
+    };
     if cluster < block || cluster > 20 {
-        return Err(Error::corrupt(format!("s_log_cluster_size is {cluster}")));
+        let (name, value) = ("s_log_cluster_size", cluster.into());
+        return Err(CorruptKind::Field { name, value }.into());
     }
     Ok((block, cluster))
 }
 
 fn check_features(incompat: u32, ro_compat: u32) -> Result<(), Error> {
     if incompat & feature::INCOMPAT_JOURNAL_DEV != 0 {
-        return Err(Error::unsupported(
-            "no files: it is another filesystem's journal",
-        ));
+        return Err(UnsupportedKind::JournalDevice.into());
     }
     let unknown = incompat & !feature::INCOMPAT_KNOWN;
     if unknown != 0 {
-        return Err(Error::unsupported(format!(
-            "an unknown incompat feature, {unknown:#x}"
-        )));
+        return Err(UnsupportedKind::Incompat(unknown).into());
     }
     let unknown = ro_compat & !feature::RO_COMPAT_KNOWN;
     if unknown != 0 {
-        return Err(Error::unsupported(format!(
-            "an unknown ro_compat feature, {unknown:#x}"
-        )));
+        return Err(UnsupportedKind::RoCompat(unknown).into());
     }
     Ok(())
 }
 
-fn check_checksum(bytes: &[u8]) -> Result<(), Error> {
-    if bytes[0x175] != CHECKSUM_CRC32C {
-        let kind = bytes[0x175];
-        return Err(Error::unsupported(format!(
-            "an unknown kind of checksum, {kind}"
-        )));
+fn check_checksum(record: &SuperblockRecord<&[u8]>) -> Result<(), Error> {
+    if record.checksum_type() != CHECKSUM_CRC32C {
+        return Err(UnsupportedKind::ChecksumType(record.checksum_type()).into());
     }
-    if le_u32(bytes, 0x3FC) != crc32c(!0, &bytes[..0x3FC]) {
-        return Err(Error::corrupt("the superblock's checksum is wrong"));
+    if record.checksum() != crc32c(!0, record.before_checksum()) {
+        return Err(CorruptKind::SuperblockChecksum.into());
     }
     Ok(())
-}
-
-/// Returns the text of a field that ends at its first NUL.
-fn text(field: &[u8]) -> String {
-    let end = field
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(field.len());
-    String::from_utf8_lossy(&field[..end]).into_owned()
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ mod bits;
 mod census;
 mod declined;
 mod descriptors;
-mod field;
 mod file_map;
 mod geometry;
 mod header;

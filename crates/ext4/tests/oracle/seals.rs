@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use cardkeep_block::{le_u16, le_u32, le_u64};
-use cardkeep_ext4::{BlockOwner, ChecksumKind, Sealer, Superblock, feature, journal_superblock};
+use cardkeep_ext4::{
+    BlockOwner, ChecksumKind, DescriptorRecord, InodeRecord, Sealer, Superblock, SuperblockRecord,
+    feature, journal_superblock,
+};
 use cardkeep_testkit::Tool;
 
 use crate::image::{Image, is_skipped};
@@ -88,20 +91,21 @@ impl Resealing {
                 spoiled.extend([0x1A, 0x1B, 0x3A, 0x3B]);
             }
             self.reseal("descriptor", &original, &spoiled, |sealer, descriptor| {
+                let mut descriptor = DescriptorRecord::new(descriptor).unwrap();
                 if has_blocks {
-                    sealer.block_bitmap(&block_bitmap, descriptor);
+                    sealer.block_bitmap(&block_bitmap, &mut descriptor);
                 }
                 if has_inodes {
-                    sealer.inode_bitmap(&inode_bitmap, descriptor);
+                    sealer.inode_bitmap(&inode_bitmap, &mut descriptor);
                 }
-                sealer.descriptor(group as u32, descriptor);
+                sealer.descriptor(group as u32, &mut descriptor);
             });
             if all && superblock.has_superblock(group) {
                 let first = superblock.group_first_block(group) * u64::from(superblock.block_bytes);
                 let at = if group == 0 { 1024 } else { first as usize };
                 let copy = self.bytes[at..at + 1024].to_vec();
                 self.reseal("superblock", &copy, &[0x3FC, 0x3FF], |sealer, copy| {
-                    sealer.superblock(copy);
+                    sealer.superblock(&mut SuperblockRecord::new(copy).unwrap());
                 });
             }
         }
@@ -124,7 +128,7 @@ impl Resealing {
                 vec![0x7C, 0x7D]
             };
             self.reseal("inode", &record, &spoiled, |sealer, record| {
-                sealer.inode(number, record);
+                sealer.inode(number, &mut InodeRecord::new(record).unwrap());
             });
             if le_u16(&record, 0) != 0 && le_u16(&record, 0x1A) != 0 {
                 owners.push((number, record));
@@ -149,7 +153,7 @@ impl Resealing {
     }
 
     fn blocks(&mut self, number: u32, record: &[u8], blocks: &[u64]) {
-        let owner = BlockOwner::new(number, record);
+        let owner = BlockOwner::new(number, &InodeRecord::new(record).unwrap());
         let kind = le_u16(record, 0) & 0xF000;
         let is_directory = kind == 0x4000;
         // debugfs takes the text of a short link for block numbers.

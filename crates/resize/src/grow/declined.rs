@@ -30,6 +30,14 @@ impl Declined {
     pub(super) fn unsupported(what: impl Into<String>) -> Self {
         Self::Unsupported(what.into())
     }
+
+    /// Returns what it means that a record could not be edited as wanted.
+    pub(super) fn from_record(error: cardkeep_ext4::Error) -> Self {
+        match error {
+            cardkeep_ext4::Error::Unsupported(what) => Self::Unsupported(what.to_string()),
+            other => Self::Unfit(other),
+        }
+    }
 }
 
 impl From<cardkeep_ext4::Error> for Declined {

@@ -16,10 +16,10 @@
 //! Nothing that belongs to a file moves, and the journal is not touched. Copies of the superblock
 //! of sparse_super2 stay in their groups, which `s_backup_bgs` names.
 
+mod bitmap;
 mod declined;
 mod descriptor;
 mod edits;
-mod field;
 mod new_group;
 mod old_group;
 mod reserve;

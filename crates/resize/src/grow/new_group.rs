@@ -6,11 +6,12 @@
 //! ```
 
 use cardkeep_block::Extent;
+use cardkeep_ext4::{BLOCK_UNINIT, INODE_UNINIT};
 
+use super::bitmap::{Bit, put_bits};
 use super::declined::Declined;
-use super::descriptor::{BLOCK_UNINIT, Descriptor, INODE_UNINIT};
+use super::descriptor;
 use super::edits::Edits;
-use super::field::{Bit, put_bits};
 use super::target::Target;
 
 /// Adds group `number`; returns its inode table where that has to be zero.
@@ -29,26 +30,28 @@ pub(super) fn add(
     let free = clusters
         .checked_sub(used)
         .ok_or_else(|| Declined::unsupported("groups too small for its metadata"))?;
-    let mut descriptor = Descriptor::new(superblock);
-    descriptor.put_places(bitmaps);
-    descriptor.put_free_cluster_count(free)?;
-    descriptor.put_free_inode_count(superblock.inodes_per_group)?;
+    let mut own = descriptor::empty(superblock)?;
+    descriptor::put_places(&mut own, bitmaps)?;
+    descriptor::put_free_clusters(&mut own, free)?;
+    own.set_free_inodes(superblock.inodes_per_group)
+        .map_err(Declined::from_record)?;
     let is_lazy = superblock.has_group_checksums();
     // The last group's bitmap says what lies behind the end, so it is always written.
     let is_last = number + 1 == superblock.group_count();
     if is_lazy {
-        descriptor.put_unused_inode_count(superblock.inodes_per_group)?;
-        descriptor.put_flags(INODE_UNINIT | if is_last { 0 } else { BLOCK_UNINIT });
+        own.set_unused_inodes(superblock.inodes_per_group)
+            .map_err(Declined::from_record)?;
+        own.set_flags(INODE_UNINIT | if is_last { 0 } else { BLOCK_UNINIT });
     }
     if !is_lazy || is_last {
         let mut bitmap = edits.empty_block();
         let bits = bitmap.len() as u64 * 8;
         put_bits(&mut bitmap, 0, used, Bit::Used);
         put_bits(&mut bitmap, clusters, bits, Bit::Used);
-        target.sealer.block_bitmap(&bitmap, &mut descriptor.bytes);
+        target.sealer.block_bitmap(&bitmap, &mut own);
         edits.put(bitmaps, bitmap)?;
     }
-    descriptor.store(target, number, edits)?;
+    descriptor::store(own, target, number, edits)?;
     if is_lazy {
         return Ok(None);
     }

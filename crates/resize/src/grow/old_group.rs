@@ -1,10 +1,10 @@
 //! Changes to groups that were there before: the last one is filled up, and a block may be set
 //! free.
 
+use super::bitmap::{Bit, put_bits};
 use super::declined::Declined;
-use super::descriptor::Descriptor;
+use super::descriptor;
 use super::edits::Edits;
-use super::field::{Bit, put_bits};
 use super::target::Target;
 
 /// Lets the last old group have all the blocks that it can have now.
@@ -51,13 +51,13 @@ fn set_free(
     range: Range,
     edits: &mut Edits<'_>,
 ) -> Result<(), Declined> {
-    let mut descriptor = Descriptor::load(target, number, edits)?;
-    let free = u64::from(descriptor.free_cluster_count()) + (range.end - range.start);
-    descriptor.put_free_cluster_count(free)?;
-    if descriptor.has_block_bitmap(&target.old) {
-        let bitmap = edits.block_mut(descriptor.block_bitmap())?;
+    let mut own = descriptor::load(target, number, edits)?;
+    let free = u64::from(own.free_clusters()) + (range.end - range.start);
+    descriptor::put_free_clusters(&mut own, free)?;
+    if descriptor::has_block_bitmap(&own, &target.old) {
+        let bitmap = edits.block_mut(own.block_bitmap())?;
         put_bits(bitmap, range.start, range.end, Bit::Free);
-        target.sealer.block_bitmap(bitmap, &mut descriptor.bytes);
+        target.sealer.block_bitmap(bitmap, &mut own);
     }
-    descriptor.store(target, number, edits)
+    descriptor::store(own, target, number, edits)
 }

@@ -10,23 +10,18 @@
 //! A reserved block that comes to hold descriptors leaves the inode; one that stays names its
 //! copies in the new groups as well.
 
-use cardkeep_block::{ReadAt, le_u16, le_u32};
-use cardkeep_ext4::{Ext4, Superblock, feature};
+use cardkeep_block::ReadAt;
+use cardkeep_ext4::{BlockMap, Ext4, FileType, InodeRecord, Superblock, feature};
 
 use super::declined::Declined;
 use super::edits::Edits;
-use super::field::put_u32;
 use super::old_group::free_block;
 use super::superblock::copy_groups;
 use super::target::Target;
 
 const RESIZE_INODE: u32 = 7;
-/// `i_block`, and its doubly indirect entry.
-const BLOCK_FIELD: usize = 0x28;
+/// The doubly indirect entry of `i_block`.
 const DOUBLY_INDIRECT: usize = 13;
-const BLOCK_ENTRIES: usize = 15;
-/// `i_flags`: extents, huge_file.
-const FOREIGN_FLAGS: u32 = 0x8_0000 | 0x4_0000;
 
 /// Brings inode 7 and the blocks that it holds to the new size.
 pub(super) fn update<M: ReadAt>(
@@ -72,14 +67,16 @@ impl Record {
     /// Checks that it is as it should be, and returns its one block.
     fn check(&self, reserve: &Reserve, edits: &Edits<'_>) -> Result<u64, Declined> {
         let block = edits.block(self.block)?;
-        let record = &block[self.within..self.within + self.size];
-        let entry = |index: usize| le_u32(record, BLOCK_FIELD + 4 * index);
-        let root = u64::from(entry(DOUBLY_INDIRECT));
-        let others = (0..BLOCK_ENTRIES).filter(|&index| index != DOUBLY_INDIRECT);
-        let is_sound = others.into_iter().all(|index| entry(index) == 0)
-            && le_u16(record, 0) & 0xF000 == 0x8000
-            && le_u32(record, 0x20) & FOREIGN_FLAGS == 0
-            && u64::from(le_u32(record, 0x1C)) == reserve.sector_count()
+        let record = InodeRecord::new(&block[self.within..self.within + self.size])?;
+        let field = record.block_field();
+        let list = BlockMap::new(&field)?;
+        let root = u64::from(list.get(DOUBLY_INDIRECT));
+        let mut others = (0..list.count()).filter(|&index| index != DOUBLY_INDIRECT);
+        let is_sound = others.all(|index| list.get(index) == 0)
+            && record.file_type() == FileType::Regular
+            && !record.has_extents()
+            && !record.counts_blocks()
+            && record.blocks(false) == reserve.sector_count()
             && root > reserve.last()
             && root < reserve.block_count;
         if is_sound { Ok(root) } else { Err(strange()) }
@@ -92,23 +89,24 @@ impl Record {
         edits: &mut Edits<'_>,
     ) -> Result<(), Declined> {
         let sectors = u32::try_from(sectors).map_err(|_| strange())?;
-        self.change(target, edits, |record| put_u32(record, 0x1C, sectors))
+        let sectors = u64::from(sectors);
+        self.change(target, edits, |record| record.set_blocks(sectors, false))
     }
 
     fn clear(&self, target: &Target, edits: &mut Edits<'_>) -> Result<(), Declined> {
-        self.change(target, edits, |record| record.fill(0))
+        self.change(target, edits, |record| record.clear())
     }
 
     fn change(
         &self,
         target: &Target,
         edits: &mut Edits<'_>,
-        change: impl Fn(&mut [u8]),
+        change: impl Fn(&mut InodeRecord<&mut [u8]>),
     ) -> Result<(), Declined> {
         let block = edits.block_mut(self.block)?;
-        let record = &mut block[self.within..self.within + self.size];
-        change(record);
-        target.sealer.inode(RESIZE_INODE, record);
+        let mut record = InodeRecord::new(&mut block[self.within..self.within + self.size])?;
+        change(&mut record);
+        target.sealer.inode(RESIZE_INODE, &mut record);
         Ok(())
     }
 }
@@ -162,28 +160,28 @@ impl Reserve {
     fn blocks(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
         let entries = self.block_bytes as u64 / 4;
         (self.first_index..self.first_index + self.count)
-            .map(move |index| (self.table + index, (index % entries) as usize * 4))
+            .map(move |index| (self.table + index, (index % entries) as usize))
     }
 
     /// Returns what the root should hold.
     fn root(&self) -> Result<Vec<u8>, Declined> {
-        let mut root = vec![0; self.block_bytes];
+        let mut root = BlockMap::new(vec![0; self.block_bytes])?;
         for (block, at) in self.blocks() {
-            put_u32(&mut root, at, number(block)?);
+            root.set(at, number(block)?);
         }
-        Ok(root)
+        Ok(root.into_bytes())
     }
 
     /// Returns what a reserved block of the first group should hold.
     fn content(&self, block: u64) -> Result<Vec<u8>, Declined> {
-        let mut content = vec![0; self.block_bytes];
-        if self.copy_distances.len() * 4 > content.len() {
+        let mut content = BlockMap::new(vec![0; self.block_bytes])?;
+        if self.copy_distances.len() > content.count() {
             return Err(Declined::unsupported("more copies than a block can name"));
         }
         for (index, distance) in self.copy_distances.iter().enumerate() {
-            put_u32(&mut content, index * 4, number(block + distance)?);
+            content.set(index, number(block + distance)?);
         }
-        Ok(content)
+        Ok(content.into_bytes())
     }
 
     fn check(&self, root: u64, edits: &Edits<'_>) -> Result<(), Declined> {

@@ -1,12 +1,11 @@
 //! The superblock's new counts, and all copies of superblock and descriptors.
 
-use cardkeep_block::{le_u16, le_u32};
-use cardkeep_ext4::{SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock, feature};
+use cardkeep_ext4::{
+    DescriptorRecord, SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock, SuperblockRecord, feature,
+};
 
 use super::declined::Declined;
-use super::descriptor::Descriptor;
 use super::edits::Edits;
-use super::field::{put_u16, put_u32};
 use super::target::Target;
 
 /// `s_state`: cleanly unmounted. Copies never say so (`ext2fs_flush2`).
@@ -18,15 +17,15 @@ pub(super) fn update(target: &Target, edits: &mut Edits<'_>) -> Result<(), Decli
     // OK to cast: less than a block of 64 KiB.
     let within = (SUPERBLOCK_OFFSET % bytes) as usize;
     let place = SUPERBLOCK_OFFSET / bytes;
-    let mut record = edits.block(place)?[within..within + SUPERBLOCK_BYTES].to_vec();
+    let bytes = edits.block(place)?[within..within + SUPERBLOCK_BYTES].to_vec();
+    let mut record = SuperblockRecord::new(bytes)?;
     put_counts(target, edits, &mut record)?;
     put_layout(&target.new, &mut record);
     put_record(target, edits, place, within, &record)?;
-    let state = le_u16(&record, 0x3A);
-    put_u16(&mut record, 0x3A, state & !STATE_VALID);
+    record.set_state(record.state() & !STATE_VALID);
     for group in copy_groups(&target.new) {
-        // s_block_group_nr. OK to cast: copies lie where 16 bits reach, or say what fits.
-        put_u16(&mut record, 0x5A, group as u16);
+        // OK to cast: copies lie where 16 bits reach, or say what fits.
+        record.set_block_group_nr(group as u16);
         put_record(
             target,
             edits,
@@ -43,14 +42,13 @@ fn put_record(
     edits: &mut Edits<'_>,
     place: u64,
     within: usize,
-    record: &[u8],
+    record: &SuperblockRecord<Vec<u8>>,
 ) -> Result<(), Declined> {
-    let mut sealed = record.to_vec();
+    let mut sealed = record.clone();
     target.sealer.superblock(&mut sealed);
     let block = edits.block_mut(place)?;
-    if let Some(own) = block.get_mut(within..within + sealed.len()) {
-        own.copy_from_slice(&sealed);
-    }
+    // Blocks are of 1 KiB at the least, and one of 1 KiB begins with it.
+    block[within..within + SUPERBLOCK_BYTES].copy_from_slice(sealed.bytes());
     Ok(())
 }
 
@@ -79,10 +77,10 @@ impl Counted {
             let block = edits.block(new.descriptor_block(index))?;
             let records = block.chunks_exact(usize::from(new.descriptor_bytes));
             for (record, group) in records.zip(&mut groups) {
-                let descriptor = Descriptor::parse(record);
-                let free = u64::from(descriptor.free_cluster_count());
+                let descriptor = DescriptorRecord::new(record)?;
+                let free = u64::from(descriptor.free_clusters());
                 counted.free_clusters += free;
-                counted.free_inodes += u64::from(descriptor.free_inode_count());
+                counted.free_inodes += u64::from(descriptor.free_inodes());
                 if group >= target.old.group_count() {
                     let (_, all) = target.cluster_counts(group);
                     counted.added_overhead += all.saturating_sub(free);
@@ -94,47 +92,40 @@ impl Counted {
 }
 
 /// Free blocks and inodes are counted anew, as the kernel does when it mounts.
-fn put_counts(target: &Target, edits: &Edits<'_>, record: &mut [u8]) -> Result<(), Declined> {
+fn put_counts(
+    target: &Target,
+    edits: &Edits<'_>,
+    record: &mut SuperblockRecord<Vec<u8>>,
+) -> Result<(), Declined> {
     let (old, new) = (&target.old, &target.new);
     let counted = Counted::of(target, edits)?;
     let free = counted
         .free_clusters
         .saturating_mul(u64::from(new.cluster_blocks));
-    let wide = new.has_incompat(feature::INCOMPAT_64BIT);
-    let high = |offset| if wide { le_u32(record, offset) } else { 0 };
-    let reserved = u64::from(le_u32(record, 0x08)) | u64::from(high(0x154)) << 32;
-    let reserved = u128::from(reserved) * u128::from(new.block_count) / u128::from(old.block_count);
+    let reserved = u128::from(record.reserved_blocks_count()) * u128::from(new.block_count);
+    let reserved = reserved / u128::from(old.block_count);
     // Root's part can't be more than all.
     let reserved = u64::try_from(reserved).unwrap_or(0).min(new.block_count);
-    for (low, high, count) in [
-        (0x04, 0x150, new.block_count),
-        (0x08, 0x154, reserved),
-        (0x0C, 0x158, free),
-    ] {
-        put_u32(record, low, count as u32);
-        if wide {
-            put_u32(record, high, (count >> 32) as u32);
-        }
-    }
-    put_u32(record, 0x00, new.inode_count);
-    put_u32(
-        record,
-        0x10,
-        u32::try_from(counted.free_inodes).unwrap_or(u32::MAX),
-    );
+    record
+        .set_blocks_count(new.block_count)
+        .and_then(|()| record.set_reserved_blocks_count(reserved))
+        .and_then(|()| record.set_free_blocks_count(free))
+        .map_err(Declined::from_record)?;
+    record.set_inodes_count(new.inode_count);
+    record.set_free_inodes_count(u32::try_from(counted.free_inodes).unwrap_or(u32::MAX));
     // s_overhead_clusters: 0 lets the kernel count for itself.
-    let overhead = u64::from(le_u32(record, 0x248));
+    let overhead = u64::from(record.overhead_clusters());
     let sum = u32::try_from(overhead + counted.added_overhead).unwrap_or(0);
-    put_u32(record, 0x248, if overhead == 0 { 0 } else { sum });
+    record.set_overhead_clusters(if overhead == 0 { 0 } else { sum });
     Ok(())
 }
 
 /// Says where descriptors are.
-fn put_layout(new: &Superblock, record: &mut [u8]) {
-    put_u32(record, 0x5C, new.compat);
-    put_u32(record, 0x60, new.incompat);
-    put_u16(record, 0xCE, new.reserved_gdt_blocks);
-    put_u32(record, 0x104, new.first_meta_bg);
+fn put_layout(new: &Superblock, record: &mut SuperblockRecord<Vec<u8>>) {
+    record.set_feature_compat(new.compat);
+    record.set_feature_incompat(new.incompat);
+    record.set_reserved_gdt_blocks(new.reserved_gdt_blocks);
+    record.set_first_meta_bg(new.first_meta_bg);
 }
 
 /// Copies descriptor blocks that changed into the old groups, and all of them into new ones.

@@ -10,12 +10,12 @@
 use std::collections::BTreeMap;
 
 use cardkeep_block::ReadAt;
-use cardkeep_ext4::{BlockOwner, Sealer, Superblock, feature};
+use cardkeep_ext4::{BLOCK_UNINIT, BlockOwner, INODE_UNINIT, Sealer, Superblock, feature};
 
 use super::bits::Bits;
 use super::declined::Declined;
-use super::descriptors::{BLOCK_UNINIT, Descriptors, INODE_UNINIT};
-use super::file_map::{MapReader, ROOT};
+use super::descriptors::Descriptors;
+use super::file_map::MapReader;
 use super::geometry::{metadata, resized, whole_clusters};
 use super::header::Header;
 use super::layout::{Area, Layout, Region, overhead};
@@ -106,7 +106,7 @@ impl<M: ReadAt> Attempt<'_, M> {
             nodes: trees.nodes,
             regions,
         };
-        self.describe_groups(&mut layout);
+        self.describe_groups(&mut layout)?;
         self.describe(&mut layout)?;
         Ok(layout)
     }
@@ -237,7 +237,7 @@ impl<M: ReadAt> Attempt<'_, M> {
     }
 
     /// Writes the descriptors of the groups that are left.
-    fn describe_groups(&self, layout: &mut Layout) {
+    fn describe_groups(&self, layout: &mut Layout) -> Result<(), Declined> {
         let new = &layout.new;
         let per_group = u64::from(new.inodes_per_group);
         let block_bytes = new.block_bytes as usize;
@@ -259,31 +259,28 @@ impl<M: ReadAt> Attempt<'_, M> {
             let clusters = (count - layout.blocks.count(first, count)) / cluster;
             let inodes = per_group - layout.inodes.count(first_inode, per_group);
             let folders = directories.count(first_inode, per_group);
-            descriptors.put_counts(group, clusters as u32, inodes as u32, folders as u32);
-            descriptors.clear_flags(group, BLOCK_UNINIT);
+            descriptors.put_counts(group, clusters as u32, inodes as u32, folders as u32)?;
+            descriptors.clear_flags(group, BLOCK_UNINIT)?;
             let used = descriptors.used_inodes(group, new.inodes_per_group);
             let last = (0..per_group)
                 .rev()
                 .find(|index| layout.inodes.get(first_inode + index));
             let used = last.map_or(0, |last| last as u32 + 1).max(used);
             if used > 0 {
-                descriptors.clear_flags(group, INODE_UNINIT);
-                descriptors.put_used_inodes(group, used, new.inodes_per_group);
+                descriptors.clear_flags(group, INODE_UNINIT)?;
+                descriptors.put_used_inodes(group, used, new.inodes_per_group)?;
             }
             let bitmap = layout.blocks.bitmap(first, count, cluster, block_bytes);
-            layout
-                .sealer
-                .block_bitmap(&bitmap, descriptors.one_mut(group));
-            if descriptors.flags(group) & INODE_UNINIT == 0 {
+            let has_inode_bitmap = descriptors.flags(group) & INODE_UNINIT == 0;
+            let mut record = descriptors.one_mut(group)?;
+            layout.sealer.block_bitmap(&bitmap, &mut record);
+            if has_inode_bitmap {
                 let bitmap = layout.inodes.bitmap(first_inode, per_group, 1, block_bytes);
-                layout
-                    .sealer
-                    .inode_bitmap(&bitmap, descriptors.one_mut(group));
+                layout.sealer.inode_bitmap(&bitmap, &mut record);
             }
-            layout
-                .sealer
-                .descriptor(group as u32, descriptors.one_mut(group));
+            layout.sealer.descriptor(group as u32, &mut record);
         }
+        Ok(())
     }
 
     /// Writes the superblock.
@@ -292,20 +289,21 @@ impl<M: ReadAt> Attempt<'_, M> {
         let before = self.header.overhead();
         let overhead = overhead(old, new.block_count, self.descriptors, before);
         let header = &mut layout.header;
-        header.put_size(old, new, overhead);
+        header.put_size(old, new, overhead)?;
         let first = u64::from(new.first_data_block);
         let in_use = layout.blocks.count(first, new.block_count);
         let inodes = layout.inodes.count(1, u64::from(new.inode_count));
         let free_inodes = u64::from(new.inode_count) - inodes;
-        header.put_free(new.block_count - first - in_use, free_inodes as u32, new);
-        header.renumber(|number| layout.numbers.new_of(number));
+        header.put_free(new.block_count - first - in_use, free_inodes as u32)?;
+        let record = header.record_mut();
+        record.renumber_inodes(|number| layout.numbers.new_of(number));
         let mmp = header.mmp_block();
         if mmp != 0 {
             let (place, _) = layout
                 .moves
                 .new_place(mmp)
                 .ok_or_else(|| Declined::inconsistent("the MMP block is lost"))?;
-            header.put_mmp_block(place);
+            header.record_mut().set_mmp_block(place);
         }
         if old.has_compat(feature::COMPAT_HAS_JOURNAL) {
             let mut record = read_record(&self.reader(), self.descriptors, old.journal_inode)?;
@@ -313,11 +311,9 @@ impl<M: ReadAt> Attempt<'_, M> {
             rewriter
                 .record(old.journal_inode, &mut record)
                 .map_err(Declined::inconsistent)?;
-            layout
-                .header
-                .put_journal_map(record.get(ROOT).unwrap_or(&[]));
+            layout.header.put_journal_map(&record.block_field());
         }
-        layout.sealer.superblock(layout.header.bytes_mut());
+        layout.sealer.superblock(layout.header.record_mut());
         Ok(())
     }
 }

@@ -12,12 +12,14 @@
 //!   above the cut: `pieces` to be moved; blocks that refer to such: `referrers`
 //! ```
 
-use cardkeep_block::{Monitor, ReadAt, le_u16, le_u32};
-use cardkeep_ext4::{BlockOwner, Sealer, Superblock, feature};
+use cardkeep_block::{Monitor, ReadAt};
+use cardkeep_ext4::{
+    BLOCK_UNINIT, BlockOwner, FileType, INODE_UNINIT, InodeRecord, Sealer, Superblock, feature,
+};
 
 use super::declined::Declined;
-use super::descriptors::{BLOCK_UNINIT, Descriptors, INODE_UNINIT};
-use super::file_map::{MapReader, xattr_block};
+use super::descriptors::Descriptors;
+use super::file_map::MapReader;
 use super::geometry::metadata;
 use super::header::Header;
 use super::orphans::Orphans;
@@ -27,7 +29,6 @@ use super::tally::{Census, Cut, Referrer, Tally};
 /// The inode of the resize inode, and that of the bad blocks.
 pub(crate) const RESIZE_INODE: u32 = 7;
 const BAD_BLOCKS_INODE: u32 = 1;
-const MODE_DIRECTORY: u16 = 0x4000;
 /// Inode tables are read in pieces of about this many bytes.
 const BATCH_BYTES: usize = 256 * 1024;
 
@@ -88,7 +89,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
             for (index, record) in (start..).zip(bytes.chunks_exact(inode_bytes)) {
                 let number = group * per_group + index + 1;
                 let is_set = bitmap[index as usize / 8] >> (index % 8) & 1 == 1;
-                self.inode(number, record, is_set, tally)?;
+                self.inode(number, &InodeRecord::new(record)?, is_set, tally)?;
             }
         }
         let is_set = |index: u32| bitmap[index as usize / 8] >> (index % 8) & 1 == 1;
@@ -110,13 +111,13 @@ impl<M: ReadAt> Enumerator<'_, M> {
     fn inode(
         &self,
         number: u32,
-        record: &[u8],
+        record: &InodeRecord<&[u8]>,
         is_set: bool,
         tally: &mut Tally<'_>,
     ) -> Result<(), Declined> {
         let bad = |what: &str| Declined::inconsistent(format!("inode {number}: {what}"));
         let orphans = &tally.census.orphans;
-        let is_linked = is_linked(record) || orphans.hold(number);
+        let is_linked = record.is_linked() || orphans.hold(number);
         let is_reserved = number < self.header.first_inode();
         if is_set != is_linked && !is_reserved || is_reserved && !is_set {
             return Err(bad("its bitmap and its links disagree"));
@@ -124,18 +125,18 @@ impl<M: ReadAt> Enumerator<'_, M> {
         if is_set {
             tally.census.inodes.insert(u64::from(number));
         }
-        if number == BAD_BLOCKS_INODE && le_u32(record, 0x1C) != 0 {
+        if number == BAD_BLOCKS_INODE && record.blocks(false) != 0 {
             return Err(Declined::unsupported("a list of bad blocks"));
         }
         if number != RESIZE_INODE && !has_content(self.superblock, orphans, number, record) {
             return Ok(());
         }
-        let mut sealed = record.to_vec();
+        let mut sealed = InodeRecord::new(record.bytes().to_vec())?;
         self.sealer.inode(number, &mut sealed);
-        if sealed != record {
+        if sealed.bytes() != record.bytes() {
             return Err(bad("its checksum is wrong"));
         }
-        if le_u16(record, 0) & 0xF000 == MODE_DIRECTORY {
+        if record.file_type() == FileType::Directory {
             tally.census.directories.insert(u64::from(number));
         }
         if number == RESIZE_INODE {
@@ -145,7 +146,12 @@ impl<M: ReadAt> Enumerator<'_, M> {
         self.file(number, record, tally)
     }
 
-    fn file(&self, number: u32, record: &[u8], tally: &mut Tally<'_>) -> Result<(), Declined> {
+    fn file(
+        &self,
+        number: u32,
+        record: &InodeRecord<&[u8]>,
+        tally: &mut Tally<'_>,
+    ) -> Result<(), Declined> {
         let map = self.reader().read(number, record)?;
         tally.file(BlockOwner::new(number, record), &map)?;
         if self.header.orphan_inode() == Some(number) {
@@ -155,7 +161,11 @@ impl<M: ReadAt> Enumerator<'_, M> {
         Ok(())
     }
 
-    fn resize_inode(&self, record: &[u8], tally: &mut Tally<'_>) -> Result<(), Declined> {
+    fn resize_inode(
+        &self,
+        record: &InodeRecord<&[u8]>,
+        tally: &mut Tally<'_>,
+    ) -> Result<(), Declined> {
         let Some(block) = resize_inode::check(self.medium, self.superblock, record)? else {
             return Ok(());
         };
@@ -169,9 +179,14 @@ impl<M: ReadAt> Enumerator<'_, M> {
     }
 
     /// Looks at the attributes that don't fit the record. Several inodes may share them.
-    fn xattr(&self, number: u32, record: &[u8], tally: &mut Tally<'_>) -> Result<(), Declined> {
+    fn xattr(
+        &self,
+        number: u32,
+        record: &InodeRecord<&[u8]>,
+        tally: &mut Tally<'_>,
+    ) -> Result<(), Declined> {
         let bad = |what: &str| Declined::inconsistent(format!("inode {number}: {what}"));
-        let block = xattr_block(record);
+        let block = record.xattr_block();
         let first = u64::from(self.superblock.first_data_block);
         if block == 0 {
             return Ok(());
@@ -245,22 +260,17 @@ impl<M: ReadAt> Enumerator<'_, M> {
     }
 }
 
-/// Tells whether a record is that of a file: it has a type and a name.
-fn is_linked(record: &[u8]) -> bool {
-    le_u16(record, 0x1A) != 0 && le_u16(record, 0) != 0
-}
-
 /// Tells whether what the record of the inode `number`, which is in use, names is looked at, and
 /// so has to be brought up to date. Reserved inodes that are no files may hold anything.
-pub(crate) fn has_content(
+pub(crate) fn has_content<B: AsRef<[u8]>>(
     superblock: &Superblock,
     orphans: &Orphans,
     number: u32,
-    record: &[u8],
+    record: &InodeRecord<B>,
 ) -> bool {
     if number == RESIZE_INODE {
         superblock.has_compat(feature::COMPAT_RESIZE_INODE)
     } else {
-        is_linked(record) || orphans.hold(number) && le_u16(record, 0) != 0
+        record.is_linked() || orphans.hold(number) && record.mode() != 0
     }
 }

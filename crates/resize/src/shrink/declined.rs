@@ -38,6 +38,16 @@ impl Declined {
     pub(crate) fn inconsistent(what: impl Into<String>) -> Self {
         Self::Inconsistent(what.into())
     }
+
+    /// Returns what an error means that was met in a file, a record or a block.
+    pub(crate) fn from_content(error: cardkeep_ext4::Error) -> Self {
+        match error {
+            cardkeep_ext4::Error::Io(error) => Self::Io(error),
+            cardkeep_ext4::Error::Unsupported(what) => Self::Unsupported(what.to_string()),
+            cardkeep_ext4::Error::Corrupt(what) => Self::Inconsistent(what.to_string()),
+            other => Self::Filesystem(other),
+        }
+    }
 }
 
 impl From<BlockError> for Declined {

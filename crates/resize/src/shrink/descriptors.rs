@@ -1,17 +1,11 @@
 //! Group descriptors as bytes, read whole and edited in place (kernel doc, "Block Group
 //! Descriptors").
 
-use cardkeep_block::{ReadAt, le_u16, le_u32};
-use cardkeep_ext4::Superblock;
+use cardkeep_block::ReadAt;
+use cardkeep_ext4::{DescriptorRecord, INODE_UNINIT, Superblock};
 
 use super::declined::Declined;
-use super::field::put_u16;
 use super::geometry::descriptor_blocks;
-
-/// `bg_flags`: no inode of the group is in use; its bitmap is not written.
-pub(crate) const INODE_UNINIT: u16 = 1;
-/// `bg_flags`: the block bitmap is not written.
-pub(crate) const BLOCK_UNINIT: u16 = 2;
 
 /// The descriptors of all groups of a filesystem.
 #[derive(Clone, Debug)]
@@ -50,81 +44,79 @@ impl Descriptors {
         &self.bytes
     }
 
-    fn one(&self, group: u64) -> &[u8] {
+    /// Returns what `field` says of a group; nothing of one that is not there.
+    fn field<T: Default>(&self, group: u64, field: impl Fn(DescriptorRecord<&[u8]>) -> T) -> T {
         let start = group as usize * self.size;
-        self.bytes.get(start..start + self.size).unwrap_or(&[])
+        let bytes = self.bytes.get(start..start + self.size);
+        // Groups that are asked for are there, and `s_desc_size` was checked to be 32 at the least.
+        let record = bytes.and_then(|bytes| DescriptorRecord::new(bytes).ok());
+        record.map(field).unwrap_or_default()
     }
 
-    /// Returns the bytes of one.
-    pub(crate) fn one_mut(&mut self, group: u64) -> &mut [u8] {
+    /// Returns the descriptor of a group, to be changed.
+    pub(crate) fn one_mut(&mut self, group: u64) -> Result<DescriptorRecord<&mut [u8]>, Declined> {
         let start = group as usize * self.size;
-        self.bytes
-            .get_mut(start..start + self.size)
-            .unwrap_or(&mut [])
-    }
-
-    fn block(&self, group: u64, low: usize, high: usize) -> u64 {
-        // Short descriptors end before the high half, which reads as 0 then.
-        u64::from(le_u32(self.one(group), low)) | u64::from(le_u32(self.one(group), high)) << 32
-    }
-
-    fn number(&self, group: u64, low: usize, high: usize) -> u32 {
-        u32::from(le_u16(self.one(group), low)) | u32::from(le_u16(self.one(group), high)) << 16
-    }
-
-    fn put_number(&mut self, group: u64, low: usize, high: usize, value: u32) {
-        let one = self.one_mut(group);
-        put_u16(one, low, value as u16);
-        put_u16(one, high, (value >> 16) as u16);
+        let bytes = self.bytes.get_mut(start..start + self.size);
+        DescriptorRecord::new(bytes.unwrap_or(&mut [])).map_err(Declined::from_content)
     }
 
     /// Returns `bg_block_bitmap`.
     pub(crate) fn block_bitmap(&self, group: u64) -> u64 {
-        self.block(group, 0x00, 0x20)
+        self.field(group, |record| record.block_bitmap())
     }
 
     /// Returns `bg_inode_bitmap`.
     pub(crate) fn inode_bitmap(&self, group: u64) -> u64 {
-        self.block(group, 0x04, 0x24)
+        self.field(group, |record| record.inode_bitmap())
     }
 
     /// Returns `bg_inode_table`.
     pub(crate) fn inode_table(&self, group: u64) -> u64 {
-        self.block(group, 0x08, 0x28)
+        self.field(group, |record| record.inode_table())
     }
 
     /// Returns `bg_free_blocks_count`.
     pub(crate) fn free_clusters(&self, group: u64) -> u32 {
-        self.number(group, 0x0C, 0x2C)
+        self.field(group, |record| record.free_clusters())
     }
 
     /// Returns `bg_free_inodes_count`.
     pub(crate) fn free_inodes(&self, group: u64) -> u32 {
-        self.number(group, 0x0E, 0x2E)
+        self.field(group, |record| record.free_inodes())
     }
 
     /// Sets the three counts: of free clusters, of free inodes, of directories.
-    pub(crate) fn put_counts(&mut self, group: u64, clusters: u32, inodes: u32, directories: u32) {
-        self.put_number(group, 0x0C, 0x2C, clusters);
-        self.put_number(group, 0x0E, 0x2E, inodes);
-        self.put_number(group, 0x10, 0x30, directories);
+    pub(crate) fn put_counts(
+        &mut self,
+        group: u64,
+        clusters: u32,
+        inodes: u32,
+        directories: u32,
+    ) -> Result<(), Declined> {
+        let mut record = self.one_mut(group)?;
+        record
+            .set_free_clusters(clusters)
+            .and_then(|()| record.set_free_inodes(inodes))
+            .and_then(|()| record.set_used_dirs(directories))
+            .map_err(Declined::from_content)
     }
 
     /// Returns `bg_flags`, 0 where they mean nothing.
     pub(crate) fn flags(&self, group: u64) -> u16 {
         if self.has_flags {
-            le_u16(self.one(group), 0x12)
+            self.field(group, |record| record.flags())
         } else {
             0
         }
     }
 
     /// Takes flags away.
-    pub(crate) fn clear_flags(&mut self, group: u64, flags: u16) {
+    pub(crate) fn clear_flags(&mut self, group: u64, flags: u16) -> Result<(), Declined> {
         let left = self.flags(group) & !flags;
         if self.has_flags {
-            put_u16(self.one_mut(group), 0x12, left);
+            self.one_mut(group)?.set_flags(left);
         }
+        Ok(())
     }
 
     /// Returns how many inodes at the beginning of the group's table may be in use.
@@ -135,18 +127,25 @@ impl Descriptors {
         if !self.has_flags {
             return inodes_per_group;
         }
-        let unused = self.number(group, 0x1C, 0x32);
+        let unused = self.field(group, |record| record.unused_inodes());
         inodes_per_group
             .checked_sub(unused)
             .unwrap_or(inodes_per_group)
     }
 
     /// Says that the first `count` inodes of the group may be in use.
-    pub(crate) fn put_used_inodes(&mut self, group: u64, count: u32, inodes_per_group: u32) {
+    pub(crate) fn put_used_inodes(
+        &mut self,
+        group: u64,
+        count: u32,
+        inodes_per_group: u32,
+    ) -> Result<(), Declined> {
         if self.has_flags {
             let unused = inodes_per_group.saturating_sub(count);
-            self.put_number(group, 0x1C, 0x32, unused);
+            let put = self.one_mut(group)?.set_unused_inodes(unused);
+            put.map_err(Declined::from_content)?;
         }
+        Ok(())
     }
 
     #[cfg(test)]
@@ -164,23 +163,25 @@ mod tests {
     use super::{Descriptors, INODE_UNINIT};
 
     #[test]
-    fn short_descriptors_have_no_high_halves() {
-        for (size, expected) in [(32, 0x5678), (64, 0x1234_5678)] {
+    fn short_descriptors_have_no_high_halves_and_a_missing_group_is_an_error() {
+        for (size, expected) in [(32, None), (64, Some(0x1234_5678))] {
             let mut descriptors = Descriptors::blank(2, size);
-            descriptors.put_counts(1, 0x1234_5678, 0, 0);
-            assert_eq!(descriptors.free_clusters(1), expected);
+            let put = descriptors.put_counts(1, 0x1234_5678, 0, 0);
+            assert_eq!(put.is_ok(), expected.is_some());
+            assert_eq!(descriptors.free_clusters(1), expected.unwrap_or(0));
             assert_eq!(descriptors.free_clusters(0), 0);
+            assert!(descriptors.put_counts(2, 1, 0, 0).is_err());
         }
     }
 
     #[test]
     fn an_uninitialised_group_has_no_inodes_in_use() {
         let mut descriptors = Descriptors::blank(1, 64);
-        descriptors.put_used_inodes(0, 7, 10);
+        descriptors.put_used_inodes(0, 7, 10).unwrap();
         assert_eq!(descriptors.used_inodes(0, 10), 7);
-        descriptors.one_mut(0)[0x12] = INODE_UNINIT as u8;
+        descriptors.one_mut(0).unwrap().set_flags(INODE_UNINIT);
         assert_eq!(descriptors.used_inodes(0, 10), 0);
-        descriptors.clear_flags(0, INODE_UNINIT);
+        descriptors.clear_flags(0, INODE_UNINIT).unwrap();
         assert_eq!(descriptors.used_inodes(0, 10), 7);
     }
 }

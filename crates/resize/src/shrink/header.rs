@@ -1,11 +1,12 @@
 //! The superblock's bytes beyond what the format crate decodes: read where shrinking needs them,
 //! and edited in place (kernel doc, "Super Block").
 
-use cardkeep_block::{ReadAt, le_u32, le_u64};
-use cardkeep_ext4::{SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock, feature};
+use cardkeep_block::ReadAt;
+use cardkeep_ext4::{
+    BLOCK_FIELD_BYTES, SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock, SuperblockRecord, feature,
+};
 
 use super::declined::Declined;
-use super::field::{put_u16, put_u32};
 use super::geometry::descriptor_blocks;
 
 /// compat: orphan_file, stable_inodes.
@@ -24,44 +25,37 @@ const RO_COMPAT_ORPHAN_PRESENT: u32 = 0x1_0000;
 
 const ROOT_INODE: u32 = 2;
 
-const LAST_ORPHAN: usize = 0xE8;
-/// Fields that hold inode numbers: `s_journal_inum`, `s_last_orphan`, `s_usr_quota_inum`,
-/// `s_grp_quota_inum`, `s_lpf_ino`, `s_prj_quota_inum`, `s_orphan_file_inum`.
-const INODE_FIELDS: [usize; 7] = [0xE0, LAST_ORPHAN, 0x240, 0x244, 0x268, 0x26C, 0x280];
-
 /// A superblock's bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Header {
-    bytes: Vec<u8>,
+    record: SuperblockRecord<Vec<u8>>,
     has_mmp: bool,
 }
 
 impl Header {
     /// Reads the first superblock.
     pub(crate) fn load(medium: &impl ReadAt, superblock: &Superblock) -> Result<Self, Declined> {
+        let bytes = medium.read_vec(SUPERBLOCK_OFFSET, SUPERBLOCK_BYTES)?;
         Ok(Self {
-            bytes: medium.read_vec(SUPERBLOCK_OFFSET, SUPERBLOCK_BYTES)?,
+            record: SuperblockRecord::new(bytes)?,
             has_mmp: superblock.has_incompat(feature::INCOMPAT_MMP),
         })
     }
 
-    /// Returns the bytes, to be sealed.
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
+    /// Returns the record, to be sealed.
+    pub(crate) const fn record_mut(&mut self) -> &mut SuperblockRecord<Vec<u8>> {
+        &mut self.record
     }
 
     /// Returns `s_first_ino`: inodes below are reserved.
     pub(crate) fn first_inode(&self) -> u32 {
-        match le_u32(&self.bytes, 0x4C) {
-            0 => 11,
-            _ => le_u32(&self.bytes, 0x54),
-        }
+        self.record.first_inode()
     }
 
     /// Returns `s_mmp_block`, or 0.
     pub(crate) fn mmp_block(&self) -> u64 {
         if self.has_mmp {
-            le_u64(&self.bytes, 0x168)
+            self.record.mmp_block()
         } else {
             0
         }
@@ -69,23 +63,23 @@ impl Header {
 
     /// Returns `s_orphan_file_inum`, where there is an orphan file.
     pub(crate) fn orphan_inode(&self) -> Option<u32> {
-        let compat = le_u32(&self.bytes, 0x5C);
-        (compat & COMPAT_ORPHAN_FILE != 0).then(|| le_u32(&self.bytes, 0x280))
+        let compat = self.record.feature_compat();
+        (compat & COMPAT_ORPHAN_FILE != 0).then(|| self.record.orphan_file_inum())
     }
 
     /// Returns `s_last_orphan`: the first of the inodes that wait to be cleaned up, or 0.
     pub(crate) fn last_orphan(&self) -> u32 {
-        le_u32(&self.bytes, LAST_ORPHAN)
+        self.record.last_orphan()
     }
 
     /// Tells whether the orphan file names inodes.
     pub(crate) fn has_filed_orphans(&self) -> bool {
-        le_u32(&self.bytes, 0x64) & RO_COMPAT_ORPHAN_PRESENT != 0
+        self.record.feature_ro_compat() & RO_COMPAT_ORPHAN_PRESENT != 0
     }
 
     /// Returns `s_overhead_clusters`.
     pub(crate) fn overhead(&self) -> u32 {
-        le_u32(&self.bytes, 0x248)
+        self.record.overhead_clusters()
     }
 
     /// Tells why files must keep their inode numbers, where they must.
@@ -115,7 +109,7 @@ impl Header {
     /// then. What the journal takes is nobody's (`check_blocks` in e2fsck's pass 1).
     pub(crate) fn has_quota(&self, number: u32) -> bool {
         let is_counted = number == ROOT_INODE || number >= self.first_inode();
-        is_counted && le_u32(&self.bytes, 0x64) & RO_COMPAT_QUOTA != 0
+        is_counted && self.record.feature_ro_compat() & RO_COMPAT_QUOTA != 0
     }
 
     /// Checks that the filesystem is at rest, and has no feature that is not handled here.
@@ -170,7 +164,7 @@ impl Header {
                 !has_resize_inode && superblock.reserved_gdt_blocks != 0,
                 "reserved descriptors but no resize inode",
             ),
-            (le_u32(&self.bytes, 0x4C) > 1, "an unknown revision"),
+            (self.record.revision() > 1, "an unknown revision"),
         ];
         first_that_applies(&cases)
     }
@@ -192,73 +186,44 @@ impl Header {
     }
 
     /// Says how large the filesystem is: `new` is its geometry, `old` what it was.
-    pub(crate) fn put_size(&mut self, old: &Superblock, new: &Superblock, overhead: u32) {
-        let wide = new.has_incompat(feature::INCOMPAT_64BIT);
-        let bytes = &mut self.bytes;
-        let reserved = u64::from(le_u32(bytes, 0x08))
-            | if wide {
-                u64::from(le_u32(bytes, 0x154)) << 32
-            } else {
-                0
-            };
-        let share = u128::from(reserved) * u128::from(new.block_count);
+    pub(crate) fn put_size(
+        &mut self,
+        old: &Superblock,
+        new: &Superblock,
+        overhead: u32,
+    ) -> Result<(), Declined> {
+        let record = &mut self.record;
+        let share = u128::from(record.reserved_blocks_count()) * u128::from(new.block_count);
         // No more than before, which fit.
         let reserved = (share / u128::from(old.block_count)) as u64;
-        put_u32(bytes, 0x00, new.inode_count);
-        put_u32(bytes, 0x04, new.block_count as u32);
-        put_u32(bytes, 0x08, reserved as u32);
-        if wide {
-            put_u32(bytes, 0x150, (new.block_count >> 32) as u32);
-            put_u32(bytes, 0x154, (reserved >> 32) as u32);
-        }
-        put_u16(bytes, 0xCE, new.reserved_gdt_blocks);
-        put_u32(bytes, 0x104, new.first_meta_bg);
-        put_u32(bytes, 0x248, overhead);
-        put_u32(bytes, 0x24C, new.backup_groups[0]);
-        put_u32(bytes, 0x250, new.backup_groups[1]);
+        record.set_inodes_count(new.inode_count);
+        record.set_blocks_count(new.block_count)?;
+        record.set_reserved_blocks_count(reserved)?;
+        record.set_reserved_gdt_blocks(new.reserved_gdt_blocks);
+        record.set_first_meta_bg(new.first_meta_bg);
+        record.set_overhead_clusters(overhead);
+        record.set_backup_groups(new.backup_groups);
+        Ok(())
     }
 
     /// Says how much is free.
-    pub(crate) fn put_free(&mut self, blocks: u64, inodes: u32, superblock: &Superblock) {
-        put_u32(&mut self.bytes, 0x0C, blocks as u32);
-        if superblock.has_incompat(feature::INCOMPAT_64BIT) {
-            put_u32(&mut self.bytes, 0x158, (blocks >> 32) as u32);
-        }
-        put_u32(&mut self.bytes, 0x10, inodes);
-    }
-
-    /// Renames the inodes that it names.
-    pub(crate) fn renumber(&mut self, number_of: impl Fn(u32) -> u32) {
-        for field in INODE_FIELDS {
-            let old = le_u32(&self.bytes, field);
-            if old != 0 {
-                put_u32(&mut self.bytes, field, number_of(old));
-            }
-        }
-    }
-
-    /// Says where the MMP block lies.
-    pub(crate) fn put_mmp_block(&mut self, block: u64) {
-        put_u32(&mut self.bytes, 0x168, block as u32);
-        put_u32(&mut self.bytes, 0x16C, (block >> 32) as u32);
+    pub(crate) fn put_free(&mut self, blocks: u64, inodes: u32) -> Result<(), Declined> {
+        self.record.set_free_blocks_count(blocks)?;
+        self.record.set_free_inodes_count(inodes);
+        Ok(())
     }
 
     /// Keeps the copy of the journal's map (`s_jnl_blocks`), where there is one, up to date.
-    pub(crate) fn put_journal_map(&mut self, root: &[u8]) {
-        // s_jnl_backup_type: EXT3_JNL_BACKUP_BLOCKS.
-        let has_copy = self.bytes.get(0xFD) == Some(&1);
-        if has_copy
-            && root.len() == 60
-            && let Some(copy) = self.bytes.get_mut(0x10C..0x148)
-        {
-            copy.copy_from_slice(root);
+    pub(crate) fn put_journal_map(&mut self, block_field: &[u8; BLOCK_FIELD_BYTES]) {
+        if self.record.has_journal_copy() {
+            self.record.set_journal_copy(block_field);
         }
     }
 
-    /// Returns the bytes as they stand at the beginning of group `group`, not yet sealed.
-    pub(crate) fn copy_for(&self, group: u64) -> Vec<u8> {
-        let mut copy = self.bytes.clone();
-        put_u16(&mut copy, 0x5A, group as u16);
+    /// Returns the record as it stands at the beginning of group `group`, not yet sealed.
+    pub(crate) fn copy_for(&self, group: u64) -> SuperblockRecord<Vec<u8>> {
+        let mut copy = self.record.clone();
+        copy.set_block_group_nr(group as u16);
         copy
     }
 }

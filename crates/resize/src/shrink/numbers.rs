@@ -2,13 +2,12 @@
 //! directories that name them, and their own blocks, have to be changed.
 
 use cardkeep_block::{ReadAt, le_u16, le_u32};
-use cardkeep_ext4::BlockOwner;
+use cardkeep_ext4::{BlockOwner, InodeRecord, Mapping};
 
 use super::bits::Bits;
 use super::declined::Declined;
 use super::descriptors::Descriptors;
-use super::field::put_u32;
-use super::file_map::{MapReader, Mapping};
+use super::file_map::MapReader;
 use super::tally::{Census, Reference, Referrer};
 
 /// Directory blocks are read in pieces of at most this many.
@@ -81,7 +80,7 @@ impl Numbers {
             let old = le_u32(block, offset);
             let new = self.new_of(old);
             if old != 0 && new != old {
-                put_u32(block, offset, new);
+                block[offset..offset + 4].copy_from_slice(&new.to_le_bytes());
                 is_changed = true;
             }
             offset += entry_len;
@@ -184,10 +183,10 @@ pub(crate) fn read_record<M: ReadAt>(
     reader: &MapReader<'_, M>,
     descriptors: &Descriptors,
     number: u32,
-) -> Result<Vec<u8>, Declined> {
+) -> Result<InodeRecord<Vec<u8>>, Declined> {
     let offset = record_offset(reader.superblock, descriptors, number);
     let bytes = usize::from(reader.superblock.inode_bytes);
-    Ok(reader.medium.read_vec(offset, bytes)?)
+    Ok(InodeRecord::new(reader.medium.read_vec(offset, bytes)?)?)
 }
 
 #[cfg(test)]

@@ -10,19 +10,17 @@
 
 use std::collections::BTreeSet;
 
-use cardkeep_block::{ReadAt, le_u32};
+use cardkeep_block::ReadAt;
+use cardkeep_ext4::{BlockMap, InodeRecord};
 
 use super::declined::Declined;
 use super::descriptors::Descriptors;
-use super::field::put_u32;
 use super::file_map::MapReader;
 use super::header::Header;
 use super::numbers::{Numbers, read_record};
 
 /// No system has as many files open; bounds memory and time.
 const ORPHANS_MAX: usize = 1 << 16;
-/// `i_dtime`: the next one in the chain.
-const NEXT: usize = 0x14;
 /// `ob_magic` and `ob_checksum` at the end of each block of the orphan file.
 const TAIL_BYTES: usize = 8;
 
@@ -47,7 +45,8 @@ impl Orphans {
             if !own.chained.insert(next) {
                 return Err(Declined::inconsistent("its orphans form a ring"));
             }
-            next = le_u32(&read_record(reader, descriptors, next)?, NEXT);
+            // i_dtime: the next one in the chain.
+            next = read_record(reader, descriptors, next)?.dtime();
         }
         let Some(file) = header.orphan_inode().filter(|_| header.has_filed_orphans()) else {
             return Ok(own);
@@ -59,7 +58,7 @@ impl Orphans {
                 let bytes = reader
                     .medium
                     .read_vec(block * block_bytes, block_bytes as usize)?;
-                for number in slots(&bytes) {
+                for number in slots(&bytes)? {
                     own.add(number, reader)?;
                     own.filed.insert(number);
                 }
@@ -86,28 +85,36 @@ impl Orphans {
 
     /// Brings what the record of inode `number` says of the next one up to date, and tells whether
     /// that changed it.
-    pub(crate) fn rename_next(&self, number: u32, record: &mut [u8], numbers: &Numbers) -> bool {
+    pub(crate) fn rename_next<B: AsRef<[u8]> + AsMut<[u8]>>(
+        &self,
+        number: u32,
+        record: &mut InodeRecord<B>,
+        numbers: &Numbers,
+    ) -> bool {
         if !self.chained.contains(&number) {
             return false;
         }
-        let old = le_u32(record, NEXT);
+        let old = record.dtime();
         let new = numbers.new_of(old);
-        put_u32(record, NEXT, new);
+        record.set_dtime(new);
         old != new
     }
 }
 
-/// Brings the inode numbers in a block of the orphan file up to date.
-pub(crate) fn rename_slots(block: &mut [u8], numbers: &Numbers) {
+/// Brings the inode numbers in a block of the orphan file up to date. It is laid out as a list of
+/// block numbers is. `None` for a block that has no room for any.
+pub(crate) fn rename_slots(block: &mut [u8], numbers: &Numbers) -> Option<()> {
     let end = block.len().saturating_sub(TAIL_BYTES);
-    for slot in block[..end].chunks_exact_mut(4) {
-        let new = numbers.new_of(le_u32(slot, 0));
-        put_u32(slot, 0, new);
+    let mut slots = BlockMap::new(&mut block[..end]).ok()?;
+    for index in 0..slots.count() {
+        let new = numbers.new_of(slots.get(index));
+        slots.set(index, new);
     }
+    Some(())
 }
 
-fn slots(block: &[u8]) -> impl Iterator<Item = u32> + '_ {
+fn slots(block: &[u8]) -> Result<Vec<u32>, Declined> {
     let end = block.len().saturating_sub(TAIL_BYTES);
-    let slots = block[..end].chunks_exact(4).map(|slot| le_u32(slot, 0));
-    slots.filter(|&number| number != 0)
+    let slots = BlockMap::new(&block[..end])?;
+    Ok(slots.iter().filter(|&number| number != 0).collect())
 }

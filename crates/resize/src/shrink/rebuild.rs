@@ -6,19 +6,18 @@
 //!
 //! The file's own tree blocks are taken first; only then new ones.
 
-use cardkeep_block::{ReadAt, le_u16, le_u32};
-use cardkeep_ext4::{BlockOwner, feature};
+use cardkeep_block::ReadAt;
+use cardkeep_ext4::{
+    BLOCK_FIELD_BYTES, BlockOwner, EXTENT_ENTRY_BYTES, ExtentNode, FileExtent, FileMap,
+    InodeRecord, Superblock, WRITTEN_LEN_MAX, feature,
+};
 
 use super::declined::Declined;
-use super::field::{put_u16, put_u32};
-use super::file_map::{
-    ENTRY_BYTES, EXTENT_MAGIC, FileExtent, FileMap, MapReader, ROOT, WRITTEN_LEN_MAX,
-};
+use super::file_map::MapReader;
 use super::relocation::{Gaps, Relocations};
 
-/// `i_flags`: `i_blocks` counts blocks of the filesystem.
-const FLAG_HUGE_FILE: u32 = 0x4_0000;
-const ROOT_BYTES: usize = 60;
+/// Entries in the root, behind its header.
+const ROOT_ENTRIES: usize = BLOCK_FIELD_BYTES / EXTENT_ENTRY_BYTES - 1;
 /// What all trees that are built anew may take, in bytes.
 const NODES_BYTES_MAX: usize = 24 << 20;
 
@@ -26,7 +25,7 @@ const NODES_BYTES_MAX: usize = 24 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
     /// What goes into `i_block`.
-    pub(crate) root: [u8; ROOT_BYTES],
+    pub(crate) root: [u8; BLOCK_FIELD_BYTES],
     /// How many more tree blocks it has than before.
     pub(crate) blocks_added: i64,
 }
@@ -67,44 +66,77 @@ pub(crate) struct Builder<'a, 'b, M> {
 
 impl<M: ReadAt> Builder<'_, '_, M> {
     /// Builds the tree of the inode `number`.
-    pub(crate) fn build(&mut self, number: u32, record: &[u8]) -> Result<Tree, Failure> {
+    pub(crate) fn build<B: AsRef<[u8]>>(
+        &mut self,
+        number: u32,
+        record: &InodeRecord<B>,
+    ) -> Result<Tree, Failure> {
         let map = self.reader.read(number, record)?;
         let owner = BlockOwner::new(number, record);
         let mut own = self.own_blocks(&map)?;
         let before = own.len() as i64;
         let kept = self.nodes.len();
-        let block_bytes = self.reader.superblock.block_bytes as usize;
-        let per_block = (block_bytes - ENTRY_BYTES) / ENTRY_BYTES;
-        let mut entries: Vec<[u8; ENTRY_BYTES]> =
-            self.moved(&map)?.iter().map(leaf_entry).collect();
-        let mut depth = 0;
-        while entries.len() > ROOT_BYTES / ENTRY_BYTES - 1 {
-            let mut parents = Vec::with_capacity(entries.len().div_ceil(per_block));
-            for chunk in entries.chunks(per_block) {
-                let block = self.block(&mut own)?;
-                let bytes = node(chunk, per_block, depth);
-                self.bytes += bytes.len();
-                if self.bytes > NODES_BYTES_MAX {
-                    return Err(Declined::unsupported("too scattered a free space").into());
-                }
-                parents.push(index_entry(le_u32(&chunk[0], 0), block));
-                self.nodes.push(Node {
-                    block,
-                    owner,
-                    bytes,
-                });
-            }
-            entries = parents;
-            depth += 1;
-        }
+        let extents = self.moved(&map)?;
+        let node = self.levels(owner, &extents, &mut own)?;
         self.freed.append(&mut own);
-        let mut root = [0; ROOT_BYTES];
-        let bytes = node(&entries, ROOT_BYTES / ENTRY_BYTES - 1, depth);
+        let mut root = [0; BLOCK_FIELD_BYTES];
+        let bytes = node.into_bytes();
         root[..bytes.len()].copy_from_slice(&bytes);
         Ok(Tree {
             root,
             blocks_added: (self.nodes.len() - kept) as i64 - before,
         })
+    }
+
+    /// Puts `extents` into leaves, those into inner nodes, and so on; returns the root.
+    fn levels(
+        &mut self,
+        owner: BlockOwner,
+        extents: &[FileExtent],
+        own: &mut Vec<u64>,
+    ) -> Result<ExtentNode<Vec<u8>>, Failure> {
+        if extents.len() <= ROOT_ENTRIES {
+            return Ok(ExtentNode::leaf(extents, ROOT_ENTRIES));
+        }
+        let block_bytes = self.reader.superblock.block_bytes as usize;
+        let room = block_bytes / EXTENT_ENTRY_BYTES - 1;
+        let mut children = Vec::with_capacity(extents.len().div_ceil(room));
+        for chunk in extents.chunks(room) {
+            let block = self.put(owner, ExtentNode::leaf(chunk, room), own)?;
+            children.push((chunk[0].logical, block));
+        }
+        let mut depth = 1;
+        while children.len() > ROOT_ENTRIES {
+            let mut parents = Vec::with_capacity(children.len().div_ceil(room));
+            for chunk in children.chunks(room) {
+                let block = self.put(owner, ExtentNode::inner(chunk, room, depth), own)?;
+                parents.push((chunk[0].0, block));
+            }
+            children = parents;
+            depth += 1;
+        }
+        Ok(ExtentNode::inner(&children, ROOT_ENTRIES, depth))
+    }
+
+    /// Gives a node its block, and returns that.
+    fn put(
+        &mut self,
+        owner: BlockOwner,
+        node: ExtentNode<Vec<u8>>,
+        own: &mut Vec<u64>,
+    ) -> Result<u64, Failure> {
+        let block = self.block(own)?;
+        let bytes = node.into_bytes();
+        self.bytes += bytes.len();
+        if self.bytes > NODES_BYTES_MAX {
+            return Err(Declined::unsupported("too scattered a free space").into());
+        }
+        self.nodes.push(Node {
+            block,
+            owner,
+            bytes,
+        });
+        Ok(block)
     }
 
     /// Returns where the file's tree blocks are now, the last one first.
@@ -161,60 +193,21 @@ fn joins(last: &FileExtent, next: &FileExtent) -> bool {
         && last.count + next.count <= most
 }
 
-fn leaf_entry(extent: &FileExtent) -> [u8; ENTRY_BYTES] {
-    let mut entry = [0; ENTRY_BYTES];
-    let unwritten = if extent.is_unwritten {
-        WRITTEN_LEN_MAX
-    } else {
-        0
-    };
-    put_u32(&mut entry, 0, extent.logical as u32);
-    put_u16(&mut entry, 4, extent.count as u16 + unwritten);
-    put_u16(&mut entry, 6, (extent.physical >> 32) as u16);
-    put_u32(&mut entry, 8, extent.physical as u32);
-    entry
-}
-
-fn index_entry(logical: u32, block: u64) -> [u8; ENTRY_BYTES] {
-    let mut entry = [0; ENTRY_BYTES];
-    put_u32(&mut entry, 0, logical);
-    put_u32(&mut entry, 4, block as u32);
-    put_u16(&mut entry, 8, (block >> 32) as u16);
-    entry
-}
-
-fn node(entries: &[[u8; ENTRY_BYTES]], most: usize, depth: u16) -> Vec<u8> {
-    let mut bytes = vec![0; ENTRY_BYTES];
-    put_u16(&mut bytes, 0, EXTENT_MAGIC);
-    put_u16(&mut bytes, 2, entries.len() as u16);
-    put_u16(&mut bytes, 4, most as u16);
-    put_u16(&mut bytes, 6, depth);
-    bytes.extend(entries.as_flattened());
-    bytes
-}
-
 /// Puts a new tree into a file's record.
-pub(crate) fn put_tree(tree: &Tree, superblock: &cardkeep_ext4::Superblock, record: &mut [u8]) {
-    if let Some(root) = record.get_mut(ROOT) {
-        root.copy_from_slice(&tree.root);
-    }
-    let has_high = superblock.has_ro_compat(feature::RO_COMPAT_HUGE_FILE);
-    let counts_blocks = has_high && le_u32(record, 0x20) & FLAG_HUGE_FILE != 0;
-    let unit = if counts_blocks {
+pub(crate) fn put_tree<B: AsRef<[u8]> + AsMut<[u8]>>(
+    tree: &Tree,
+    superblock: &Superblock,
+    record: &mut InodeRecord<B>,
+) {
+    record.block_field_mut().copy_from_slice(&tree.root);
+    let has_huge_file = superblock.has_ro_compat(feature::RO_COMPAT_HUGE_FILE);
+    let unit = if has_huge_file && record.counts_blocks() {
         1
     } else {
         i64::from(superblock.block_bytes / 512)
     };
-    let high = if has_high {
-        u64::from(le_u16(record, 0x74)) << 32
-    } else {
-        0
-    };
-    let blocks = u64::from(le_u32(record, 0x1C)) | high;
     let cluster = i64::from(superblock.cluster_blocks);
+    let blocks = record.blocks(has_huge_file);
     let blocks = blocks.saturating_add_signed(tree.blocks_added * unit * cluster);
-    put_u32(record, 0x1C, blocks as u32);
-    if has_high {
-        put_u16(record, 0x74, (blocks >> 32) as u16);
-    }
+    record.set_blocks(blocks, has_huge_file);
 }

@@ -1,14 +1,9 @@
 //! Puts new places and numbers into records and blocks that name old ones.
 
-use cardkeep_block::{le_u16, le_u32};
-use cardkeep_ext4::BlockOwner;
+use cardkeep_ext4::{BlockMap, BlockOwner, ExtentNode, FileExtent, InodeRecord, Mapping};
 
 use super::attempt::renumbered;
 use super::census::{RESIZE_INODE, has_content};
-use super::field::{put_u16, put_u32};
-use super::file_map::{
-    ENTRY_BYTES, EXTENT_MAGIC, Mapping, ROOT, WRITTEN_LEN_MAX, child_of, xattr_block,
-};
 use super::layout::Layout;
 use super::orphans::rename_slots;
 use super::rebuild::put_tree;
@@ -16,7 +11,7 @@ use super::resize_inode;
 use super::tally::Referrer;
 
 /// What is told where bytes are not what the plan was made from: the medium changed since.
-const CHANGED: &str = "the medium is not what it was when the plan was made";
+pub(crate) const CHANGED: &str = "the medium is not what it was when the plan was made";
 
 /// Puts new places and numbers into what was read.
 pub(crate) struct Rewriter<'a> {
@@ -33,7 +28,11 @@ impl Rewriter<'_> {
 
     /// Rewrites the record of the inode whose old number is `number`, and seals it for its new
     /// one where anything had to be changed.
-    pub(crate) fn record(&self, number: u32, record: &mut [u8]) -> Result<(), &'static str> {
+    pub(crate) fn record<B: AsRef<[u8]> + AsMut<[u8]>>(
+        &self,
+        number: u32,
+        record: &mut InodeRecord<B>,
+    ) -> Result<(), &'static str> {
         let layout = self.layout;
         if !has_content(&layout.new, &layout.orphans, number, record) {
             return Ok(());
@@ -43,25 +42,22 @@ impl Rewriter<'_> {
         if let Some(tree) = layout.trees.get(&number) {
             put_tree(tree, &layout.new, record);
             is_changed = true;
-        } else if let Mapping::Extents | Mapping::Indirect = Mapping::of(record) {
-            let is_extents = Mapping::of(record) == Mapping::Extents;
-            let root = record.get_mut(ROOT).ok_or(CHANGED)?;
-            is_changed |= if is_extents {
-                self.extent_node(root)?
-            } else {
-                self.block_numbers(root)?
+        } else {
+            is_changed |= match record.mapping() {
+                Mapping::Inline => false,
+                Mapping::Extents => self.extent_node(record.block_field_mut())?,
+                Mapping::Indirect => self.block_numbers(record.block_field_mut())?,
             };
         }
         is_changed |= layout.orphans.rename_next(number, record, &layout.numbers);
         if number == RESIZE_INODE {
-            put_u32(record, 0x1C, resize_inode::sectors(&layout.new));
+            record.set_blocks(u64::from(resize_inode::sectors(&layout.new)), false);
             is_changed = true;
         }
-        let attributes = xattr_block(record);
+        let attributes = record.xattr_block();
         if attributes != 0 {
             let place = self.place(attributes, 1)?;
-            put_u32(record, 0x68, place as u32);
-            put_u16(record, 0x76, (place >> 32) as u16);
+            record.set_xattr_block(place);
             is_changed |= place != attributes;
         }
         if is_changed {
@@ -71,48 +67,36 @@ impl Rewriter<'_> {
     }
 
     /// Rewrites a node of an extent tree, and tells whether anything changed.
-    fn extent_node(&self, node: &mut [u8]) -> Result<bool, &'static str> {
-        let (depth, count) = (le_u16(node, 6), usize::from(le_u16(node, 2)));
-        let fits = node.len() / ENTRY_BYTES - 1;
-        if le_u16(node, 0) != EXTENT_MAGIC || count > fits {
-            return Err(CHANGED);
-        }
+    fn extent_node(&self, bytes: &mut [u8]) -> Result<bool, &'static str> {
+        let mut node = ExtentNode::parse(bytes).ok_or(CHANGED)?;
         let mut is_changed = false;
-        for entry in node[ENTRY_BYTES..]
-            .chunks_exact_mut(ENTRY_BYTES)
-            .take(count)
-        {
-            if depth > 0 {
-                let old = child_of(entry);
+        if node.depth() > 0 {
+            let children: Vec<u64> = node.children().collect();
+            for (index, old) in children.into_iter().enumerate() {
                 let new = self.place(old, 1)?;
-                put_u32(entry, 4, new as u32);
-                put_u16(entry, 8, (new >> 32) as u16);
+                node.set_child(index, new);
                 is_changed |= old != new;
-                continue;
             }
-            let len = le_u16(entry, 4);
-            let len = if len > WRITTEN_LEN_MAX {
-                len - WRITTEN_LEN_MAX
-            } else {
-                len
-            };
-            let old = u64::from(le_u32(entry, 8)) | u64::from(le_u16(entry, 6)) << 32;
-            let new = self.place(old, u64::from(len))?;
-            put_u32(entry, 8, new as u32);
-            put_u16(entry, 6, (new >> 32) as u16);
-            is_changed |= old != new;
+            return Ok(is_changed);
+        }
+        let extents: Vec<FileExtent> = node.extents().collect();
+        for (index, extent) in extents.into_iter().enumerate() {
+            let new = self.place(extent.physical, extent.count)?;
+            node.set_extent_start(index, new);
+            is_changed |= extent.physical != new;
         }
         Ok(is_changed)
     }
 
     /// Rewrites a list of block numbers, 0 meaning none.
-    fn block_numbers(&self, list: &mut [u8]) -> Result<bool, &'static str> {
+    fn block_numbers(&self, bytes: &mut [u8]) -> Result<bool, &'static str> {
+        let mut list = BlockMap::new(bytes).map_err(|_| CHANGED)?;
         let mut is_changed = false;
-        for field in list.chunks_exact_mut(4) {
-            let old = le_u32(field, 0);
+        for index in 0..list.count() {
+            let old = list.get(index);
             if old != 0 {
                 let new = self.place(u64::from(old), 1)? as u32;
-                put_u32(field, 0, new);
+                list.set(index, new);
                 is_changed |= old != new;
             }
         }
@@ -138,7 +122,8 @@ impl Rewriter<'_> {
                 self.block_numbers(block)?;
             }
             Referrer::ResizeMap => {
-                block.copy_from_slice(&resize_inode::map_block(&self.layout.new));
+                let map = resize_inode::map_block(&self.layout.new).map_err(|_| CHANGED)?;
+                block.copy_from_slice(&map);
             }
             Referrer::Directory => {
                 self.layout.numbers.rename_entries(block).ok_or(CHANGED)?;
@@ -146,7 +131,7 @@ impl Rewriter<'_> {
             }
             Referrer::Xattr => sealer.xattr_block(place, block),
             Referrer::Orphans => {
-                rename_slots(block, &self.layout.numbers);
+                rename_slots(block, &self.layout.numbers).ok_or(CHANGED)?;
                 sealer.orphan_block(owner, place, block);
             }
         }

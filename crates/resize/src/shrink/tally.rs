@@ -1,10 +1,10 @@
 //! What the census counts: claims of blocks, pieces above the cut, blocks that refer to others.
 
-use cardkeep_ext4::{BlockOwner, Superblock};
+use cardkeep_ext4::{BlockOwner, FileMap, Mapping, Superblock};
 
 use super::bits::Bits;
 use super::declined::Declined;
-use super::file_map::{FileMap, Mapping};
+use super::file_map::clusters;
 use super::geometry::whole_clusters;
 use super::orphans::Orphans;
 
@@ -155,7 +155,7 @@ impl<'a> Tally<'a> {
         let is_extents = map.mapping == Mapping::Extents;
         let number = if is_extents { owner.number } else { 0 };
         let cluster = u64::from(self.superblock.cluster_blocks);
-        let ranges = map.clusters(cluster).ok_or_else(|| {
+        let ranges = clusters(map, cluster).ok_or_else(|| {
             Declined::inconsistent(format!("{who}: its blocks lie askew in their clusters"))
         })?;
         for (start, count) in ranges {

@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use cardkeep_block::{BlockError, BlockErrorKind, Extent, Operation, ReadAt};
 
+use cardkeep_ext4::{InodeRecord, SUPERBLOCK_BYTES};
+
 use super::attempt::renumbered;
 use super::geometry::{Base, base};
 use super::layout::{Area, Layout, Region};
 use super::numbers::record_offset;
 use super::resize_inode::reserved_block;
-use super::rewrite::Rewriter;
+use super::rewrite::{CHANGED, Rewriter};
 
 /// Requests that don't begin and end with blocks are served in pieces of this many bytes.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -60,7 +62,7 @@ impl<M: ReadAt> ShrunkView<M> {
         let layout = &self.layout;
         let new = &layout.new;
         match region.area {
-            Area::Copies(group) => self.copies(group, place, bytes),
+            Area::Copies(group) => self.copies(group, place, bytes)?,
             Area::BlockBitmap(group) => {
                 let (first, count) = (new.group_first_block(group), new.group_block_count(group));
                 let cluster = u64::from(new.cluster_blocks);
@@ -98,7 +100,7 @@ impl<M: ReadAt> ShrunkView<M> {
     }
 
     /// The beginning of a group: superblock, descriptors, room for more.
-    fn copies(&self, group: u64, place: u64, bytes: &mut [u8]) {
+    fn copies(&self, group: u64, place: u64, bytes: &mut [u8]) -> Result<(), BlockError> {
         let layout = &self.layout;
         let new = &layout.new;
         match base(new, group, place - new.group_first_block(group)) {
@@ -111,7 +113,7 @@ impl<M: ReadAt> ShrunkView<M> {
                 } else {
                     0
                 };
-                bytes[at..at + copy.len()].copy_from_slice(&copy);
+                bytes[at..at + SUPERBLOCK_BYTES].copy_from_slice(copy.bytes());
             }
             Base::Descriptors(index) => {
                 let from = index as usize * bytes.len();
@@ -120,9 +122,14 @@ impl<M: ReadAt> ShrunkView<M> {
                 bytes.fill(0);
                 bytes[..part.len()].copy_from_slice(part);
             }
-            Base::Reserve if group == 0 => bytes.copy_from_slice(&reserved_block(new, place)),
+            Base::Reserve if group == 0 => {
+                let content =
+                    reserved_block(new, place).map_err(|_| self.changed(place, CHANGED))?;
+                bytes.copy_from_slice(&content);
+            }
             Base::Reserve | Base::Boot => {}
         }
+        Ok(())
     }
 
     /// A block of an inode table.
@@ -143,7 +150,11 @@ impl<M: ReadAt> ShrunkView<M> {
             if u64::from(old) != number {
                 self.fetch(old, &mut source, record)?;
             }
-            Rewriter { layout }.record(old, record).map_err(|what| {
+            let rewritten = match InodeRecord::new(record) {
+                Ok(mut record) => Rewriter { layout }.record(old, &mut record),
+                Err(_) => Err(CHANGED),
+            };
+            rewritten.map_err(|what| {
                 self.changed(layout.descriptors.inode_table(group) + index, what)
             })?;
         }
