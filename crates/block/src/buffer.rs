@@ -20,7 +20,23 @@ impl AlignedBuffer {
     /// Returns a buffer of `len` zero bytes.
     #[must_use]
     pub fn new(len: usize) -> Self {
-        let storage = vec![0; len.saturating_add(BUFFER_ALIGNMENT)].into_boxed_slice();
+        Self::of(vec![0; len.saturating_add(BUFFER_ALIGNMENT)])
+    }
+
+    /// Returns a buffer of `len` zero bytes; `None` where there is no memory for it.
+    #[must_use]
+    pub fn try_new(len: usize) -> Option<Self> {
+        let storage_bytes = len.checked_add(BUFFER_ALIGNMENT)?;
+        let mut storage = Vec::new();
+        storage.try_reserve_exact(storage_bytes).ok()?;
+        storage.resize(storage_bytes, 0);
+        Some(Self::of(storage))
+    }
+
+    /// Returns the buffer in `storage`, which is longer than it by one alignment.
+    fn of(storage: Vec<u8>) -> Self {
+        let len = storage.len() - BUFFER_ALIGNMENT;
+        let storage = storage.into_boxed_slice();
         let skip = storage
             .as_ptr()
             .align_offset(BUFFER_ALIGNMENT)
@@ -72,6 +88,21 @@ impl BufferPool {
             returned: Condvar::new(),
             buffer_bytes,
         }
+    }
+
+    /// Returns a pool of `count` buffers of `buffer_bytes` that exist already: nobody who works with
+    /// it will lack memory half-way. `None` where there is not enough.
+    #[must_use]
+    pub fn try_full(count: usize, buffer_bytes: usize) -> Option<Self> {
+        let free: Option<Vec<AlignedBuffer>> = (0..count)
+            .map(|_| AlignedBuffer::try_new(buffer_bytes))
+            .collect();
+        let own = Self::new(0, buffer_bytes);
+        own.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .free = free?;
+        Some(own)
     }
 
     /// Returns a buffer, waiting for one; `None` once the pool is closed. Its content is whatever
@@ -151,6 +182,15 @@ mod tests {
         });
         pool.close();
         assert!(pool.take().is_none());
+    }
+
+    #[test]
+    fn a_full_pool_has_its_buffers_or_says_that_there_is_no_memory() {
+        let pool = BufferPool::try_full(2, 8).unwrap();
+        assert_eq!(pool.free_count(), 2);
+        assert_eq!(pool.take().unwrap().len(), 8);
+        assert!(BufferPool::try_full(1, usize::MAX / 2).is_none());
+        assert!(BufferPool::try_full(1, usize::MAX).is_none());
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use cardkeep_image::Format;
-use cardkeep_ops::Length;
 use cardkeep_ops::restore::Expand;
+use cardkeep_ops::{Length, Truncated};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::units;
@@ -170,6 +170,14 @@ fn parse_size(text: &str) -> Result<SizeArg, String> {
     }
 }
 
+/// Returns what becomes of what ends before its partitions do.
+pub(crate) const fn truncated(is_allowed: bool) -> Truncated {
+    match is_allowed {
+        true => Truncated::Allow,
+        false => Truncated::Refuse,
+    }
+}
+
 /// Returns how short an image gets.
 pub(crate) fn length(size: Option<SizeArg>, margin: Option<u32>) -> Length {
     match size {
@@ -233,6 +241,9 @@ pub(crate) struct BackupArgs {
     /// Unmount the card first.
     #[arg(long)]
     pub(crate) unmount: bool,
+    /// Take an image that ends before its partitions do, though used bytes of it are missing.
+    #[arg(long)]
+    pub(crate) allow_truncated: bool,
     /// The container; told by the image's name when left out.
     #[arg(long, value_enum)]
     pub(crate) format: Option<FormatArg>,
@@ -297,6 +308,9 @@ pub(crate) struct WriteArgs {
     /// boot code that is known, or a file of another kind.
     #[arg(long)]
     pub(crate) allow_unknown_content: bool,
+    /// Take an original that ends before its partitions do, though used bytes of it are missing.
+    #[arg(long)]
+    pub(crate) allow_truncated: bool,
 }
 
 impl WriteArgs {
@@ -332,6 +346,9 @@ pub(crate) struct ShrinkArgs {
     /// Replace an existing image once the new one is whole.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Take an image that ends before its partitions do, though used bytes of it are missing.
+    #[arg(long)]
+    pub(crate) allow_truncated: bool,
     /// The container; told by the new image's name when left out.
     #[arg(long, value_enum)]
     pub(crate) format: Option<FormatArg>,
@@ -387,6 +404,9 @@ pub(crate) struct VerifyArgs {
     /// Compare it with this card, and name what differs.
     #[arg(long, value_name = "CARD", value_hint = ValueHint::AnyPath)]
     pub(crate) against: Option<PathBuf>,
+    /// Take an image that ends before its partitions do, though used bytes of it are missing.
+    #[arg(long)]
+    pub(crate) allow_truncated: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

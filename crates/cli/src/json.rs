@@ -8,7 +8,7 @@ use cardkeep_ops::restore::{RestorePlan, RestoreReport, TargetPlan};
 use cardkeep_ops::{
     BackupPlan, BackupReport, InfoReport, Listed, OpError, OpenedKind, Verified, VerifyReport,
 };
-use cardkeep_survey::{Partition, Place, Survey};
+use cardkeep_survey::{Cut, Partition, Place, Survey};
 use serde_json::{Value, json};
 
 /// The version of the schema. It grows when a field changes its meaning or goes; new fields may
@@ -171,7 +171,18 @@ fn survey_value(survey: &Survey) -> Value {
         "zero_bytes": survey.map.bytes(State::Zero),
         "free_bytes": survey.map.bytes(State::Free),
         "clean": survey.is_clean(),
+        "notes": survey.notes,
+        "cut": survey.cut.as_ref().map(cut_value),
         "survey_read_bytes": survey.bytes_read,
+    })
+}
+
+fn cut_value(cut: &Cut) -> Value {
+    json!({
+        "partition": cut.number,
+        "partition_end": cut.partition_end,
+        "content_end": cut.content_end,
+        "missing_bytes": cut.missing_bytes,
     })
 }
 

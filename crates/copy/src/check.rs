@@ -64,13 +64,15 @@ pub struct Checked {
     pub check: Check,
 }
 
-/// Checks everything in an image that can be checked without the medium it came from.
+/// Checks everything in an image that can be checked without the medium it came from. Lets `see` see
+/// its content in order, unless frames are checked in parallel ([`Check::Digests`]).
 ///
 /// # Errors
 /// [`CopyError::Mismatch`] with the place, [`CopyError::Image`] where it can't be decoded.
 pub fn check_image(
     image: &Arc<dyn ReadAt>,
     workers: usize,
+    see: &mut dyn FnMut(&[u8]),
     monitor: &dyn Monitor,
 ) -> Result<Checked, CopyError> {
     let head = image
@@ -88,6 +90,7 @@ pub fn check_image(
     let (stream, _) = decoded(Arc::clone(image), format)?;
     let content_len = check_stream(stream, monitor, &mut |_, content| {
         digest.add(&FrameDigest::of(content));
+        see(content);
         monitor.advance(Phase::Verify, content.len() as u64);
         Ok(())
     })?;

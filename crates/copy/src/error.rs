@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cardkeep_block::{BlockError, Extent};
 use cardkeep_image::{Error as ImageError, FrameDigest};
+use cardkeep_survey::Cut;
 
 use crate::diagnosis::Diagnosis;
 
@@ -35,6 +36,13 @@ pub enum CopyError {
     TooLong {
         /// The length of the card in bytes.
         len_max: u64,
+    },
+    /// The content ended before what is used of its partitions does.
+    Truncated(Box<Cut>),
+    /// There is no memory for what has to be held at once.
+    NoMemory {
+        /// How much that is, in bytes.
+        bytes: u64,
     },
     /// What was left out as free turned out to be doubtful, in words.
     Doubt(String),
@@ -104,6 +112,8 @@ impl fmt::Display for CopyError {
                     "the content goes on where the card ends, at byte {len_max}"
                 )
             }
+            Self::Truncated(cut) => write!(f, "the content {cut}"),
+            Self::NoMemory { bytes } => write!(f, "there are no {bytes} bytes of memory left"),
             Self::Doubt(what) => write!(
                 f,
                 "what was left out as free can't be trusted after all: {what}"

@@ -48,7 +48,8 @@ pub use rescue::{
     Stretch, Unattended, copy_rescuing, untried,
 };
 pub use restore::{
-    Frame, HEAD_BYTES, IndexedOriginal, Knowledge, Layout, MediumOriginal, OpenStream, Original,
-    Recipient, RestoreOptions, RestoreOutcome, StreamOriginal, Take, Wanted, WriteMode, restore,
+    Ending, Frame, HEAD_BYTES, IndexedOriginal, Knowledge, Layout, MediumOriginal, OpenStream,
+    Original, Recipient, RestoreOptions, RestoreOutcome, StreamOriginal, Take, Wanted, WriteMode,
+    restore,
 };
 pub use sequential::{decoded, decoded_noting, read_content};

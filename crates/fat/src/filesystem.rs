@@ -25,6 +25,8 @@ pub struct Info {
     pub cluster_bytes: u32,
     /// How many clusters there are.
     pub cluster_count: u32,
+    /// The filesystem's own length in bytes (BPB_TotSec): its partition may be longer.
+    pub len: u64,
     /// How many of them the FAT calls free (bad ones are not).
     pub free_clusters: u32,
     /// Whether it was not unmounted, or errors were met: as it marks itself, in the boot sector or
@@ -70,6 +72,7 @@ impl<M: ReadAt> FatFs<M> {
                 .map(|id| format!("{:04X}-{:04X}", id >> 16, id & 0xffff)),
             cluster_bytes: geometry.cluster_bytes,
             cluster_count: geometry.cluster_count,
+            len: geometry.end,
             free_clusters: free_clusters(&medium, &geometry),
             dirty: boot.is_dirty || is_marked_dirty(&medium, &geometry),
         };

@@ -15,6 +15,7 @@ use cardkeep_image::{EncodeOptions, Format};
 use cardkeep_resize::medium::{Declined, Length, Smaller, smaller};
 use cardkeep_survey::{Place, Scope, Survey, fat_folders, survey};
 
+use crate::completeness::{Truncated, check_whole};
 use crate::error::{OpError, OpErrorKind, chain};
 use crate::fingerprint::{fingerprint, telling_places};
 use crate::image_manifest::manifest_of;
@@ -119,6 +120,9 @@ pub struct BackupRequest {
     pub patience: Duration,
     /// Whether the image is read back.
     pub verify: Verify,
+    /// What becomes of an image that ends before its partitions do. A card is always taken as it is:
+    /// what it lacks is told.
+    pub truncated: Truncated,
     /// Whether the card is read twice.
     pub second_reading: SecondReading,
     /// Whether to measure the card's speed first, which costs a second or two of reading.
@@ -272,6 +276,11 @@ pub(crate) fn planned(
     request: BackupRequest,
     monitor: &dyn Monitor,
 ) -> Result<BackupPlan, OpError> {
+    if opened.path.is_file() {
+        let name = opened.path.display().to_string();
+        let what = (name.as_str(), survey.cut.as_ref());
+        check_whole(what, request.truncated, OpErrorKind::Refused)?;
+    }
     let format = format_of(&request)?;
     let slot = Arc::new(Slot::new(opened.content));
     opened.content = Arc::clone(&slot) as Arc<dyn ReadAt>;

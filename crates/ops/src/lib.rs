@@ -8,6 +8,7 @@
 mod admission;
 mod backup;
 mod card;
+mod completeness;
 mod counterpart;
 mod error;
 mod fingerprint;
@@ -37,6 +38,7 @@ pub use backup::{
 };
 pub use card::{Candidate, Choice, cards, choose};
 pub use cardkeep_resize::medium::{Length, Moved, Smaller};
+pub use completeness::Truncated;
 pub use error::{Hint, OpError, OpErrorKind};
 pub use info::{InfoReport, info};
 pub use list::{Listed, list};

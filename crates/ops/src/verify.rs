@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cardkeep_block::{Extent, Monitor, ReadAt};
+use cardkeep_block::{Extent, Monitor, ReadAt, Silent, Trouble};
 use cardkeep_copy::{Checked, Difference, FrameList, check_image, compare};
 use cardkeep_device::{Machine, Source};
-use cardkeep_survey::{Place, Scope, locate, survey};
+use cardkeep_survey::{Cut, PassingSurvey, Place, Scope, locate, survey};
 
 use crate::admission::{ContentRule, admit};
+use crate::completeness::{Truncated, check_whole};
 use crate::counterpart::Pair;
 use crate::error::{OpError, OpErrorKind};
 use crate::lost::tell_lost_bytes;
@@ -24,6 +25,8 @@ pub struct VerifyRequest {
     pub image: PathBuf,
     /// The card to compare it with.
     pub against: Option<PathBuf>,
+    /// What becomes of an image that ends before its partitions do.
+    pub truncated: Truncated,
     /// How many threads may work.
     pub cores: usize,
 }
@@ -49,6 +52,8 @@ pub struct VerifyReport {
     pub checked: Option<Checked>,
     /// What the comparison with a card found, where one was wanted.
     pub against: Option<Against>,
+    /// What the image lacks at its end, where it ends before its partitions do.
+    pub cut: Option<Cut>,
 }
 
 /// Verifies an image; with a card to compare with, compares what is used of the two.
@@ -69,47 +74,73 @@ pub fn verify(
             admit(&image, &source, ContentRule::Known)?;
         }
         let source: Arc<dyn ReadAt> = source;
-        let checked = check_image(&source, request.cores, monitor)
+        let mut passing = PassingSurvey::new(None, 512);
+        let see = &mut |bytes: &[u8]| passing.see(bytes);
+        let checked = check_image(&source, request.cores, see, monitor)
             .map_err(|error| OpError::of_copy(&image, &image, error))?;
-        tell_what_it_lacks(machine, &image, &checked, monitor)?;
+        let opened = Opened::try_open(machine, &image, monitor)?;
+        match &opened {
+            Some(opened) => opened.tell_losses(monitor),
+            None => tell_lost_bytes(&image, (checked.format, checked.content_len), monitor),
+        }
+        let cut = match &opened {
+            Some(opened) => opened_cut(opened, monitor),
+            None => passing_cut(&passing, monitor),
+        };
+        let what = (&*image.display().to_string(), cut.as_ref());
+        check_whole(what, request.truncated, OpErrorKind::Corrupt)?;
         return Ok(VerifyReport {
             image,
             checked: Some(checked),
             against: None,
+            cut,
         });
     };
-    let against = compare_with(machine, &image, card, monitor)?;
+    let against = compare_with(machine, request, card, monitor)?;
     Ok(VerifyReport {
         image,
         checked: None,
         against: Some(against),
+        cut: None,
     })
 }
 
-/// Tells what was lost when the image was made: that it is what it was then is not all there is to say.
-fn tell_what_it_lacks(
-    machine: &dyn Machine,
-    image: &Path,
-    checked: &Checked,
-    monitor: &dyn Monitor,
-) -> Result<(), OpError> {
-    let Some(opened) = Opened::try_open(machine, image, monitor)? else {
-        let content = (checked.format, checked.content_len);
-        tell_lost_bytes(image, content, monitor);
-        return Ok(());
-    };
-    opened.tell_losses(monitor);
-    Ok(())
+/// Returns what an image lacks that can be read anywhere; tells it.
+fn opened_cut(opened: &Opened, monitor: &dyn Monitor) -> Option<Cut> {
+    // Nothing else of a survey is asked for here.
+    let own = survey(
+        &opened.content,
+        opened.sector_bytes,
+        Scope::UsedOnly,
+        &Silent,
+    );
+    tell(own.cut, monitor)
+}
+
+/// Returns what a stream lacks that has passed; tells it.
+fn passing_cut(passing: &PassingSurvey, monitor: &dyn Monitor) -> Option<Cut> {
+    tell(passing.cut(), monitor)
+}
+
+fn tell(cut: Option<Cut>, monitor: &dyn Monitor) -> Option<Cut> {
+    if let Some(cut) = cut.as_ref().filter(|cut| !cut.is_harmless()) {
+        monitor.trouble(Trouble::new(format!("it {cut}")));
+    }
+    cut
 }
 
 fn compare_with(
     machine: &dyn Machine,
-    image: &Path,
+    request: &VerifyRequest,
     card: &Path,
     monitor: &dyn Monitor,
 ) -> Result<Against, OpError> {
+    let image = request.image.as_path();
     let opened = Opened::open(machine, image, monitor)?;
     opened.tell_losses(monitor);
+    let cut = opened_cut(&opened, &Silent);
+    let what = (&*image.display().to_string(), cut.as_ref());
+    check_whole(what, request.truncated, OpErrorKind::Corrupt)?;
     let other = Opened::open(machine, card, monitor)?;
     let pair = Pair::of(image, &opened, &other, monitor)?;
     let (content, card_content) = (pair.content.as_ref(), pair.card.as_ref());

@@ -12,7 +12,7 @@ use cardkeep_block::{BlockError, MemoryMedium, ReadAt, Silent, WriteAt};
 use cardkeep_copy::WriteMode;
 use cardkeep_device::{Device, Machine, UnmountError, machine};
 use cardkeep_ops::restore::{Expand, RestoreFrom, RestorePlan, RestoreRequest, apply, plan};
-use cardkeep_ops::{ContentRule, OpError, OpErrorKind, SAMPLE_BYTES, write_sample};
+use cardkeep_ops::{ContentRule, OpError, OpErrorKind, SAMPLE_BYTES, Truncated, write_sample};
 use cardkeep_survey::Scope;
 use cardkeep_testkit::{Fault, FaultDisk, SectorSize, skip_unless_fuse};
 use tempfile::TempDir;
@@ -51,6 +51,7 @@ fn card(desk: &TempDir) -> Vec<u8> {
 
 fn request(from: RestoreFrom, target: PathBuf) -> RestoreRequest {
     RestoreRequest {
+        truncated: Truncated::Refuse,
         from,
         targets: vec![target],
         expected_serial: None,

@@ -14,7 +14,7 @@ use cardkeep_copy::{RetryPolicy, Verify};
 use cardkeep_device::{Device, Machine, Mount, Overwrite, Transport, UnmountError};
 use cardkeep_ops::{
     BackupRequest, Choice, Estimate, OpError, OpErrorKind, Resume, SAMPLE_BYTES, SecondReading,
-    Target, Unmount, choose, plan, write_sample,
+    Target, Truncated, Unmount, choose, plan, write_sample,
 };
 use cardkeep_survey::Scope;
 use tempfile::TempDir;
@@ -85,6 +85,7 @@ fn desk() -> TempDir {
 fn try_plan(machine: &Machinery, unmount: Unmount) -> Result<(), OpError> {
     let folder = desk();
     let request = BackupRequest {
+        truncated: Truncated::Refuse,
         card: folder.path().join("card"),
         target: Target::File(folder.path().join("out.img.zst")),
         format: None,

@@ -8,6 +8,21 @@ use crate::flaw::HeaderFlaw;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage(pub(crate) DamageKind);
 
+impl Damage {
+    /// Tells whether it comes of nothing but the medium's length: the backup of a GPT was cut off, or
+    /// no longer lies at the end. The table can be believed as it is, and fitting it to a medium puts
+    /// the backup in its place.
+    #[must_use]
+    pub const fn is_of_length(&self) -> bool {
+        matches!(
+            self.0,
+            DamageKind::BackupBroken(HeaderFlaw::Absent { .. })
+                | DamageKind::BackupNotAtEnd { .. }
+                | DamageKind::MadeForLonger { .. }
+        )
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DamageKind {
     PrimaryBroken(HeaderFlaw),

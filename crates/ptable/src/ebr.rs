@@ -85,12 +85,16 @@ impl Chain {
         lba: u64,
     ) -> Result<Extent, Fault> {
         let extent = sectors
-            .extent_on_medium(lba, 1)
+            .extent(lba, 1)
             .filter(|&extent| container.extent.covers(extent))
             .ok_or(Fault::EbrOutside {
                 lba,
                 container: container.number,
             })?;
+        if !sectors.holds_extent(extent) {
+            let container = container.number;
+            return Err(Fault::ChainPastEnd { container, lba });
+        }
         if self.seen.len() >= LINKS_MAX {
             return Err(Fault::EbrTooLong { lba });
         }

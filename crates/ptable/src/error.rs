@@ -89,11 +89,32 @@ impl Corrupt {
         self.readable.as_deref()
     }
 
+    /// Returns the table where all that is wrong with it is that partitions reach past the medium's
+    /// end: the medium, or the image of it, is shorter than the one that the table was made for. The
+    /// partitions lie where their entries say, so some end, or even begin, past that end.
+    #[must_use]
+    pub fn cut(&self) -> Option<&PartitionTable> {
+        let is_past_end =
+            |fault: &Fault| matches!(fault, Fault::PastEnd { .. } | Fault::ChainPastEnd { .. });
+        self.faults().all(is_past_end).then_some(())?;
+        self.readable()
+    }
+
+    /// Tells whether the table names partitions that nobody can read the records of: those lie past
+    /// the medium's end.
+    #[must_use]
+    pub fn lacks_partitions(&self) -> bool {
+        self.faults()
+            .any(|fault| matches!(fault, Fault::ChainPastEnd { .. }))
+    }
+
+    fn faults(&self) -> impl Iterator<Item = &Fault> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
     /// Returns every contradiction found, in words for the user.
     pub fn messages(&self) -> impl Iterator<Item = String> + '_ {
-        std::iter::once(&self.first)
-            .chain(&self.others)
-            .map(ToString::to_string)
+        self.faults().map(ToString::to_string)
     }
 
     #[cfg(test)]

@@ -12,6 +12,8 @@ use crate::flaw::HeaderFlaw;
 pub(crate) enum Fault {
     /// An entry reaches past the medium's end.
     PastEnd { number: u32, extent: Extent },
+    /// The chain of an extended partition goes on past the medium's end.
+    ChainPastEnd { container: u32, lba: u64 },
     /// An entry ends before it starts, or its bytes can't be counted in 64 bits.
     Backwards { number: u32, lba: u64 },
     /// Two partitions share bytes.
@@ -43,6 +45,11 @@ impl fmt::Display for Fault {
             Self::PastEnd { number, extent } => write!(
                 f,
                 "partition {number} ({extent}) reaches past the end of the medium"
+            ),
+            Self::ChainPastEnd { container, lba } => write!(
+                f,
+                "the chain of logical partitions of extended partition {container} goes on at \
+                 sector {lba}, past the end of the medium"
             ),
             Self::Backwards { number, lba } => write!(
                 f,

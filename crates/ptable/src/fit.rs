@@ -7,7 +7,7 @@
 use cardkeep_block::{Extent, Patch, ReadAt};
 
 use crate::loader::{Draft, Sectors, draft};
-use crate::{Error, FitError, Loaded, PartitionTable, Scheme, Shift, fit_gpt, fit_record};
+use crate::{Corrupt, Error, FitError, Loaded, PartitionTable, Scheme, Shift, fit_gpt, fit_record};
 
 /// A change of one partition's length; its start stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,8 +132,18 @@ pub(crate) fn reload(
             Ok(old)
         }
         Ok(_) => Err(FitError::NotItsTable),
+        // Of a medium that was cut, which the new one is longer than.
+        Err(Error::Corrupt(corrupt)) if is_cut(&corrupt, table) => {
+            old.table = table.clone();
+            Ok(old)
+        }
         Err(error) => Err(FitError::Load(error)),
     }
+}
+
+/// Tells whether all that is wrong with `table` is that partitions reach past the medium's end.
+fn is_cut(corrupt: &Corrupt, table: &PartitionTable) -> bool {
+    !corrupt.lacks_partitions() && corrupt.cut() == Some(table)
 }
 
 fn resized(old: &PartitionTable, resizes: &[Resize]) -> Result<PartitionTable, FitError> {

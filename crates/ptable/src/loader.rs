@@ -133,7 +133,12 @@ impl<'a, M: ReadAt> Sectors<'a, M> {
     /// The same, if all of it lies on the medium.
     pub(crate) fn extent_on_medium(&self, lba: u64, count: u64) -> Option<Extent> {
         self.extent(lba, count)
-            .filter(|extent| extent.end() <= self.medium.len())
+            .filter(|&extent| self.holds_extent(extent))
+    }
+
+    /// Tells whether all of it lies on the medium.
+    pub(crate) fn holds_extent(&self, extent: Extent) -> bool {
+        extent.end() <= self.medium.len()
     }
 
     pub(crate) fn read(&self, lba: u64) -> Result<Vec<u8>, BlockError> {

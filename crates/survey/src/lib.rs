@@ -5,6 +5,7 @@
 //! [`State::Used`](cardkeep_block::State::Used), and the monitor hears of it.
 
 mod content;
+mod cut;
 mod first_boot;
 mod folder;
 mod gap;
@@ -19,6 +20,7 @@ mod signature;
 mod swap;
 
 pub use content::{Content, FsSummary};
+pub use cut::Cut;
 pub use first_boot::grows_itself;
 pub use folder::fat_folders;
 pub use gap::{Gap, GapKind};

@@ -1,11 +1,12 @@
 //! The survey of a whole medium.
 
 use cardkeep_block::{
-    AllocationMap, Cached, Extent, Monitor, Phase, ReadAt, Run, Slice, State, Trouble,
+    AllocationMap, Cached, Extent, Monitor, Phase, ReadAt, Run, Silent, Slice, State, Trouble,
 };
-use cardkeep_ptable::{Error as TableError, Loaded, PartitionTable};
+use cardkeep_ptable::{Corrupt, Error as TableError, Loaded, Partition as Entry, PartitionTable};
 
 use crate::content::{Content, learn};
+use crate::cut::{Cut, Extended, content_len, iso_len, used_in, whole_len};
 use crate::gap::{Gap, gaps};
 use crate::identity::{Identity, shown};
 
@@ -65,6 +66,10 @@ pub struct Survey {
     pub partitions: Vec<Partition>,
     /// What lies outside all partitions.
     pub gaps: Vec<Gap>,
+    /// What it lacks at its end, where it ends before its partitions or its filesystem do.
+    pub cut: Option<Cut>,
+    /// What is unusual about it and harms nothing, in words.
+    pub notes: Vec<String>,
     /// Which bytes matter.
     pub map: AllocationMap,
     /// What the card says of itself.
@@ -108,6 +113,8 @@ pub fn survey(
         table: None,
         partitions: Vec::new(),
         gaps: Vec::new(),
+        cut: None,
+        notes: Vec::new(),
         map: AllocationMap::all(medium.len(), State::Used),
         identity: Identity::default(),
         bytes_read: 0,
@@ -115,8 +122,13 @@ pub fn survey(
     match cardkeep_ptable::load(&cached, sector_bytes) {
         Ok(Loaded::Table(table)) => survey.add_table(&cached, &table, monitor),
         Ok(Loaded::None) => survey.add_whole(&cached, monitor),
+        Err(TableError::Corrupt(corrupt)) if corrupt.cut().is_some() => {
+            survey.add_cut_table(&cached, &corrupt, monitor);
+        }
+        Err(_) if iso_len(&cached).is_some() => survey.add_hybrid_disc(&cached, monitor),
         Err(error) => survey.add_broken_table(&error, monitor),
     }
+    survey.tell_cut(monitor);
     if scope == Scope::Everything {
         survey.map = AllocationMap::all(medium.len(), State::Used);
     }
@@ -126,7 +138,8 @@ pub fn survey(
 
 impl Survey {
     fn add_table(&mut self, medium: &dyn ReadAt, table: &PartitionTable, monitor: &dyn Monitor) {
-        for damage in &table.damages {
+        self.note_length(table);
+        for damage in table.damages.iter().filter(|own| !own.is_of_length()) {
             monitor.trouble(Trouble::new(format!("partition table: {damage}")));
         }
         self.table = Some(summary(table));
@@ -139,31 +152,20 @@ impl Survey {
         }
         let mut entries = table.partitions.clone();
         entries.sort_by_key(|entry| entry.extent);
-        let extents: Vec<Extent> = entries.iter().map(|entry| entry.extent).collect();
+        let here = Extent::between(0, self.len);
+        let mut cut = self.cut.take().unwrap_or(Cut::of(self.len));
+        let extents: Vec<Extent> = entries
+            .iter()
+            .map(|entry| entry.extent.intersection(here))
+            .filter(|extent| !extent.is_empty())
+            .collect();
         self.gaps = gaps(self.len, &extents);
         let runs: Vec<Run> = self.gaps.iter().flat_map(Gap::runs).collect();
         self.map = self.map.replaced(&runs);
         for entry in entries {
-            let slice = Slice::new(medium, entry.extent);
-            let name = format!("partition {}", entry.number);
-            let learnt = learn(&slice, &name, monitor);
-            self.map = self.map.with_inner(entry.extent.start(), &learnt.map);
-            if self.identity.is_empty() {
-                self.identity = learnt.identity;
-            }
-            self.partitions.push(Partition {
-                number: entry.number,
-                extent: entry.extent,
-                kind: entry.kind.description().to_owned(),
-                kind_code: entry.kind.to_string(),
-                part_uuid: table.part_uuid(&entry),
-                name: entry.name.as_deref().map(shown),
-                content: learnt.content,
-                used_bytes: learnt.map.bytes(State::Used),
-                zero_bytes: learnt.map.bytes(State::Zero),
-                free_bytes: learnt.map.bytes(State::Free),
-            });
+            self.add_entry(medium, (table, &entry), &mut cut, monitor);
         }
+        self.cut = cut.found();
         let own: Vec<Run> = table
             .metadata
             .iter()
@@ -172,9 +174,62 @@ impl Survey {
         self.map = self.map.raised(&own);
     }
 
+    /// Looks at one partition, as far as the medium goes.
+    fn add_entry(
+        &mut self,
+        medium: &dyn ReadAt,
+        (table, entry): (&PartitionTable, &Entry),
+        cut: &mut Cut,
+        monitor: &dyn Monitor,
+    ) {
+        let slice = Slice::new(medium, entry.extent);
+        let name = format!("partition {}", entry.number);
+        let is_cut = entry.extent.end() > self.len;
+        // Of what can't be read behind the end, the cut itself tells enough.
+        let learnt = learn(&slice, &name, if is_cut { &Silent } else { monitor });
+        let own_len = content_len(&slice, &learnt.content);
+        cut.add((entry.number, entry.extent), own_len, |extent| {
+            used_in(&learnt.map, extent)
+        });
+        let extent = entry.extent.intersection(Extent::between(0, self.len));
+        if extent.is_empty() {
+            return;
+        }
+        self.map = self.map.with_inner(extent.start(), &learnt.map);
+        if self.identity.is_empty() {
+            self.identity = learnt.identity;
+        }
+        let count = |state| {
+            let own = self.map.runs_in(extent).filter(|run| run.state == state);
+            own.map(|run| run.extent.len()).sum()
+        };
+        self.partitions.push(Partition {
+            number: entry.number,
+            extent,
+            kind: entry.kind.description().to_owned(),
+            kind_code: entry.kind.to_string(),
+            part_uuid: table.part_uuid(entry),
+            name: entry.name.as_deref().map(shown),
+            content: learnt.content,
+            used_bytes: count(State::Used),
+            zero_bytes: count(State::Zero),
+            free_bytes: count(State::Free),
+        });
+    }
+
     /// A medium without a partition table: a filesystem from its first byte on, or nothing known.
     fn add_whole(&mut self, medium: &dyn ReadAt, monitor: &dyn Monitor) {
-        let learnt = learn(medium, "the medium", monitor);
+        let own_len = whole_len(medium).unwrap_or(self.len);
+        let whole = Extended::new(medium, own_len);
+        let is_cut = whole.len() > self.len;
+        let mut learnt = learn(&whole, "the medium", if is_cut { &Silent } else { monitor });
+        let mut cut = Cut::of(self.len);
+        let place = (0, Extent::between(0, whole.len()));
+        cut.add(place, whole.len(), |extent| used_in(&learnt.map, extent));
+        self.cut = cut.found();
+        if is_cut {
+            learnt.map = AllocationMap::all(self.len, State::Used).with_inner(0, &learnt.map);
+        }
         if learnt.content == Content::Opaque(None) {
             monitor.trouble(Trouble::new(
                 "no partition table and no known filesystem was found; all of it is copied",
@@ -194,6 +249,51 @@ impl Survey {
             zero_bytes: self.map.bytes(State::Zero),
             free_bytes: self.map.bytes(State::Free),
         });
+    }
+
+    /// A table that reaches past the medium's end, and has no other fault: what is there is looked at.
+    fn add_cut_table(&mut self, medium: &dyn ReadAt, corrupt: &Corrupt, monitor: &dyn Monitor) {
+        let Some(table) = corrupt.cut() else { return };
+        let all = table.partitions.iter().chain(&table.containers);
+        let end = all.map(|entry| entry.extent.end()).max().unwrap_or(0);
+        let mut cut = Cut::of(self.len);
+        for container in &table.containers {
+            // Partitions whose records are gone may be anywhere in what is missing.
+            let own_len = match corrupt.lacks_partitions() {
+                true => container.extent.len(),
+                false => 0,
+            };
+            let place = (container.number, container.extent);
+            cut.add(place, own_len, |extent| extent.len());
+        }
+        self.cut = Some(cut);
+        self.add_table(&Extended::new(medium, end), table, monitor);
+        self.cut = self.cut.take().and_then(Cut::found);
+    }
+
+    /// A disc that is a disk as well: its partition table describes the filesystem of the disc once
+    /// more, and partitions overlap on purpose.
+    fn add_hybrid_disc(&mut self, medium: &dyn ReadAt, monitor: &dyn Monitor) {
+        self.notes.push(
+            "it is a disc (ISO 9660) that starts from a stick, too: all of it is copied".to_owned(),
+        );
+        self.add_whole(medium, monitor);
+    }
+
+    /// Notes what is wrong with a table only because the medium has another length.
+    pub fn note_length(&mut self, table: &PartitionTable) {
+        let damages = table.damages.iter().filter(|damage| damage.is_of_length());
+        let notes = damages.map(|damage| format!("partition table: {damage}"));
+        self.notes.extend(notes);
+    }
+
+    /// Tells what is missing at its end, or notes that nothing is.
+    pub fn tell_cut(&mut self, monitor: &dyn Monitor) {
+        match &self.cut {
+            Some(cut) if cut.is_harmless() => self.notes.push(format!("it {cut}")),
+            Some(cut) => monitor.trouble(Trouble::new(format!("it {cut}"))),
+            None => {}
+        }
     }
 
     /// A table that contradicts itself is shown, but nothing is left out because of it.

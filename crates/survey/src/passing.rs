@@ -21,6 +21,7 @@ use cardkeep_ext4::PassingGroups;
 use cardkeep_ptable::{Error as TableError, Loaded, PartitionTable, Scheme};
 
 use crate::content::{Content, learn};
+use crate::cut::{Cut, content_len};
 use crate::gap::{Gap, gaps};
 use crate::identity::{Identity, shown};
 use crate::kept::Kept;
@@ -173,10 +174,47 @@ impl PassingSurvey {
             table: self.table.clone(),
             partitions: self.shown_partitions(len),
             gaps: self.gaps.clone(),
+            cut: self.cut(),
+            notes: Vec::new(),
             map: AllocationMap::all(len, State::Used),
             identity: Identity::default(),
             bytes_read: self.kept.passed(),
         }
+    }
+
+    /// Returns what the medium lacks, if it ended here: where it ends before its partitions or its
+    /// filesystem do.
+    #[must_use]
+    pub fn cut(&self) -> Option<Cut> {
+        let mut cut = Cut::of(self.kept.passed());
+        for partition in &self.partitions {
+            let Partition { number, extent, .. } = partition.summary;
+            let start = extent.start();
+            let own_len = match (number, partition.content_len) {
+                // Without a table, the medium is as long as it is, or as its filesystem says.
+                (0, None) => continue,
+                (_, own_len) => own_len.unwrap_or(extent.len()).min(extent.len()),
+            };
+            let place = match number {
+                0 if own_len == extent.len() => continue,
+                0 => Extent::between(start, start + own_len),
+                _ => extent,
+            };
+            cut.add((number, place), own_len, |missing| {
+                let missing = Extent::between(start + missing.start(), start + missing.end());
+                let runs = partition.runs(&self.kept, missing).into_iter();
+                let used = runs.filter(|run| run.state == State::Used);
+                used.map(|run| run.extent.len()).sum()
+            });
+        }
+        cut.found()
+    }
+
+    /// Tells whether the partition table goes on in what has not passed yet: a chain of logical
+    /// partitions does.
+    #[must_use]
+    pub fn lacks_partitions(&self) -> bool {
+        self.agenda.iter().any(|&(_, task)| task == Task::Table) && self.kept.passed() >= HEAD_BYTES
     }
 
     /// A medium whose length is not known ends, for showing, where it has passed.
@@ -324,10 +362,12 @@ impl PassingSurvey {
     /// Learns what needs nothing but what was kept up to now.
     fn learn_whole(&mut self, index: usize) {
         let partition = &mut self.partitions[index];
-        let learnt = learn(&partition.slice(&self.kept), "the partition", &Silent);
+        let slice = partition.slice(&self.kept);
+        let learnt = learn(&slice, "the partition", &Silent);
+        let own_len = content_len(&slice, &learnt.content);
         let map_bytes = learnt.map.run_count().saturating_mul(size_of::<u64>());
         if self.kept.charge(map_bytes as u64) {
-            partition.set_map(learnt.content, learnt.map);
+            partition.set_map(learnt.content, learnt.map, own_len);
         }
     }
 

@@ -11,6 +11,8 @@ use crate::medium::Partition;
 pub(crate) struct PassingPartition {
     pub(crate) summary: Partition,
     pub(crate) known: Known,
+    /// How long its content is by its own word, in bytes; `None` where that is not known.
+    pub(crate) content_len: Option<u64>,
 }
 
 /// What tells which of a partition's bytes are free.
@@ -30,6 +32,7 @@ impl PassingPartition {
         Self {
             summary,
             known: Known::Nothing,
+            content_len: None,
         }
     }
 
@@ -39,7 +42,8 @@ impl PassingPartition {
     }
 
     /// Takes over what was learnt, with the bytes that `map` counts.
-    pub(crate) fn set_map(&mut self, content: Content, map: AllocationMap) {
+    pub(crate) fn set_map(&mut self, content: Content, map: AllocationMap, content_len: u64) {
+        self.content_len = Some(content_len);
         self.summary.content = content;
         self.summary.used_bytes = map.bytes(State::Used);
         self.summary.zero_bytes = map.bytes(State::Zero);
@@ -50,6 +54,7 @@ impl PassingPartition {
     /// Takes over an ext filesystem, with the bytes that it says are free.
     pub(crate) fn set_groups(&mut self, groups: PassingGroups) {
         let info = groups.info();
+        self.content_len = Some(info.len);
         self.summary.free_bytes = info.free_bytes.min(self.summary.extent.len());
         self.summary.used_bytes = self.summary.extent.len() - self.summary.free_bytes;
         self.summary.content = Content::Ext(ext_summary(info));

@@ -2,6 +2,9 @@
 
 use cardkeep_block::ReadAt;
 
+/// The name of the filesystem of compact discs.
+pub(crate) const ISO_9660: &str = "ISO 9660";
+
 /// Name, offset in bytes, and the bytes there. Sources: each format's own documentation; the
 /// same places as in libblkid's probes.
 const SIGNATURES: [(&str, u64, &[u8]); 11] = [
@@ -15,7 +18,7 @@ const SIGNATURES: [(&str, u64, &[u8]); 11] = [
     ("LVM", 0, b"LABELONE"),
     ("HFS+", 1024, b"H+"),
     ("btrfs", 0x1_0040, b"_BHRfS_M"),
-    ("ISO 9660", 0x8001, b"CD001"),
+    (ISO_9660, 0x8001, b"CD001"),
 ];
 
 /// Returns the name of what `medium` seems to hold.

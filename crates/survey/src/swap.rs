@@ -70,12 +70,15 @@ impl Swap {
         }
         let mut builder = MapBuilder::new(len);
         builder.push(self.page_bytes, State::Used);
-        let end = self
-            .last_page
-            .saturating_add(1)
-            .saturating_mul(self.page_bytes);
-        builder.push_to(end, State::Free);
+        builder.push_to(self.end(), State::Free);
         builder.finish(State::Used)
+    }
+
+    /// Returns where the last page ends, in bytes.
+    pub(crate) fn end(&self) -> u64 {
+        self.last_page
+            .saturating_add(1)
+            .saturating_mul(self.page_bytes)
     }
 
     /// Tells whether a suspended system lies in it.

@@ -12,7 +12,7 @@ use cardkeep_ops::{
 };
 use cardkeep_survey::Scope;
 
-use crate::args::{BackupArgs, OutputArgs, SkipErrorsArg, VerifyArg, length};
+use crate::args::{BackupArgs, OutputArgs, SkipErrorsArg, VerifyArg, length, truncated};
 use crate::commands;
 use crate::exit::Done;
 use crate::progress::Progress;
@@ -114,6 +114,7 @@ fn request(machine: &dyn Machine, args: BackupArgs) -> Result<BackupRequest, OpE
         Some(image) => Target::File(image),
     };
     Ok(BackupRequest {
+        truncated: truncated(args.allow_truncated),
         card,
         target,
         format: args.format.map(Into::into),

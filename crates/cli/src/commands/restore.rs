@@ -10,7 +10,7 @@ use cardkeep_ops::restore::{RestoreFrom, RestorePlan, RestoreRequest, apply, pla
 use cardkeep_ops::{ContentRule, OpError, OpErrorKind, cards};
 use cardkeep_survey::Scope;
 
-use crate::args::{CloneArgs, OutputArgs, RestoreArgs, VerifyCardArg, WriteArgs};
+use crate::args::{CloneArgs, OutputArgs, RestoreArgs, VerifyCardArg, WriteArgs, truncated};
 use crate::commands;
 use crate::commands::confirm::confirm;
 use crate::exit::{self, Done};
@@ -79,6 +79,7 @@ fn request(from: RestoreFrom, targets: Vec<PathBuf>, args: &WriteArgs) -> WriteR
                 true => ContentRule::Any,
                 false => ContentRule::Known,
             },
+            truncated: truncated(args.allow_truncated),
             cores: commands::cores(),
         },
     }

@@ -11,7 +11,7 @@ use cardkeep_ops::{
 };
 use cardkeep_survey::Scope;
 
-use crate::args::{ShrinkArgs, VerifyImageArg, length};
+use crate::args::{ShrinkArgs, VerifyImageArg, length, truncated};
 use crate::commands;
 use crate::commands::backup::Shown;
 use crate::exit::Done;
@@ -35,6 +35,7 @@ pub(crate) fn run(args: ShrinkArgs) -> Result<Done, OpError> {
 
 fn request(args: ShrinkArgs) -> BackupRequest {
     BackupRequest {
+        truncated: truncated(args.allow_truncated),
         card: args.image,
         target: target(args.new),
         format: args.format.map(Into::into),

@@ -3,7 +3,7 @@
 use cardkeep_device::machine;
 use cardkeep_ops::{OpError, VerifyRequest, verify};
 
-use crate::args::VerifyArgs;
+use crate::args::{VerifyArgs, truncated};
 use crate::commands;
 use crate::exit::Done;
 use crate::progress::Progress;
@@ -16,6 +16,7 @@ pub(crate) fn run(args: VerifyArgs) -> Result<Done, OpError> {
     let request = VerifyRequest {
         image: args.image,
         against: args.against,
+        truncated: truncated(args.allow_truncated),
         cores: commands::cores(),
     };
     let report = verify(&*machine(), &request, &progress)?;

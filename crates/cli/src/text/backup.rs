@@ -24,6 +24,9 @@ pub(crate) fn print_plan(plan: &BackupPlan) {
     };
     anstream::eprintln!("{from}     {card}{}", what.unwrap_or_default());
     anstream::eprintln!("Holds    {}", contents(&plan.survey));
+    for note in &plan.survey.notes {
+        anstream::eprintln!("Note     {note}");
+    }
     let image = match &plan.image {
         Some(image) => image.display().to_string(),
         None => "standard output".to_owned(),

@@ -25,6 +25,9 @@ pub(crate) fn print_info(report: &InfoReport) {
         Some(table) => anstream::println!("  table    {}, disk id {}", table.scheme, table.disk_id),
         None => anstream::println!("  table    none that can be trusted"),
     }
+    for note in &survey.notes {
+        anstream::println!("  note     {note}");
+    }
     if let Some(Verdict::Guarded(guards)) = &report.verdict {
         for guard in guards {
             anstream::println!("  guarded  {guard}");

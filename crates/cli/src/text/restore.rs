@@ -8,6 +8,8 @@ use cardkeep_ops::restore::{
     Origin, OriginKind, RestorePlan, RestoreReport, TargetDone, TargetPlan,
 };
 
+use cardkeep_survey::Survey;
+
 use crate::text::contents;
 use crate::text::list::headline;
 use crate::units::{duration, size};
@@ -15,6 +17,7 @@ use crate::units::{duration, size};
 /// Prints what will be done.
 pub(crate) fn print_restore_plan(plan: &RestorePlan) {
     anstream::eprintln!("From     {}{}", plan.origin.name(), origin(&plan.origin));
+    print_notes(plan.origin.survey.as_ref());
     for target in &plan.targets {
         let what = match &target.device {
             Some(device) => headline(device),
@@ -51,6 +54,13 @@ fn lost(target: &TargetPlan) -> String {
         _ if is_blank => "nothing: the file is empty".to_owned(),
         Some(survey) => contents(survey),
         None => "what is on it, which can't be read".to_owned(),
+    }
+}
+
+/// Prints what is unusual about what comes, and harms nothing.
+fn print_notes(survey: Option<&Survey>) {
+    for note in survey.iter().flat_map(|survey| &survey.notes) {
+        anstream::eprintln!("Note     {note}");
     }
 }
 

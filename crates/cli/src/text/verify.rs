@@ -16,6 +16,9 @@ pub(crate) fn print_verify(report: &VerifyReport) {
     if let Some(checked) = &report.checked {
         print_checked(&image, checked);
     }
+    if let Some(cut) = &report.cut {
+        anstream::println!("Note     it {cut}");
+    }
     if let Some(against) = &report.against {
         print_against(&image, against);
     }

@@ -104,7 +104,6 @@ impl<'a> CardJob<'a> {
             self.monitor.phase(Phase::Verify, total);
         }
         if self.options.mode == WriteMode::All {
-            self.wipe()?;
             self.take_all(feed, place)?;
         } else {
             self.take_compared(feed, place)?;
@@ -151,12 +150,18 @@ impl<'a> CardJob<'a> {
     fn take_all(&mut self, feed: &Feed, place: usize) -> Result<(), CopyError> {
         let card = self.card;
         let mut frames = Frames::new(feed, place);
+        // ORDER: the first frame before the first write. An original that can't be decoded, or not
+        // in the memory there is, must not cost what is on the card.
+        let Some(first) = frames.next() else {
+            return self.go_on_alone(frames);
+        };
+        self.wipe()?;
         let write = |(): &mut (), frame: Arc<Frame>| {
             put(card, &frame)?;
             Ok(frame)
         };
         in_order(
-            &mut frames,
+            std::iter::once(first).chain(&mut frames),
             (vec![(); AT_ONCE], in_flight(AT_ONCE)),
             write,
             |frame| {
@@ -165,6 +170,11 @@ impl<'a> CardJob<'a> {
                 Ok(true)
             },
         )?;
+        self.go_on_alone(frames)
+    }
+
+    /// Writes what is left where the card was left behind by the feed.
+    fn go_on_alone(&mut self, frames: Frames<'_>) -> Result<(), CopyError> {
         match frames.ended()? {
             Some(index) => self.alone(index, |job, feed| job.take_all(feed, 0)),
             None => Ok(()),
@@ -179,7 +189,8 @@ impl<'a> CardJob<'a> {
     ) -> Result<(), CopyError> {
         let original = self.original;
         let feed = Feed::new(1, WINDOW_ALONE, false);
-        let pool = pool_for(WINDOW_ALONE, 1, original);
+        let pool =
+            pool_for(WINDOW_ALONE, 1, original).map_err(|bytes| CopyError::NoMemory { bytes })?;
         std::thread::scope(|scope| {
             scope.spawn(|| deliver(original, Wanted::From(from), &pool, &feed));
             let seat = feed.seat(0);

@@ -40,7 +40,12 @@ impl CardJob<'_> {
     pub(crate) fn take_compared(&mut self, feed: &Feed, place: usize) -> Result<(), CopyError> {
         let card = self.card;
         let is_looking = AtomicBool::new(true);
-        let pool = Arc::new(BufferPool::new(in_flight(AT_ONCE), FRAME_BYTES));
+        // ORDER: all buffers before the first write.
+        let (count, frame_bytes) = (in_flight(AT_ONCE), FRAME_BYTES);
+        let pool = BufferPool::try_full(count, frame_bytes).ok_or(CopyError::NoMemory {
+            bytes: (count * frame_bytes) as u64,
+        })?;
+        let pool = Arc::new(pool);
         let mut unwritten = 0;
         let mut frames = Frames::new(feed, place);
         let look = |(): &mut (), frame| Ok(look(card, frame, &pool, &is_looking));

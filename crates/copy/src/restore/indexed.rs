@@ -84,7 +84,11 @@ impl IndexedOriginal<'_> {
                 CopyError::Destination(error) => CopyError::Source(error),
                 error => error,
             })?;
-        let mut content = vec![0; len as usize];
+        let mut content = Vec::new();
+        content
+            .try_reserve_exact(len as usize)
+            .map_err(|_| CopyError::NoMemory { bytes: len })?;
+        content.resize(len as usize, 0);
         worker
             .decoder
             .decode(bytes, &mut content)

@@ -22,7 +22,8 @@ impl CardJob<'_> {
         if !self.original.is_repeatable() {
             return Err(self.told_without_original(bad));
         }
-        let pool = pool_for(WINDOW_ALONE, 1, self.original);
+        let pool = pool_for(WINDOW_ALONE, 1, self.original)
+            .map_err(|bytes| CopyError::NoMemory { bytes })?;
         let original = self.original;
         original.deliver(Wanted::Only(bad), &pool, &mut |frame| {
             self.mend_frame(&frame)?;
@@ -83,7 +84,10 @@ impl CardJob<'_> {
     /// Says what is wrong with a frame after others were mended. It was right by then, either from
     /// the beginning or when it was mended itself.
     pub(crate) fn explained(&mut self, index: usize) -> CopyError {
-        let pool = pool_for(WINDOW_ALONE, 1, self.original);
+        let pool = match pool_for(WINDOW_ALONE, 1, self.original) {
+            Ok(pool) => pool,
+            Err(bytes) => return CopyError::NoMemory { bytes },
+        };
         let explain = |frame: &Frame| match self.bad_place(frame)? {
             Some(place) => {
                 let diagnosis = match place.diagnosis {

@@ -41,7 +41,7 @@ pub use indexed::IndexedOriginal;
 pub use layout::Layout;
 pub use medium::MediumOriginal;
 pub use original::{Original, Take, Wanted};
-pub use stream::{Knowledge, OpenStream, StreamOriginal};
+pub use stream::{Ending, Knowledge, OpenStream, StreamOriginal};
 
 /// Frames that may wait for cards.
 const WINDOW: usize = 3;
@@ -73,7 +73,14 @@ pub fn restore(
     options: RestoreOptions,
 ) -> Vec<Result<RestoreOutcome, CopyError>> {
     let feed = Feed::new(recipients.len(), WINDOW, original.is_repeatable());
-    let pool = pool_for(WINDOW, recipients.len(), original);
+    // ORDER: all buffers before the first write.
+    let pool = match pool_for(WINDOW, recipients.len(), original) {
+        Ok(pool) => pool,
+        Err(bytes) => {
+            let failed = recipients.iter();
+            return failed.map(|_| Err(CopyError::NoMemory { bytes })).collect();
+        }
+    };
     std::thread::scope(|scope| {
         let delivering = scope.spawn(|| deliver(original, Wanted::From(0), &pool, &feed));
         let feed = &feed;
@@ -111,8 +118,14 @@ fn deliver(original: &dyn Original, wanted: Wanted<'_>, pool: &Arc<BufferPool>, 
 
 /// Returns a pool in which nobody waits for a buffer forever: each place where a frame can wait
 /// has one.
-fn pool_for(window: usize, cards: usize, original: &dyn Original) -> Arc<BufferPool> {
+///
+/// # Errors
+/// How many bytes that would be, where there is no memory for them.
+fn pool_for(window: usize, cards: usize, original: &dyn Original) -> Result<Arc<BufferPool>, u64> {
     let of_card = in_flight(AT_ONCE);
     let count = window + cards * of_card + original.frames_under_way();
-    Arc::new(BufferPool::new(count, FRAME_BYTES))
+    match BufferPool::try_full(count, FRAME_BYTES) {
+        Some(pool) => Ok(Arc::new(pool)),
+        None => Err((count as u64).saturating_mul(FRAME_BYTES as u64)),
+    }
 }

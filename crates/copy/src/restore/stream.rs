@@ -1,11 +1,11 @@
 //! An original that can only be read from its beginning on: gzip, bzip2, zip, a pipe.
 
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cardkeep_block::{BufferPool, Extent, Run, State};
 use cardkeep_image::{FRAME_BYTES, FrameDigest, zero_digest};
-use cardkeep_survey::{PassingSurvey, Scope};
+use cardkeep_survey::{Cut, PassingSurvey, Scope};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::CopyError;
@@ -46,7 +46,18 @@ pub enum Knowledge<'a> {
         sector_bytes: u32,
         /// How much of it is wanted.
         scope: Scope,
+        /// What becomes of content that ends before its partitions do.
+        ending: Ending<'a>,
     },
+}
+
+/// What becomes of content that ends before what is used of its partitions does.
+#[derive(Clone, Copy)]
+pub enum Ending<'a> {
+    /// It fails.
+    Whole,
+    /// It is taken; what it lacks is left here.
+    Truncated(&'a OnceLock<Cut>),
 }
 
 impl Original for StreamOriginal<'_> {
@@ -74,6 +85,7 @@ impl Original for StreamOriginal<'_> {
                     len_max,
                     sector_bytes,
                     scope,
+                    ending,
                 } => {
                     let survey = PassingSurvey::new(None, sector_bytes);
                     let mut learning = NewContent {
@@ -81,6 +93,7 @@ impl Original for StreamOriginal<'_> {
                         len_max,
                         scope,
                         wanted,
+                        ending,
                     };
                     learning.take_all(decoded, take)
                 }
@@ -171,6 +184,7 @@ struct NewContent<'a> {
     len_max: u64,
     scope: Scope,
     wanted: Wanted<'a>,
+    ending: Ending<'a>,
 }
 
 impl NewContent<'_> {
@@ -219,14 +233,24 @@ impl NewContent<'_> {
         self.expect_whole(total)
     }
 
-    /// Refuses content that ended, after `total` bytes, before its last partition does. What comes
-    /// raw out of a pipe has no other sign of its end.
+    /// Refuses content that ended, after `total` bytes, before what is used of its partitions does.
+    /// What comes raw out of a pipe has no other sign of its end.
     fn expect_whole(&self, total: u64) -> Result<(), CopyError> {
-        let learnt = self.survey.survey();
-        let ends = learnt.partitions.iter().map(|part| part.extent.end());
-        match self.wanted.last() {
-            None if ends.max().is_some_and(|end| end > total) => Err(ends_early(total)),
-            _ => Ok(()),
+        if self.wanted.last().is_some() {
+            return Ok(());
+        }
+        let cut = self.survey.cut().filter(|cut| !cut.is_harmless());
+        match (self.ending, cut) {
+            (Ending::Truncated(found), cut) => {
+                if let Some(cut) = cut {
+                    // Several cards may get it, one after the other; it ends in one place.
+                    found.get_or_init(|| cut);
+                }
+                Ok(())
+            }
+            (Ending::Whole, Some(cut)) => Err(CopyError::Truncated(Box::new(cut))),
+            (Ending::Whole, None) if self.survey.lacks_partitions() => Err(ends_early(total)),
+            (Ending::Whole, None) => Ok(()),
         }
     }
 

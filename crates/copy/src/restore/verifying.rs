@@ -34,8 +34,13 @@ impl CardJob<'_> {
     fn read_back(&self, is_first: bool) -> Result<Vec<usize>, CopyError> {
         let next = AtomicUsize::new(0);
         let bad = Mutex::new(Vec::new());
-        let check = || {
-            let mut content = AlignedBuffer::new(FRAME_BYTES);
+        let buffers: Option<Vec<AlignedBuffer>> = (0..AT_ONCE)
+            .map(|_| AlignedBuffer::try_new(FRAME_BYTES))
+            .collect();
+        let buffers = buffers.ok_or(CopyError::NoMemory {
+            bytes: (AT_ONCE * FRAME_BYTES) as u64,
+        })?;
+        let check = |mut content: AlignedBuffer| {
             loop {
                 let Some(entry) = self.ledger.get(next.fetch_add(1, Ordering::Relaxed)) else {
                     return;
@@ -55,8 +60,8 @@ impl CardJob<'_> {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 0..AT_ONCE {
-                scope.spawn(check);
+            for buffer in buffers {
+                scope.spawn(|| check(buffer));
             }
         });
         if self.monitor.is_cancelled() {

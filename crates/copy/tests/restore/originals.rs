@@ -7,8 +7,8 @@ use cardkeep_block::{
     AllocationMap, Extent, MemoryMedium, Patch, Patches, ReadAt, Silent, State, WriteAt,
 };
 use cardkeep_copy::{
-    CopyError, IndexedOriginal, Knowledge, Layout, MediumOriginal, Recipient, StreamOriginal,
-    WriteMode, restore,
+    CopyError, Ending, IndexedOriginal, Knowledge, Layout, MediumOriginal, Recipient,
+    StreamOriginal, WriteMode, restore,
 };
 use cardkeep_image::{
     Container, EncodeOptions, FRAME_BYTES, Format, FrameDigest, Manifest, load_index, stream,
@@ -119,6 +119,7 @@ fn a_stream_ends_where_its_only_card_fails_long_before_its_end() {
         ..layout(&map, &patches)
     });
     let unknown = |len_max| Knowledge::Nothing {
+        ending: Ending::Whole,
         len_max,
         sector_bytes: 512,
         scope: Scope::Everything,
@@ -145,6 +146,7 @@ fn a_stream_of_which_nothing_is_known_arrives_whole_with_its_zeros() {
         open: &open,
         is_repeatable: false,
         knowledge: Knowledge::Nothing {
+            ending: Ending::Whole,
             len_max,
             sector_bytes: 512,
             scope: Scope::UsedOnly,

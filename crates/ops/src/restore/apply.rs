@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cardkeep_block::{AllocationMap, Extent, Monitor, ReadAt, Run, State};
+use cardkeep_block::{AllocationMap, Extent, Monitor, ReadAt, Run, State, Trouble};
 use cardkeep_copy::{
-    Capacity, CopyError, HEAD_BYTES, IndexedOriginal, Knowledge, Layout, MediumOriginal, Original,
-    Recipient, RestoreOptions, RestoreOutcome, StreamOriginal, WriteMode, probe, probe_places,
-    restore,
+    Capacity, CopyError, Ending, HEAD_BYTES, IndexedOriginal, Knowledge, Layout, MediumOriginal,
+    Original, Recipient, RestoreOptions, RestoreOutcome, StreamOriginal, WriteMode, probe,
+    probe_places, restore,
 };
 use cardkeep_device::{DeviceSink, Machine, WritePermit};
 
+use crate::completeness::Truncated;
 use crate::error::{OpError, OpErrorKind};
 use crate::restore::fit::Fit;
 use crate::restore::origin::{Origin, OriginKind};
@@ -58,6 +59,10 @@ pub fn apply(
     let started = Instant::now();
     let sinks = open_all(machine, plan, monitors);
     let results = write_all(plan, sinks, monitors);
+    if let (Some(cut), Some(monitor)) = (plan.cut_on_the_way.get(), monitors.first()) {
+        let name = plan.origin.name();
+        monitor.trouble(Trouble::new(format!("{name} {cut}")));
+    }
     let targets = plan.targets.iter().zip(results);
     let targets = targets.map(|(target, result)| TargetReport {
         path: target.path.clone(),
@@ -270,6 +275,7 @@ fn write_group(
                         origin: &plan.origin,
                         fit,
                         monitor: monitors[place],
+                        is_untouched,
                     };
                     // Stopped before its first write, a card is what it was.
                     let is_same = is_untouched && matches!(error, CopyError::Interrupted);
@@ -323,6 +329,10 @@ fn with_original<T>(plan: &RestorePlan, fit: &Fit, run: impl FnOnce(&dyn Origina
                 len_max: fit.map.len(),
                 sector_bytes: origin.sector_bytes,
                 scope: plan.scope,
+                ending: match plan.truncated {
+                    Truncated::Refuse => Ending::Whole,
+                    Truncated::Allow => Ending::Truncated(&plan.cut_on_the_way),
+                },
             },
         }),
     }

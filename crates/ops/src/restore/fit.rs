@@ -36,7 +36,7 @@ pub struct Fit {
 
 /// How the partition table has to change.
 #[derive(Clone, Copy)]
-enum Change<'a> {
+pub(crate) enum Change<'a> {
     /// Partitions get other lengths.
     Lengths(&'a [Resize]),
     /// One gets another length, and what lies behind it moves.
@@ -90,6 +90,9 @@ impl Fit {
             digests: origin.digests.clone(),
             ..Self::of(origin.map.clone())
         };
+        if let Some(cut) = &origin.cut {
+            return fitting.cut_short(own, cut);
+        }
         if origin.len.is_some_and(|content_len| len < content_len) {
             return fitting.cut(own);
         }
@@ -183,7 +186,7 @@ impl Fit {
     }
 
     /// Adapts the partition table to the card.
-    fn with_table(
+    pub(crate) fn with_table(
         self,
         fitting: Fitting<'_>,
         table: &PartitionTable,
@@ -268,6 +271,12 @@ impl Fitting<'_> {
             (Some(table), Some(len)) if self.len > len && table.scheme != Scheme::Mbr => {
                 own.with_table(self, table, Change::Lengths(&[]))
             }
+            // It isn't there now, or not there, though there is room for it.
+            (Some(table), Some(len))
+                if self.len == len && lacks_end(table, len) && needed_len(table, &[]) <= len =>
+            {
+                own.with_table(self, table, Change::Lengths(&[]))
+            }
             _ => Ok(own),
         }
     }
@@ -315,7 +324,7 @@ impl Fitting<'_> {
     }
 
     /// Returns where partitions have to end.
-    fn end(self, table: &PartitionTable) -> u64 {
+    pub(crate) fn end(self, table: &PartitionTable) -> u64 {
         let sector = u64::from(self.origin.sector_bytes.max(1));
         self.len.saturating_sub(tail_of(table)) / sector * sector
     }
@@ -368,7 +377,7 @@ impl Fitting<'_> {
 
     /// Returns the error of a card that is too small for what needs `needed` bytes; `why` says why
     /// it can't be made smaller.
-    fn too_small(self, needed: u64, why: Option<&str>) -> OpError {
+    pub(crate) fn too_small(self, needed: u64, why: Option<&str>) -> OpError {
         let (origin, len) = (self.origin, self.len);
         let by = needed.saturating_sub(len);
         let message = format!(
@@ -406,13 +415,20 @@ fn content_end(partition: &Partition) -> u64 {
     partition.extent.start().saturating_add(len)
 }
 
+/// Tells whether the backup of a GPT is not known to be at the end of a medium of `len` bytes.
+fn lacks_end(table: &PartitionTable, len: u64) -> bool {
+    let last = len.saturating_sub(u64::from(table.sector_bytes));
+    let mut metadata = table.metadata.iter();
+    table.scheme != Scheme::Mbr && !metadata.any(|extent| extent.end() > last)
+}
+
 fn last_end(table: &PartitionTable) -> u64 {
     let ends = table.partitions.iter().map(|part| part.extent.end());
     ends.max().unwrap_or(0)
 }
 
 /// Returns what a table needs behind its last partition.
-fn tail_of(table: &PartitionTable) -> u64 {
+pub(crate) fn tail_of(table: &PartitionTable) -> u64 {
     needed_len(table, &[]).saturating_sub(last_end(table))
 }
 

@@ -1,6 +1,7 @@
 //! `restore` and `clone`: an image, a stream or a card onto one or more cards.
 
 mod apply;
+mod cut_fit;
 mod expansion;
 mod fit;
 mod origin;

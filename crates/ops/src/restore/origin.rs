@@ -12,11 +12,12 @@ use cardkeep_image::{
     FRAME_BYTES, ForeignKind, Format, FrameDigest, FrameReader, Index, Manifest, StreamNotes,
     detect_foreign, stream_noting,
 };
-use cardkeep_ptable::{Loaded, PartitionTable};
-use cardkeep_survey::{Identity, RECOGNISE_BYTES, Scope, Survey, survey};
+use cardkeep_ptable::{Error as TableError, Loaded, PartitionTable};
+use cardkeep_survey::{Cut, Identity, RECOGNISE_BYTES, Scope, Survey, survey};
 
 use crate::admission::{Admitted, ContentRule, admit, check_head, foreign_error};
 use crate::backup::Unmount;
+use crate::completeness::{cut_by_table, cut_of};
 use crate::error::{OpError, OpErrorKind};
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::check_mounts;
@@ -70,6 +71,8 @@ pub struct Origin {
     pub map: AllocationMap,
     /// What was learnt of it; `None` where its manifest says enough.
     pub survey: Option<Survey>,
+    /// What it lacks at its end, as far as that is known beforehand.
+    pub cut: Option<Cut>,
     /// What it says about itself.
     pub manifest: Option<Box<Manifest>>,
     /// What standard input is, where it is read from there.
@@ -187,6 +190,7 @@ impl Origin {
             sector_bytes,
             map: AllocationMap::all(len_max, State::Used),
             survey: None,
+            cut: None,
             manifest: None,
             digests: Vec::new(),
             input: StandardInput::default(),
@@ -210,6 +214,7 @@ impl Origin {
             len: Some(content.len()),
             sector_bytes,
             map: learnt.map.clone(),
+            cut: learnt.cut.clone(),
             survey: Some(learnt),
             manifest: None,
             digests: Vec::new(),
@@ -231,12 +236,17 @@ impl Origin {
         let reader = FrameReader::new(Arc::clone(&file), index.clone())
             .map_err(|error| OpError::of_image(path, error))?;
         let content = Arc::new(reader);
+        check_first_frame(path, &content)?;
         let manifest = index.manifest.clone().map(Box::new);
         let sector_bytes = manifest.as_ref().map_or(512, |own| own.sector_bytes);
         // The manifest knows which bytes were copied; without one the filesystems have to tell.
         let learnt = match &manifest {
             Some(_) => None,
             None => Some(survey(&content, sector_bytes, scope, monitor)),
+        };
+        let cut = match &learnt {
+            Some(learnt) => learnt.cut.clone(),
+            None => cut_of(&content, sector_bytes, monitor),
         };
         let map = match (scope, &manifest, &learnt) {
             (Scope::UsedOnly, Some(manifest), _) => manifest.map.clone(),
@@ -252,6 +262,7 @@ impl Origin {
             sector_bytes,
             map,
             survey: learnt,
+            cut,
             digests: digests.map_or_else(Vec::new, |own| own.frames.clone()),
             input: StandardInput::default(),
             manifest,
@@ -285,6 +296,7 @@ impl Origin {
             len: Some(scanned.len),
             sector_bytes,
             map: scanned.map,
+            cut: scanned.survey.cut.clone(),
             survey: Some(scanned.survey),
             manifest: None,
             digests: Vec::new(),
@@ -300,11 +312,20 @@ impl Origin {
         };
         if own.table.is_none() {
             // Logical partitions have their records in front of each of them.
-            let table = own.look(monitor, |content| table_of(content, sector_bytes))?;
-            own.table = table.flatten();
+            let looked = own.look(monitor, |content| {
+                let cut = cut_by_table(content, sector_bytes);
+                (table_of(content, sector_bytes), cut)
+            })?;
+            let (table, cut) = looked.unwrap_or_default();
+            own.table = table;
+            own.cut = own.cut.take().or(cut);
             if let OriginKind::Stream { prefix, .. } = &mut own.kind {
                 *prefix = None;
             }
+        }
+        if let (Some(table), Some(survey)) = (&own.table, &mut own.survey) {
+            // In passing, a table is held against no end.
+            survey.note_length(table);
         }
         Ok(own)
     }
@@ -392,6 +413,21 @@ impl Origin {
     }
 }
 
+/// Decodes the first frame: an image of which not even that can be had must not cost what is on
+/// the cards.
+fn check_first_frame(path: &Path, content: &dyn ReadAt) -> Result<(), OpError> {
+    let len = content.len().min(FRAME_BYTES as u64) as usize;
+    match content.read_vec(0, len) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let message = format!("{} is damaged at its beginning", path.display());
+            Err(OpError::new(OpErrorKind::Corrupt, message)
+                .hint("fetch or make it again; nothing was written")
+                .caused_by(error))
+        }
+    }
+}
+
 /// Refuses a raw image that ends within a sector and before its last partition does, or whose
 /// table can't be read: the rest of it is missing.
 fn check_raw(path: &Path, content: &dyn ReadAt) -> Result<(), OpError> {
@@ -424,6 +460,8 @@ fn is_seekable(index: &Index) -> bool {
 fn table_of(medium: &dyn ReadAt, sector_bytes: u32) -> Option<PartitionTable> {
     match cardkeep_ptable::load(&medium, sector_bytes) {
         Ok(Loaded::Table(table)) => Some(table),
+        // What it lacks is known by other means.
+        Err(TableError::Corrupt(corrupt)) if !corrupt.lacks_partitions() => corrupt.cut().cloned(),
         _ => None,
     }
 }

@@ -2,15 +2,16 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cardkeep_block::Monitor;
 use cardkeep_copy::WriteMode;
 use cardkeep_device::{FileId, Machine, StandardInput, are_same_file};
 use cardkeep_image::Format;
-use cardkeep_survey::Scope;
+use cardkeep_survey::{Cut, Scope};
 
 use crate::admission::{ContentRule, check_origin, is_pipe, open_pipe};
+use crate::completeness::{Truncated, check_whole};
 use crate::error::{OpError, OpErrorKind};
 use crate::lost::{Record, tell_lost_before, tell_lost_bytes};
 use crate::restore::expansion::Expand;
@@ -55,6 +56,8 @@ pub struct RestoreRequest {
     pub expand: Expand,
     /// Which content may be written.
     pub content: ContentRule,
+    /// What becomes of an original that ends before its partitions do.
+    pub truncated: Truncated,
     /// How many threads may decode.
     pub cores: usize,
 }
@@ -75,6 +78,10 @@ pub struct RestorePlan {
     pub eject: bool,
     /// How much of the original is wanted.
     pub scope: Scope,
+    /// What becomes of a pipe that ends before its partitions do.
+    pub(crate) truncated: Truncated,
+    /// What a pipe turned out to lack.
+    pub(crate) cut_on_the_way: OnceLock<Cut>,
     pub(crate) cores: usize,
 }
 
@@ -125,6 +132,11 @@ pub fn plan(
     };
     let notes = check_origin(&origin, request.content, monitor)?;
     origin.notes.extend(notes);
+    check_whole(
+        (&origin.name(), origin.cut.as_ref()),
+        request.truncated,
+        OpErrorKind::Refused,
+    )?;
     tell_what_it_lacks(&origin, monitor);
     let mut targets: Vec<TargetPlan> = Vec::new();
     for card in looked {
@@ -148,6 +160,8 @@ pub fn plan(
         probe: request.probe,
         eject: request.eject,
         scope: request.scope,
+        truncated: request.truncated,
+        cut_on_the_way: OnceLock::new(),
         cores: request.cores,
     })
 }

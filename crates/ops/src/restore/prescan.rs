@@ -94,6 +94,7 @@ pub(crate) fn prescan(
     let map = map_of(&passing, len, scope, monitor);
     let mut survey = passing.survey();
     survey.map.clone_from(&map);
+    survey.tell_cut(monitor);
     Ok(Scanned {
         len,
         map,

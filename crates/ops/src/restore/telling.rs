@@ -7,6 +7,7 @@ use cardkeep_copy::{BadPlace, CopyError};
 use cardkeep_device::Refusal;
 use cardkeep_survey::{Scope, locate, survey};
 
+use crate::completeness::truncated;
 use crate::error::{OpError, OpErrorKind};
 use crate::restore::fit::Fit;
 use crate::restore::origin::Origin;
@@ -20,6 +21,8 @@ pub(crate) struct Known<'a> {
     pub(crate) origin: &'a Origin,
     pub(crate) fit: &'a Fit,
     pub(crate) monitor: &'a dyn Monitor,
+    /// Whether nothing was written to the card.
+    pub(crate) is_untouched: bool,
 }
 
 /// Returns the error of a permit that was not given.
@@ -57,12 +60,26 @@ pub(crate) fn of_restore(path: &Path, known: Option<Known<'_>>, error: CopyError
                 .hint("try another reader; if it happens again, replace the card")
                 .caused_by(error)
         }
+        error @ CopyError::NoMemory { .. } => {
+            let name = known.map_or_else(String::new, |known| known.origin.name());
+            OpError::new(OpErrorKind::Environment, no_memory(&name))
+                .hint("close other programs")
+                .caused_by(error)
+        }
         CopyError::Original(error) => {
             let name = known.map_or_else(String::new, |known| known.origin.name());
-            of_origin(&name, &error)
+            let is_untouched = known.is_some_and(|known| known.is_untouched);
+            of_origin(&name, &error).hint(match is_untouched {
+                true => format!("{shown} was left as it was"),
+                false => "the card may not be bootable now".to_owned(),
+            })
         }
         error => OpError::of_copy(path, path, error),
     }
+}
+
+fn no_memory(name: &str) -> String {
+    format!("the memory does not suffice to restore {name}")
 }
 
 fn of_origin(name: &str, error: &CopyError) -> OpError {
@@ -74,11 +91,12 @@ fn of_origin(name: &str, error: &CopyError) -> OpError {
             format!("{name} is not what it was when it was made"),
         ),
         CopyError::Internal(_) => (OpErrorKind::Internal, "the restore failed".to_owned()),
+        CopyError::NoMemory { .. } => (OpErrorKind::Environment, no_memory(name)),
+        CopyError::Truncated(cut) => return truncated(name, cut, OpErrorKind::Corrupt),
         CopyError::Doubt(_) => {
             let own = OpError::new(OpErrorKind::Corrupt, format!("{name} contradicts itself"));
             return own
                 .hint("with --everything all of it is written")
-                .hint(GO_ON)
                 .caused_by(error.to_string());
         }
         _ => (OpErrorKind::Corrupt, format!("{name} is damaged")),
@@ -89,9 +107,7 @@ fn of_origin(name: &str, error: &CopyError) -> OpError {
         causes = format!("{causes}: {cause}");
         source = cause.source();
     }
-    OpError::new(kind, message)
-        .hint("the card may not be bootable now")
-        .caused_by(causes)
+    OpError::new(kind, message).caused_by(causes)
 }
 
 fn of_bad_card(path: &Path, known: Option<Known<'_>>, place: &BadPlace) -> OpError {

@@ -1,0 +1,216 @@
+//! A medium that ends before what is on it does: a copy that broke off, a card that was copied to a
+//! smaller one, or an image that was cut where only free space followed.
+//!
+//! ```text
+//!   | table | partition 1 | partition 2 ...........!............. |
+//!                           filesystem ............!...... end      its table entry's end
+//!                                                  ^ the medium ends here
+//!                                                   '------' used bytes of this are missing
+//! ```
+
+use std::fmt;
+
+use cardkeep_block::{
+    AllocationMap, BlockError, BlockErrorKind, Extent, Operation, ReadAt, State, le_u16, le_u32,
+    size_text,
+};
+use cardkeep_ext4::Ext4;
+use cardkeep_fat::FatFs;
+
+use crate::content::Content;
+use crate::signature::ISO_9660;
+use crate::swap::Swap;
+
+/// Where the primary volume descriptor of ISO 9660 lies: logical sector 16 (ECMA-119, 8.4).
+const ISO_VOLUME_OFFSET: u64 = 16 * 2048;
+
+/// What a medium lacks at its end. Positions are on the medium, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Where the medium ends.
+    pub medium_end: u64,
+    /// The partition that reaches furthest; 0 for a filesystem without a partition table.
+    pub number: u32,
+    /// Where that partition ends, as the table or the filesystem says.
+    pub partition_end: u64,
+    /// Where the last filesystem, or what can't be told, ends: how long a medium must be to hold it.
+    pub content_end: u64,
+    /// How many bytes are missing that are used, or not proven free.
+    pub missing_bytes: u64,
+}
+
+impl Cut {
+    /// Returns what nothing is missing of yet, on a medium of `medium_end` bytes.
+    pub(crate) const fn of(medium_end: u64) -> Self {
+        Self {
+            medium_end,
+            number: 0,
+            partition_end: 0,
+            content_end: 0,
+            missing_bytes: 0,
+        }
+    }
+
+    /// Adds a partition that lies at `extent`, whose content ends `content_len` bytes from its
+    /// beginning; `used` says how many of its bytes in an extent of its own are used.
+    pub(crate) fn add(
+        &mut self,
+        (number, extent): (u32, Extent),
+        content_len: u64,
+        used: impl Fn(Extent) -> u64,
+    ) {
+        let start = extent.start();
+        let content_len = content_len.min(extent.len());
+        let there = self.medium_end.saturating_sub(start).min(content_len);
+        if there < content_len {
+            let missing = used(Extent::between(there, content_len));
+            self.missing_bytes = self.missing_bytes.saturating_add(missing);
+        }
+        self.content_end = self.content_end.max(start.saturating_add(content_len));
+        if extent.end() > self.partition_end {
+            self.partition_end = extent.end();
+            self.number = number;
+        }
+    }
+
+    /// Returns it, where the medium ends before its partitions.
+    pub(crate) fn found(self) -> Option<Self> {
+        (self.partition_end > self.medium_end).then_some(self)
+    }
+
+    /// Tells whether all that is used is there.
+    #[must_use]
+    pub const fn is_harmless(&self) -> bool {
+        self.missing_bytes == 0
+    }
+}
+
+impl fmt::Display for Cut {
+    /// Writes what follows the name of the medium: `ends 74.0 MB before its partition 2 does; ...`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short = size_text(self.partition_end.saturating_sub(self.medium_end));
+        match self.number {
+            0 => write!(f, "ends {short} before its filesystem does; ")?,
+            number => write!(f, "ends {short} before its partition {number} does; ")?,
+        }
+        match self.missing_bytes {
+            0 => f.write_str("nothing that is used is missing"),
+            bytes => write!(f, "{bytes} used bytes are missing"),
+        }
+    }
+}
+
+/// A medium with room behind its end in which nothing can be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extended<M> {
+    inner: M,
+    len: u64,
+}
+
+impl<M: ReadAt> Extended<M> {
+    /// Returns `inner`, as long as `len` bytes.
+    pub(crate) fn new(inner: M, len: u64) -> Self {
+        let len = len.max(inner.len()).min(AllocationMap::LEN_MAX);
+        Self { inner, len }
+    }
+}
+
+impl<M: ReadAt> ReadAt for Extended<M> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+        let extent = self.bounded(offset, buffer.len())?;
+        if extent.end() > self.inner.len() {
+            return Err(BlockError::new(BlockErrorKind::OutOfBounds, Operation::Read).at(extent));
+        }
+        self.inner.read_at(offset, buffer)
+    }
+
+    fn alignment(&self) -> usize {
+        self.inner.alignment()
+    }
+}
+
+/// Returns how long what `content` was found on `medium` is, by its own word; all of the medium
+/// where it has none.
+pub(crate) fn content_len(medium: &dyn ReadAt, content: &Content) -> u64 {
+    let own = match content {
+        Content::Ext(summary) => Some(summary.len),
+        Content::Fat(_) => FatFs::load(medium).ok().map(|fs| fs.info().len),
+        Content::Swap(summary) if summary.is_clean => Swap::probe(medium).map(|swap| swap.end()),
+        Content::Opaque(Some(ISO_9660)) => iso_len(medium),
+        _ => None,
+    };
+    own.unwrap_or(medium.len())
+}
+
+/// Returns how long the filesystem from the medium's first byte on says that it is, where it is of
+/// a kind that does.
+pub(crate) fn whole_len(medium: &dyn ReadAt) -> Option<u64> {
+    let open = Extended::new(medium, AllocationMap::LEN_MAX);
+    if cardkeep_ext4::probe(&medium) {
+        return Ext4::load(&open).ok().map(|fs| fs.info().len);
+    }
+    if cardkeep_fat::probe(&medium).is_some() {
+        return FatFs::load(&open).ok().map(|fs| fs.info().len);
+    }
+    iso_len(medium)
+}
+
+/// The volume space size times the logical block size (ECMA-119, 8.4.8 and 8.4.12).
+pub(crate) fn iso_len(medium: &dyn ReadAt) -> Option<u64> {
+    let descriptor = medium.read_vec(ISO_VOLUME_OFFSET, 132).ok()?;
+    let is_primary = descriptor[0] == 1 && &descriptor[1..6] == b"CD001";
+    let blocks = u64::from(le_u32(&descriptor, 80));
+    let block_bytes = u64::from(le_u16(&descriptor, 128));
+    is_primary.then(|| blocks * block_bytes)
+}
+
+/// Returns how many bytes of `extent` a map calls used.
+pub(crate) fn used_in(map: &AllocationMap, extent: Extent) -> u64 {
+    let used = map.runs_in(extent).filter(|run| run.state == State::Used);
+    used.map(|run| run.extent.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cut, Extended};
+    use cardkeep_block::{Extent, MemoryMedium, ReadAt};
+
+    #[test]
+    fn used_bytes_behind_the_end_are_missing_and_free_ones_are_not() {
+        let cut = |content_len, used: u64| {
+            let mut cut = Cut::of(1000);
+            cut.add((1, Extent::between(0, 900)), 900, |_| 7);
+            cut.add((2, Extent::between(900, 2000)), content_len, |extent| {
+                extent.len().min(used)
+            });
+            cut.found().unwrap()
+        };
+        assert_eq!(cut(1100, 30).missing_bytes, 30);
+        assert_eq!(cut(1100, 30).content_end, 2000);
+        assert_eq!(cut(1100, 0).missing_bytes, 0);
+        // The filesystem ends with the medium, or before it.
+        assert_eq!(cut(100, 30).missing_bytes, 0);
+        assert_eq!(cut(50, 30).content_end, 950);
+        let shown = cut(1100, 30).to_string();
+        assert!(
+            shown.contains("before its partition 2 does; 30 used"),
+            "{shown}"
+        );
+        let mut whole = Cut::of(1000);
+        whole.add((1, Extent::between(0, 1000)), 1000, |_| 7);
+        assert_eq!(whole.found(), None);
+    }
+
+    #[test]
+    fn behind_the_end_nothing_can_be_read() {
+        let medium = Extended::new(MemoryMedium::new(100), 200);
+        assert_eq!(medium.len(), 200);
+        assert!(medium.read_vec(0, 100).is_ok());
+        assert!(medium.read_vec(50, 51).is_err());
+        assert!(medium.read_vec(150, 10).is_err());
+    }
+}
