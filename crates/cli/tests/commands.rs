@@ -326,7 +326,7 @@ fn wrong_names_get_errors_that_say_what_to_do() {
             3,
             "the file that is read",
         ),
-        (&["verify", "/no/such/image"], 2, "no /no/such/image"),
+        (&["verify", "/no/such/image"], 2, "no file /no/such/image"),
     ];
     for (args, code, text) in cases {
         let output = desk.expect(code, args);
