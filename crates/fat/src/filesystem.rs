@@ -100,6 +100,13 @@ pub fn head_bytes(medium: &impl ReadAt) -> Option<u64> {
     Some(boot.geometry.data_start)
 }
 
+/// Returns how long the filesystem says it is, in bytes, whether its medium is that long or not. Reads
+/// the boot sector only; `None` where it is none.
+pub fn stated_len(medium: &impl ReadAt) -> Option<u64> {
+    let boot = BootSector::load(medium).ok()?;
+    Some(boot.geometry.end)
+}
+
 /// The label is for people: where the root directory can't be read, the boot sector's serves.
 fn root_label(medium: &impl ReadAt, geometry: &Geometry) -> Option<String> {
     let mut label = None;

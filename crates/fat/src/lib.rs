@@ -22,6 +22,6 @@ mod writer;
 
 pub use boot_sector::{FatKind, probe};
 pub use error::{Corrupt, Error, Unsupported};
-pub use filesystem::{FatFs, Info, head_bytes};
+pub use filesystem::{FatFs, Info, head_bytes, stated_len};
 pub use hidden_sectors::moved_hidden_sectors;
 pub use owner::{Owner, OwnerKind};

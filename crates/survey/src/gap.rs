@@ -1,15 +1,13 @@
 //! What lies outside all partitions.
 //!
-//! Bootloaders of other boards live before the first partition, so that is kept. Other gaps and
-//! the tail keep their first and last MiB, where labels and the forgotten ends of old partitions
+//! What lies before the first partition is kept, however much it is: bootloaders of other boards
+//! live there, and the firmware of TV boxes reaches hundreds of megabytes far. Other gaps and the tail keep their first and last MiB, where labels and the forgotten ends of old partitions
 //! may lie; the rest is skipped and shown in the plan.
 
 use cardkeep_block::{Extent, Run, State};
 
 /// What is kept at both ends of a gap.
 const EDGE_BYTES: u64 = 1 << 20;
-/// No bootloader reaches further (U-Boot's environment on eMMC boards ends below 64 MiB).
-const BOOT_AREA_BYTES_MAX: u64 = 64 << 20;
 
 /// Where a gap lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,20 +33,27 @@ pub struct Gap {
 
 impl Gap {
     fn new(kind: GapKind, extent: Extent) -> Self {
-        let head = if kind == GapKind::BootArea {
-            BOOT_AREA_BYTES_MAX
-        } else {
-            EDGE_BYTES
-        };
-        let skipped = Extent::between(
-            extent.start().saturating_add(head).min(extent.end()),
+        let middle = Extent::between(
+            extent.start().saturating_add(EDGE_BYTES).min(extent.end()),
             extent.end().saturating_sub(EDGE_BYTES),
         );
+        let skipped = match kind {
+            // What is not proven free is used, and nothing but its content could prove it.
+            GapKind::BootArea => Extent::between(extent.end(), extent.end()),
+            GapKind::Between | GapKind::Tail => middle,
+        };
         Self {
             kind,
             extent,
             skipped,
         }
+    }
+
+    /// Returns what is left of the gap behind `end`; `None` where nothing is.
+    pub(crate) fn behind(self, end: u64) -> Option<Self> {
+        let start = self.extent.start().max(end);
+        (start < self.extent.end())
+            .then(|| Self::new(self.kind, Extent::between(start, self.extent.end())))
     }
 
     /// Returns the gap's part of the allocation map.
@@ -98,7 +103,7 @@ mod tests {
     #[test]
     fn boot_areas_are_kept_and_large_gaps_keep_their_ends() {
         let partitions = [
-            Extent::between(8 * MIB, 100 * MIB),
+            Extent::between(90 * MIB, 100 * MIB),
             Extent::between(101 * MIB, 200 * MIB),
             Extent::between(300 * MIB, 400 * MIB),
         ];

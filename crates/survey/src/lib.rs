@@ -17,6 +17,8 @@ mod passing;
 mod passing_partition;
 mod recognise;
 mod signature;
+mod stale;
+mod stated_len;
 mod swap;
 
 pub use content::{Content, FsSummary};
@@ -29,3 +31,4 @@ pub use locate::{Place, locate};
 pub use medium::{Partition, Scope, Survey, TableSummary, survey};
 pub use passing::PassingSurvey;
 pub use recognise::{RECOGNISE_BYTES, Recognised, recognise};
+pub use stale::clear_stale_signatures;

@@ -9,6 +9,8 @@ use crate::content::{Content, learn};
 use crate::cut::{Cut, Extended, content_len, iso_len, used_in, whole_len};
 use crate::gap::{Gap, gaps};
 use crate::identity::{Identity, shown};
+use crate::stale::clear_stale_signatures;
+use crate::stated_len::stated_len;
 
 /// How much of a medium is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +80,20 @@ pub struct Survey {
     pub bytes_read: u64,
 }
 
+impl Partition {
+    /// Counts the bytes in each state; `runs` tile the partition.
+    pub(crate) fn count(&mut self, runs: impl Iterator<Item = Run>) {
+        (self.used_bytes, self.zero_bytes, self.free_bytes) = (0, 0, 0);
+        for run in runs {
+            *match run.state {
+                State::Used => &mut self.used_bytes,
+                State::Zero => &mut self.zero_bytes,
+                State::Free => &mut self.free_bytes,
+            } += run.extent.len();
+        }
+    }
+}
+
 impl Survey {
     /// Tells whether all filesystems that are understood were unmounted properly.
     #[must_use]
@@ -129,6 +145,7 @@ pub fn survey(
         Err(error) => survey.add_broken_table(&error, monitor),
     }
     survey.tell_cut(monitor);
+    survey.clear_stale_signatures();
     if scope == Scope::Everything {
         survey.map = AllocationMap::all(medium.len(), State::Used);
     }
@@ -154,16 +171,17 @@ impl Survey {
         entries.sort_by_key(|entry| entry.extent);
         let here = Extent::between(0, self.len);
         let mut cut = self.cut.take().unwrap_or(Cut::of(self.len));
-        let extents: Vec<Extent> = entries
+        let reaches = self.reaches(medium, &entries, monitor);
+        let extents: Vec<Extent> = reaches
             .iter()
-            .map(|entry| entry.extent.intersection(here))
+            .map(|reach| reach.intersection(here))
             .filter(|extent| !extent.is_empty())
             .collect();
         self.gaps = gaps(self.len, &extents);
         let runs: Vec<Run> = self.gaps.iter().flat_map(Gap::runs).collect();
         self.map = self.map.replaced(&runs);
-        for entry in entries {
-            self.add_entry(medium, (table, &entry), &mut cut, monitor);
+        for (entry, reach) in entries.iter().zip(reaches) {
+            self.add_entry(medium, (table, entry, reach), &mut cut, monitor);
         }
         self.cut = cut.found();
         let own: Vec<Run> = table
@@ -174,21 +192,21 @@ impl Survey {
         self.map = self.map.raised(&own);
     }
 
-    /// Looks at one partition, as far as the medium goes.
+    /// Looks at one partition, as far as the medium goes; its filesystem reaches as far as `reach`.
     fn add_entry(
         &mut self,
         medium: &dyn ReadAt,
-        (table, entry): (&PartitionTable, &Entry),
+        (table, entry, reach): (&PartitionTable, &Entry, Extent),
         cut: &mut Cut,
         monitor: &dyn Monitor,
     ) {
-        let slice = Slice::new(medium, entry.extent);
+        let slice = Slice::new(medium, reach);
         let name = format!("partition {}", entry.number);
         let is_cut = entry.extent.end() > self.len;
         // Of what can't be read behind the end, the cut itself tells enough.
         let learnt = learn(&slice, &name, if is_cut { &Silent } else { monitor });
         let own_len = content_len(&slice, &learnt.content);
-        cut.add((entry.number, entry.extent), own_len, |extent| {
+        cut.add((entry.number, reach), own_len, |extent| {
             used_in(&learnt.map, extent)
         });
         let extent = entry.extent.intersection(Extent::between(0, self.len));
@@ -215,6 +233,39 @@ impl Survey {
             zero_bytes: count(State::Zero),
             free_bytes: count(State::Free),
         });
+    }
+
+    /// Returns how far each entry (ordered) reaches by what its filesystem says: to its end, or behind
+    /// it up to the next one where the filesystem is longer. The monitor hears of these.
+    fn reaches(
+        &self,
+        medium: &dyn ReadAt,
+        entries: &[Entry],
+        monitor: &dyn Monitor,
+    ) -> Vec<Extent> {
+        let reach = |(index, entry): (usize, &Entry)| {
+            let extent = entry.extent;
+            let stated = stated_len(&Slice::new(medium, extent)).unwrap_or(0);
+            if stated <= extent.len() || extent.end() > self.len {
+                return extent;
+            }
+            monitor.trouble(longer_than_partition(entry.number, extent, stated));
+            let next = entries.get(index + 1).map(|next| next.extent.start());
+            let limit = next.unwrap_or(self.len).min(self.len);
+            let end = extent.start().saturating_add(stated).min(limit);
+            Extent::between(extent.start(), end.max(extent.end()))
+        };
+        entries.iter().enumerate().map(reach).collect()
+    }
+
+    /// Lets the places of signatures of older contents be zero unless they are used.
+    fn clear_stale_signatures(&mut self) {
+        let extents: Vec<Extent> = self.partitions.iter().map(|part| part.extent).collect();
+        self.map = clear_stale_signatures(&self.map, &extents, self.len);
+        for partition in &mut self.partitions {
+            let runs = self.map.runs_in(partition.extent);
+            partition.count(runs);
+        }
     }
 
     /// A medium without a partition table: a filesystem from its first byte on, or nothing known.
@@ -327,6 +378,19 @@ impl Survey {
             });
         }
     }
+}
+
+/// Says that a filesystem is longer than its partition, and what to do.
+pub(crate) fn longer_than_partition(number: u32, partition: Extent, stated: u64) -> Trouble {
+    let len = partition.len();
+    let sectors = stated.div_ceil(512);
+    Trouble::new(format!(
+        "partition {number} has {len} bytes, but its filesystem {stated}: a resize may have stopped \
+         half way. What lies behind the partition is copied up to the filesystem's end. To mend the \
+         card, make the partition {sectors} sectors long \
+         (`echo ,{sectors} | sudo sfdisk -N{number} CARD`), then check the filesystem"
+    ))
+    .at(partition)
 }
 
 /// Returns what is shown of a table.

@@ -27,6 +27,8 @@ use crate::identity::{Identity, shown};
 use crate::kept::Kept;
 use crate::medium::{Partition, Survey, TableSummary, summary};
 use crate::passing_partition::{Known, PassingPartition};
+use crate::stale::stale_places;
+use crate::stated_len::stated_len;
 
 /// What is kept of the beginning of the medium and of each partition: a GPT of the usual size, and
 /// the signatures of all filesystems (that of btrfs lies furthest, right behind 64 KiB).
@@ -133,7 +135,7 @@ impl PassingSurvey {
             }
         }
         self.push_outside(&mut builder, seen.end());
-        let map = builder.finish(State::Used);
+        let map = builder.finish(State::Used).raised(&self.stale_places(seen));
         let mut runs: Vec<Run> = map.runs_in(seen).collect();
         let rest = Extent::between(seen.end().max(extent.start()), extent.end());
         match runs.last_mut() {
@@ -144,6 +146,13 @@ impl PassingSurvey {
             _ => runs.push(Run::new(rest, State::Used)),
         }
         runs
+    }
+
+    /// Returns the places of signatures of older contents in `window`. An unknown end is no end.
+    fn stale_places(&self, window: Extent) -> Vec<Run> {
+        let extents = self.partitions.iter().map(|part| part.summary.extent);
+        let extents: Vec<Extent> = extents.collect();
+        stale_places(&extents, Extent::between(0, self.kept.len()), window)
     }
 
     fn push_outside(&self, builder: &mut MapBuilder, end: u64) {
@@ -347,6 +356,11 @@ impl PassingSurvey {
 
     fn learn_head(&mut self, index: usize) {
         let slice = self.partitions[index].slice(&self.kept);
+        let stated = stated_len(&slice).unwrap_or(0);
+        if stated > slice.extent().len() {
+            self.keep_behind(index, stated);
+            return;
+        }
         if cardkeep_ext4::probe(&slice) {
             // What can't be read in passing is copied whole, whatever the reason.
             if let Ok(len) = PassingGroups::head_bytes(&slice) {
@@ -357,6 +371,20 @@ impl PassingSurvey {
         } else {
             self.learn_whole(index);
         }
+    }
+
+    /// Keeps what lies behind a partition whose filesystem is longer, `stated` bytes; the partition
+    /// stays used.
+    fn keep_behind(&mut self, index: usize, stated: u64) {
+        let partition = self.partitions[index].summary.extent;
+        let end = partition.start().saturating_add(stated);
+        let behind = Extent::between(partition.end(), end.max(partition.end()));
+        self.outside = self.outside.raised(&[Run::new(behind, State::Used)]);
+        let gaps = self.gaps.iter().filter_map(|gap| {
+            let is_next = gap.extent.start() == partition.end();
+            if is_next { gap.behind(end) } else { Some(*gap) }
+        });
+        self.gaps = gaps.collect();
     }
 
     /// Learns what needs nothing but what was kept up to now.

@@ -5,11 +5,15 @@ use cardkeep_copy::Health;
 use cardkeep_ops::{
     BackupPlan, BackupReport, OpenedKind, Smaller, Verified, hibernation_text, moved_text, name_of,
 };
+use cardkeep_survey::GapKind;
 
 use crate::text::contents;
 use crate::text::curve::curve;
 use crate::text::list::headline;
 use crate::units::{duration, size};
+
+/// From here on, bytes before the first partition are worth a line: others begin at 1 to 16 MiB.
+const BOOT_AREA_TOLD_BYTES: u64 = 17 << 20;
 
 /// Prints what will be done. To standard error: standard output may carry the image.
 pub(crate) fn print_plan(plan: &BackupPlan) {
@@ -63,6 +67,13 @@ pub(crate) fn print_plan(plan: &BackupPlan) {
     } else if !plan.survey.is_clean() {
         anstream::eprintln!(
             "Note     the filesystem was not unmounted properly; the image gets it as its journal makes it whole, and the card is not touched"
+        );
+    }
+    let boot_areas = (plan.contents().gaps.iter()).filter(|gap| gap.kind == GapKind::BootArea);
+    for gap in boot_areas.filter(|gap| gap.extent.len() >= BOOT_AREA_TOLD_BYTES) {
+        anstream::eprintln!(
+            "Gap      {} bytes before the first partition are copied: firmware may lie there",
+            gap.extent.len()
         );
     }
     for gap in plan

@@ -272,7 +272,7 @@ impl NewContent<'_> {
         let size = extent.len() as usize;
         let runs = match self.scope {
             // What would be used and is wholly zero is as good as known to be zero.
-            _ if is_zero(&content[..size]) && !self.is_free(extent) => {
+            _ if is_zero(&content[..size]) && self.has_used(extent) => {
                 vec![Run::new(extent, State::Zero)]
             }
             Scope::UsedOnly => self.survey.runs(extent),
@@ -288,9 +288,9 @@ impl NewContent<'_> {
         Some(Frame::new((index, extent), runs, digest, Some(content)))
     }
 
-    fn is_free(&self, extent: Extent) -> bool {
-        self.scope == Scope::UsedOnly
-            && (self.survey.runs(extent).iter()).all(|run| run.state == State::Free)
+    fn has_used(&self, extent: Extent) -> bool {
+        self.scope == Scope::Everything
+            || (self.survey.runs(extent).iter()).any(|run| run.state == State::Used)
     }
 }
 

@@ -85,6 +85,12 @@ impl Fit {
 
     /// Fits an original to a card.
     pub(crate) fn new(fitting: Fitting<'_>) -> Result<Self, OpError> {
+        let fit = Self::in_length(fitting)?;
+        Ok(fit.without_stale_signatures(fitting.origin, fitting.len))
+    }
+
+    /// Fits an original to a card's length.
+    fn in_length(fitting: Fitting<'_>) -> Result<Self, OpError> {
         let Fitting { origin, len, .. } = fitting;
         let own = Self {
             digests: origin.digests.clone(),
@@ -251,7 +257,7 @@ impl Fit {
     }
 
     /// Forgets the digests of frames that are not restored as they are.
-    fn without_changed(mut self, changed: &[Extent]) -> Self {
+    pub(crate) fn without_changed(mut self, changed: &[Extent]) -> Self {
         for (index, digest) in self.digests.iter_mut().enumerate() {
             let start = index as u64 * FRAME_BYTES as u64;
             let frame = Extent::between(start, start + FRAME_BYTES as u64);
@@ -409,8 +415,9 @@ fn card_hint(needed: u64) -> String {
 /// Returns where a partition's content ends, on the medium.
 fn content_end(partition: &Partition) -> u64 {
     let len = match partition.content.filesystem() {
-        Some(summary) if summary.len < partition.extent.len() => summary.len,
-        _ => partition.extent.len(),
+        // It may be longer than its partition.
+        Some(summary) => summary.len,
+        None => partition.extent.len(),
     };
     partition.extent.start().saturating_add(len)
 }

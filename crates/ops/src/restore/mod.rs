@@ -8,6 +8,7 @@ mod origin;
 mod parts;
 mod plan;
 mod prescan;
+mod stale;
 mod target;
 mod telling;
 

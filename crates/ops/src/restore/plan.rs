@@ -140,7 +140,12 @@ pub fn plan(
     tell_what_it_lacks(&origin, monitor);
     let mut targets: Vec<TargetPlan> = Vec::new();
     for card in looked {
-        let fit = fit(&origin, (&card, request.expand), &targets, monitor)?;
+        let fit = fit(
+            &origin,
+            (&card, request.expand, request.mode),
+            &targets,
+            monitor,
+        )?;
         let contents = contents(&card, monitor);
         targets.push(TargetPlan {
             path: card.path,
@@ -256,7 +261,7 @@ fn check_image_place(
 /// Returns how `origin` lies on a card. Cards that hold the same share one decoding.
 fn fit(
     origin: &Origin,
-    (card, expand): (&Looked, Expand),
+    (card, expand, mode): (&Looked, Expand, WriteMode),
     others: &[TargetPlan],
     monitor: &dyn Monitor,
 ) -> Result<Arc<Fit>, OpError> {
@@ -284,6 +289,10 @@ fn fit(
         expand,
         monitor,
     })?;
+    let fit = match mode {
+        WriteMode::Differing | WriteMode::Resumed if origin.len.is_some() => fit.covering(card.len),
+        _ => fit,
+    };
     let same = others.iter().find(|other| other.fit.is_same(&fit));
     Ok(same.map_or_else(|| Arc::new(fit), |other| Arc::clone(&other.fit)))
 }

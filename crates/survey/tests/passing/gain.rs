@@ -108,7 +108,7 @@ fn a_length_that_is_not_known_costs_the_tail_only() {
     let unknown = map_at_the_end(&card, None, MIB);
     assert_no_less_cautious(&unknown, &known);
     // Of the 3 MiB behind the last partition, the middle one.
-    let lost = known.bytes(State::Free) - unknown.bytes(State::Free);
+    let lost = unknown.bytes(State::Used) - known.bytes(State::Used);
     assert_eq!(lost, MIB as u64);
 }
 

@@ -1,0 +1,59 @@
+//! What a card held before must not show through what a restore leaves alone: the places of known
+//! signatures are cleared by the partition table that the card gets, whatever the image's map says
+//! of them.
+
+use cardkeep_block::{Extent, MapBuilder, Patched, State};
+use cardkeep_ptable::{Loaded, PartitionTable};
+use cardkeep_survey::clear_stale_signatures;
+
+use crate::restore::fit::Fit;
+use crate::restore::origin::Origin;
+
+impl Fit {
+    /// Returns the fit to a card of `len` bytes that leaves zeros where signatures of older contents
+    /// could be, up to its map's end.
+    pub(crate) fn without_stale_signatures(mut self, origin: &Origin, len: u64) -> Self {
+        if origin.len.is_none() {
+            // What comes out of a pipe is learnt on the way, these places with it.
+            return self;
+        }
+        let partitions = self.partitions(origin, len);
+        self.map = clear_stale_signatures(&self.map, &partitions, len);
+        self
+    }
+
+    /// Returns the fit with a map that reaches to the end of a card of `len` bytes: what is compared
+    /// with a card is not wiped at its end beforehand.
+    pub(crate) fn covering(self, len: u64) -> Self {
+        let end = self.map.len();
+        if end >= len {
+            return self;
+        }
+        let mut builder = MapBuilder::new(len);
+        for run in self.map.runs() {
+            builder.push_to(run.extent.end(), run.state);
+        }
+        let behind = Extent::between(end, len);
+        let map = clear_stale_signatures(&builder.finish(State::Free), &[], len);
+        // The last frame grows, and has another digest.
+        Self { map, ..self }.without_changed(&[behind])
+    }
+
+    /// Returns where the partitions lie on the card.
+    fn partitions(&mut self, origin: &Origin, len: u64) -> Vec<Extent> {
+        let resized = self.content.as_ref().map(|resized| &*resized.view);
+        let content = resized.or_else(|| origin.table_medium());
+        let table = content.and_then(|content| {
+            let patched = Patched::new(content, std::mem::take(&mut self.patches), len);
+            let table = match cardkeep_ptable::load(&patched, origin.sector_bytes) {
+                Ok(Loaded::Table(table)) => Some(table),
+                _ => None,
+            };
+            self.patches = patched.into_patches();
+            table
+        });
+        let table: Option<&PartitionTable> = table.as_ref().or(origin.table.as_ref());
+        let extents = table.iter().flat_map(|table| &table.partitions);
+        extents.map(|partition| partition.extent).collect()
+    }
+}
