@@ -23,7 +23,11 @@ pub(crate) fn print_info(report: &InfoReport) {
     anstream::println!("  holds    {}", contents(survey));
     match &survey.table {
         Some(table) => anstream::println!("  table    {}, disk id {}", table.scheme, table.disk_id),
-        None => anstream::println!("  table    none that can be trusted"),
+        // A medium without a table is one partition, number 0.
+        None if survey.partitions.iter().any(|part| part.number == 0) => {
+            anstream::println!("  table    none: there are no partitions");
+        }
+        None => anstream::println!("  table    damaged: it can't be trusted"),
     }
     for note in &survey.notes {
         anstream::println!("  note     {note}");

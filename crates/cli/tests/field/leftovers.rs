@@ -192,14 +192,16 @@ fn a_filesystem_longer_than_its_partition_is_kept_to_its_end() {
     for (fs, check) in [("ext4", "e2fsck -fn"), ("fat", "fsck.fat -n")] {
         let desk = Desk::new();
         desk.sh(&format!("FS={fs}\n{LONGER}"));
-        let answer = desk.expect(0, &["backup", "card.img", "own.img.zst"]);
+        // Somebody has to look at it: exit code 9.
+        let answer = desk.expect(9, &["backup", "card.img", "own.img.zst"]);
         let told = "partition 2 has 31457280 bytes, but its filesystem 62914560";
         assert!(answer.stderr.contains(told), "{}", answer.stderr);
         assert!(answer.stderr.contains("sfdisk -N2"), "{}", answer.stderr);
         desk.sh("gzip -k card.img");
         for from in ["own.img.zst", "card.img.gz", "card.img"] {
             desk.filled("card", 120 << 20, 0xA5);
-            desk.expect(0, &["restore", from, "card", "--yes"]);
+            let code = desk.run(&["restore", from, "card", "--yes"]).code;
+            assert!(matches!(code, 0 | 9), "{from}: {code}");
             desk.sh(&format!(
                 "dd if=card of=part bs=1M skip=8 count=60 status=none
                  {check} part >&2
@@ -237,4 +239,60 @@ fn firmware_far_before_the_first_partition_is_copied() {
         desk.expect(0, &["restore", from, "card", "--yes"]);
         desk.sh("cmp -n 104857600 box.img card");
     }
+}
+
+#[test]
+fn a_card_with_noted_errors_says_which_partition_to_check() {
+    let name = "a_card_with_noted_errors_says_which_partition_to_check";
+    if skip_unless_tools(name, &["mke2fs", "debugfs", "sfdisk", "e2fsck"]) {
+        return;
+    }
+    let desk = Desk::new();
+    desk.sh("
+        truncate -s 120M card.img
+        printf 'start=2048, size=2048\\nstart=16384, size=229376\\n' | sfdisk -q -X dos card.img
+        truncate -s 112M fs
+        mke2fs -q -t ext4 fs
+        debugfs -w -R 'ssv state 3' fs 2>/dev/null
+        dd if=fs of=card.img bs=1M seek=8 conv=notrunc status=none");
+    desk.sh("truncate -s 60M small; truncate -s 200M large");
+    let refused: [&[&str]; 3] = [
+        &["backup", "card.img", "s.img.zst", "--shrink"],
+        &["restore", "card.img", "small", "--yes"],
+        &["restore", "card.img", "large", "--yes", "--expand"],
+    ];
+    for call in refused {
+        let answer = desk.run(call);
+        assert_ne!(answer.code, 0, "{call:?}");
+        for words in ["noted errors", "sudo e2fsck -f /dev/sdX2"] {
+            assert!(answer.stderr.contains(words), "{call:?}: {}", answer.stderr);
+        }
+    }
+    // What it says helps.
+    desk.sh("e2fsck -fy fs >&2 || [ $? = 1 ]; dd if=fs of=card.img bs=1M seek=8 conv=notrunc status=none");
+    for call in refused {
+        desk.expect(0, call);
+    }
+}
+
+#[test]
+fn no_table_is_told_apart_from_a_damaged_one() {
+    let desk = Desk::new();
+    desk.sh("truncate -s 40M none.img; mke2fs -q -t ext4 none.img");
+    let answer = desk.expect(0, &["info", "none.img"]);
+    assert!(
+        answer
+            .stdout
+            .contains("table    none: there are no partitions")
+    );
+    desk.sh("
+        truncate -s 40M bad.img
+        printf 'start=2048, size=8192\\nstart=20480, size=8192\\n' | sfdisk -q -X dos bad.img
+        printf '\\000\\010\\000\\000' | dd of=bad.img bs=1 seek=470 conv=notrunc status=none");
+    let answer = desk.expect(9, &["info", "bad.img"]);
+    assert!(
+        answer
+            .stdout
+            .contains("table    damaged: it can't be trusted")
+    );
 }

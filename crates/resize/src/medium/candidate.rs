@@ -142,6 +142,16 @@ impl Candidate {
         Slice::new(Arc::clone(medium), self.extent)
     }
 
+    /// Refuses a filesystem on which the kernel noted errors.
+    pub(super) fn check_errors(&self, medium: &Arc<dyn ReadAt>) -> Result<(), Declined> {
+        let number = self.number;
+        match Ext4::load(self.slice(medium)) {
+            Ok(fs) if fs.superblock().has_errors() => Err(Declined::HasErrors { number }),
+            // Other faults have their own words.
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the filesystem's place on `medium` as the next mount would leave it.
     pub(super) fn at_rest(&self, medium: &Arc<dyn ReadAt>) -> Result<AtRest, cardkeep_ext4::Error> {
         let fs = Ext4::load(self.slice(medium))?;

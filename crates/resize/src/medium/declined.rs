@@ -21,6 +21,11 @@ pub enum Declined {
         /// The partition's number.
         number: u32,
     },
+    /// The kernel noted errors on the filesystem, and only `e2fsck` can say what they are.
+    HasErrors {
+        /// The partition's number, 0 where there is no partition table.
+        number: u32,
+    },
     /// The partition table lists nothing.
     NoPartition,
     /// The partition table can't be trusted.
@@ -81,6 +86,15 @@ impl fmt::Display for Declined {
             Self::OnlySettings { number } => write!(
                 f,
                 "partition {number}, its only ext filesystem, holds settings and is never resized"
+            ),
+            Self::HasErrors { number: 0 } => f.write_str(
+                "the kernel noted errors on its filesystem: check the card with \
+                 `sudo e2fsck -f /dev/sdX` first, X being its letter",
+            ),
+            Self::HasErrors { number } => write!(
+                f,
+                "the kernel noted errors on the filesystem of partition {number}: check the card with \
+                 `sudo e2fsck -f /dev/sdX{number}` first, X being its letter"
             ),
             Self::NoPartition => f.write_str("its partition table lists no partitions"),
             Self::BrokenTable(_) => f.write_str("its partition table can't be trusted"),

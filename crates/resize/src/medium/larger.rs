@@ -155,6 +155,7 @@ impl Candidate {
             let number = self.number;
             return Err(Declined::Behind { number, behind });
         }
+        self.check_errors(medium)?;
         let at_rest = self.at_rest(medium).map_err(grow::Declined::from)?;
         let fs = Ext4::load(Cached::new(&at_rest)).map_err(grow::Declined::from)?;
         let grown = grow::plan(&Cached::new(&at_rest), room)?;

@@ -108,6 +108,7 @@ impl Candidate {
         wanted: Length,
         monitor: &dyn Monitor,
     ) -> Result<Smaller, Declined> {
+        self.check_errors(medium)?;
         let at_rest = self.at_rest(medium).map_err(shrink::Declined::from)?;
         let fs = Ext4::load(Cached::new(&at_rest)).map_err(shrink::Declined::from)?;
         let block_bytes = u64::from(fs.superblock().block_bytes);
