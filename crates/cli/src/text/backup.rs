@@ -69,6 +69,11 @@ pub(crate) fn print_plan(plan: &BackupPlan) {
             "Note     the filesystem was not unmounted properly; the image gets it as its journal makes it whole, and the card is not touched"
         );
     }
+    print_gaps(plan);
+}
+
+/// Prints what lies outside all partitions, where that is worth a line.
+fn print_gaps(plan: &BackupPlan) {
     let boot_areas = (plan.contents().gaps.iter()).filter(|gap| gap.kind == GapKind::BootArea);
     for gap in boot_areas.filter(|gap| gap.extent.len() >= BOOT_AREA_TOLD_BYTES) {
         anstream::eprintln!(

@@ -140,12 +140,8 @@ pub fn plan(
     tell_what_it_lacks(&origin, monitor);
     let mut targets: Vec<TargetPlan> = Vec::new();
     for card in looked {
-        let fit = fit(
-            &origin,
-            (&card, request.expand, request.mode),
-            &targets,
-            monitor,
-        )?;
+        let wanted = (request.expand, request.mode);
+        let fit = fit(&origin, (&card, wanted), &targets, monitor)?;
         let contents = contents(&card, monitor);
         targets.push(TargetPlan {
             path: card.path,
@@ -261,7 +257,7 @@ fn check_image_place(
 /// Returns how `origin` lies on a card. Cards that hold the same share one decoding.
 fn fit(
     origin: &Origin,
-    (card, expand, mode): (&Looked, Expand, WriteMode),
+    (card, (expand, mode)): (&Looked, (Expand, WriteMode)),
     others: &[TargetPlan],
     monitor: &dyn Monitor,
 ) -> Result<Arc<Fit>, OpError> {
