@@ -5,6 +5,7 @@
 use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cardkeep_block::Operation;
 
@@ -15,7 +16,7 @@ use crate::source::Nature;
 use crate::transfer::system_error;
 
 /// A regular file that may stand in for a card, as it was when it was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct FileTarget {
     /// The path that it was named by.
     pub path: PathBuf,
@@ -25,6 +26,9 @@ pub struct FileTarget {
     pub len: u64,
     /// How many names it has: all of them lead to what is written.
     pub name_count: u64,
+    /// Keeps the system from giving the number of its inode to another file once it is removed;
+    /// `None` where it can't be read.
+    _held: Option<Arc<File>>,
 }
 
 impl FileTarget {
@@ -41,16 +45,23 @@ impl FileTarget {
             return Err(Refusal::BacksDevice { file, device });
         }
         // One that may not be read may not be written either, as it is read back.
-        if let Ok(file) = File::open(path)
-            && let Some(how) = platform::other_user(&file)
-        {
+        let held = File::open(path).ok();
+        if let Some(how) = held.as_ref().and_then(platform::other_user) {
             return Err(Refusal::InUse { how });
+        }
+        let id = FileId::from_metadata(&metadata);
+        // What is held must be what was looked at.
+        let opened = held.as_ref().and_then(|file| file.metadata().ok());
+        if opened.is_some_and(|opened| FileId::from_metadata(&opened) != id) {
+            let what = "another file has its name now".to_owned();
+            return Err(Refusal::Changed { what });
         }
         Ok(Self {
             path: path.to_path_buf(),
-            id: FileId::from_metadata(&metadata),
+            id,
             len: metadata.len(),
             name_count: name_count(&metadata),
+            _held: held.map(Arc::new),
         })
     }
 }

@@ -242,6 +242,17 @@ fn a_file_that_took_the_name_before_the_permit_gets_none() {
     assert!(matches!(refusal, Refusal::Changed { .. }), "{refusal:?}");
 }
 
+/// Catches: a file that was given the removed one's inode number, as ext4 does at once.
+#[test]
+fn a_file_that_was_made_anew_before_the_permit_gets_none() {
+    let card = Card::of(4096);
+    let approved = FileTarget::look(&card.path()).unwrap();
+    std::fs::remove_file(card.path()).unwrap();
+    std::fs::write(card.path(), &card.bytes).unwrap();
+    let refusal = WritePermit::for_file(&approved, &[], card.places(&[])).unwrap_err();
+    assert!(matches!(refusal, Refusal::Changed { .. }), "{refusal:?}");
+}
+
 #[test]
 fn what_is_read_on_standard_input_gets_no_permit() {
     let card = Card::of(4096);
