@@ -122,12 +122,13 @@ impl FileMap {
 
 #[cfg(test)]
 mod tests {
-    use super::walk_blocks;
+    use super::{FileMap, walk_blocks};
     use crate::block_walk::{Depth, Step};
     use crate::effort::Effort;
     use crate::inode::Inode;
-    use crate::record::InodeRecord;
-    use crate::superblock::{Superblock, tests};
+    use crate::record::{ExtentNode, FileExtent, InodeRecord};
+    use crate::seal::{BlockOwner, Sealer};
+    use crate::superblock::{Superblock, feature, tests};
     use cardkeep_block::MemoryMedium;
 
     /// Block 5 names itself a thousand times: three levels of it would be a milliard reads.
@@ -156,5 +157,52 @@ mod tests {
         );
         assert!(walked.is_err() && effort.is_spent());
         assert_eq!(tree_blocks, 100);
+    }
+
+    /// A tree block that lies at block 5, of a file whose root says so.
+    fn tree(superblock: &Superblock) -> (Vec<u8>, InodeRecord<Vec<u8>>) {
+        let extent = FileExtent {
+            logical: 0,
+            physical: 100,
+            count: 3,
+            is_unwritten: false,
+        };
+        let mut node = ExtentNode::leaf(&[extent], 340).into_bytes();
+        node.resize(4096, 0);
+        let mut bytes = vec![0; 128];
+        bytes[..2].copy_from_slice(&0x8000u16.to_le_bytes());
+        bytes[0x22] = 8; // EXTENTS_FL
+        let mut record = InodeRecord::new(bytes).unwrap();
+        let root = ExtentNode::inner(&[(0, 5)], 4, 1).into_bytes();
+        record.block_field_mut()[..root.len()].copy_from_slice(&root);
+        Sealer::new(superblock).extent_block(BlockOwner::new(12, &record), &mut node);
+        (node, record)
+    }
+
+    #[test]
+    fn a_tree_block_with_a_wrong_checksum_maps_nothing() {
+        let mut superblock = Superblock::parse(&tests::bytes()).unwrap();
+        superblock.ro_compat |= feature::RO_COMPAT_METADATA_CSUM;
+        let (node, record) = tree(&superblock);
+        let mut bytes = vec![0; 6 * 4096];
+        bytes[5 * 4096..].copy_from_slice(&node);
+        let load = |bytes: &[u8], superblock: &Superblock| {
+            let medium = MemoryMedium::from_bytes(bytes);
+            FileMap::load(&medium, superblock, 12, &record)
+        };
+        let map = load(&bytes, &superblock).unwrap();
+        assert_eq!((map.extents[0].physical, map.extents.len()), (100, 1));
+        assert_eq!((map.tree[0].block, map.tree[0].refers_to), (5, 103));
+        // ee_start_lo.
+        bytes[5 * 4096 + 12 + 8] ^= 1;
+        let error = load(&bytes, &superblock).unwrap_err().to_string();
+        assert!(error.contains("checksum"), "{error}");
+        // Without checksums nothing tells.
+        superblock.ro_compat = 0;
+        assert!(load(&bytes, &superblock).is_ok());
+        // More entries than eh_max.
+        bytes[5 * 4096 + 4] = 0;
+        bytes[5 * 4096 + 5] = 0;
+        assert!(load(&bytes, &superblock).is_err());
     }
 }
