@@ -196,11 +196,12 @@ fn a_pipe_arrives_from_its_first_byte_on() {
 }
 
 #[test]
-fn a_raw_pipe_that_ends_within_a_partition_makes_no_good_card() {
+fn a_raw_pipe_that_ends_before_what_is_used_makes_no_good_card() {
     let sample = MemoryMedium::new(SAMPLE_BYTES);
     write_sample(&sample).unwrap();
     let content = sample.to_vec();
-    for (lost, is_good) in [(0, true), (2 << 20, false)] {
+    // Nothing is used in the last 2 MiB.
+    for (lost, is_good) in [(0, true), (2 << 20, true), (100 << 20, false)] {
         let folder = tempfile::tempdir().unwrap();
         let card = folder.path().join("card");
         std::fs::write(&card, vec![OLD; content.len()]).unwrap();
