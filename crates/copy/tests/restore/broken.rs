@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cardkeep_block::{BufferPool, Patches};
 use cardkeep_copy::{CopyError, MediumOriginal, Original, Take, Wanted, WriteMode};
 
-use crate::card::{card, layout, looks_bootable, original, run};
+use crate::card::{OLD, card, layout, looks_bootable, original, run};
 
 /// An original of which a part dies or never comes.
 struct Broken<'a> {
@@ -80,5 +80,38 @@ fn nobody_waits_for_a_thread_that_died() {
             panic!("{error}")
         };
         assert!(matches!(*error, CopyError::Internal(_)), "{error}");
+    }
+}
+
+#[test]
+fn an_original_that_fails_before_its_first_frame_costs_no_card() {
+    struct Damaged;
+    impl Original for Damaged {
+        fn deliver(
+            &self,
+            _: Wanted<'_>,
+            _: &Arc<BufferPool>,
+            _: Take<'_>,
+        ) -> Result<(), CopyError> {
+            Err(CopyError::Index("it can't be decoded".into()))
+        }
+
+        fn is_repeatable(&self) -> bool {
+            true
+        }
+
+        fn known_bytes(&self) -> Option<u64> {
+            None
+        }
+
+        fn frames_under_way(&self) -> usize {
+            1
+        }
+    }
+    for mode in [WriteMode::All, WriteMode::Differing, WriteMode::Resumed] {
+        let card = card();
+        let error = run(&Damaged, &card, mode).unwrap_err();
+        assert!(matches!(error, CopyError::Original(_)), "{error}");
+        assert!(card.to_vec().iter().all(|&byte| byte == OLD));
     }
 }
