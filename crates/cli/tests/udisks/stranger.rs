@@ -58,7 +58,8 @@ impl Scene {
         };
         let card = attached("card", bytes());
         let other = attached("other", bytes());
-        let image = bytes();
+        let mut image = bytes();
+        add_table(&mut image);
         std::fs::write(folder.path().join("image.img"), &image).unwrap();
         // Where it was built nobody else may go.
         let program = folder.path().join("cardkeep");
@@ -201,4 +202,15 @@ fn text(file: &File) -> String {
     let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
     file.read_exact_at(&mut bytes, 0).unwrap();
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Makes noise look like a disk: an MBR with one partition, which reaches from the second sector to the end
+/// (UEFI specification 2.10, section 5.2.1).
+fn add_table(disk: &mut [u8]) {
+    let sectors = u32::try_from(disk.len() / 512 - 1).unwrap();
+    disk[440..510].fill(0);
+    disk[446 + 4] = 0x83;
+    disk[446 + 8..446 + 12].copy_from_slice(&1u32.to_le_bytes());
+    disk[446 + 12..446 + 16].copy_from_slice(&sectors.to_le_bytes());
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
 }
