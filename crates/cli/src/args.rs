@@ -7,6 +7,7 @@ use cardkeep_ops::restore::Expand;
 use cardkeep_ops::{Length, Truncated};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
+use crate::exit::Telling;
 use crate::units;
 
 /// Backs up a Raspberry Pi's SD card to an image, verified, at the card's own speed.
@@ -124,7 +125,7 @@ impl From<FormatArg> for Format {
 pub(crate) enum VerifyArg {
     /// Read it back from its disk, decode it, and compare it with what the card gave.
     Image,
-    /// That, and then read the card a second time: what reads differently is unstable.
+    /// As `image`, then re-read the card and report anything that changed.
     Card,
     /// Don't.
     None,
@@ -220,7 +221,7 @@ pub(crate) struct BackupArgs {
     /// raw IMAGE): nothing is read twice.
     #[arg(long, conflicts_with = "force")]
     pub(crate) resume: bool,
-    /// How long to wait for a card that vanishes while it is read; not with --shrink.
+    /// How long to wait if the card disappears during the backup.
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     pub(crate) wait_for_card: u32,
     /// How often sectors that can't be read are tried again, once all else was read.
@@ -244,10 +245,10 @@ pub(crate) struct BackupArgs {
     /// Take an image that ends before its partitions do, though used bytes of it are missing.
     #[arg(long)]
     pub(crate) allow_truncated: bool,
-    /// The container; told by the image's name when left out.
+    /// Image format [default: from the file name, else zst].
     #[arg(long, value_enum)]
     pub(crate) format: Option<FormatArg>,
-    /// The compression level, in the numbers of the format [default: 3 for zst].
+    /// Compression level; the range depends on the format [default: 3 for zst].
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) level: Option<i32>,
     /// How to verify the image.
@@ -349,10 +350,10 @@ pub(crate) struct ShrinkArgs {
     /// Take an image that ends before its partitions do, though used bytes of it are missing.
     #[arg(long)]
     pub(crate) allow_truncated: bool,
-    /// The container; told by the new image's name when left out.
+    /// Image format [default: from the file name, else zst].
     #[arg(long, value_enum)]
     pub(crate) format: Option<FormatArg>,
-    /// The compression level, in the numbers of the format [default: 3 for zst].
+    /// Compression level; the range depends on the format [default: 3 for zst].
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) level: Option<i32>,
     /// How to verify the new image.
@@ -433,6 +434,14 @@ pub(crate) struct ManArgs {
 }
 
 impl Args {
+    /// Returns what the command has to show for its work.
+    pub(crate) const fn telling(&self) -> Telling {
+        match &self.command {
+            Command::List(_) | Command::Info(_) | Command::Completions(_) => Telling::Everything,
+            _ => Telling::Report,
+        }
+    }
+
     /// Returns how to talk to the user.
     pub(crate) const fn output(&self) -> OutputArgs {
         match &self.command {

@@ -1,5 +1,6 @@
 //! Exit codes, documented in `docs/reference.md`, and how errors are printed.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
@@ -9,6 +10,8 @@ use cardkeep_ops::{OpError, OpErrorKind};
 
 use crate::args::OutputArgs;
 use crate::json;
+use crate::quote::shell_word;
+use crate::terminal::{self, errln};
 
 /// How a command ended that did what it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +25,12 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    pub(crate) fn code(self) -> ExitCode {
-        ExitCode::from(match self {
+    pub(crate) fn code(self) -> u8 {
+        match self {
             Self::Well => 0,
             Self::Mismatch => 6,
             Self::Troubled => 9,
-        })
+        }
     }
 }
 
@@ -45,26 +48,49 @@ fn code_of(kind: OpErrorKind) -> u8 {
 }
 
 /// Prints an error with its causes and hints, and returns the code to exit with.
-pub(crate) fn fail(error: &OpError, output: OutputArgs) -> ExitCode {
+pub(crate) fn fail(error: &OpError, output: OutputArgs) -> u8 {
     let code = code_of(error.kind);
     if output.json {
         json::print_error(error, code);
-        return ExitCode::from(code);
+        return code;
     }
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
     let bold = Style::new().bold();
-    anstream::eprintln!("{red}error:{red:#} {error}");
+    errln!([red, "error:"] " {error}");
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        anstream::eprintln!("  {bold}caused by:{bold:#} {cause}");
+        errln!([bold, "  caused by:"] " {cause}");
         source = cause.source();
     }
     for hint in &error.hints {
-        anstream::eprintln!("  {bold}hint:{bold:#} {}", hint.0);
+        errln!([bold, "  hint:"] " {}", hint.0);
     }
     if is_for_root(error) {
-        anstream::eprintln!("  {bold}hint:{bold:#} {}", with_sudo(std::env::args()));
+        errln!([bold, "  hint:"] " {}", with_sudo(std::env::args_os()));
     }
+    code
+}
+
+/// What a command has to show for its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// What it prints is all it does.
+    Everything,
+    /// What it prints is about what it did.
+    Report,
+}
+
+/// Returns the code to exit with, which says where something could not be told.
+pub(crate) fn with_what_was_told(code: u8, telling: Telling) -> ExitCode {
+    let code = match (code, telling) {
+        (0, Telling::Everything) if terminal::is_something_lost() => 4,
+        (0, Telling::Report) if terminal::is_something_lost() => 9,
+        (code, _) => {
+            // The code of what went wrong stays; that there is more to say is said.
+            terminal::is_something_lost();
+            code
+        }
+    };
     ExitCode::from(code)
 }
 
@@ -84,17 +110,9 @@ fn is_for_root(error: &OpError) -> bool {
 }
 
 /// Returns the command line that works, to be copied.
-fn with_sudo(args: impl Iterator<Item = String>) -> String {
-    let quote = |word: String| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-        if !word.is_empty() && word.chars().all(is_plain) {
-            word
-        } else {
-            format!("'{}'", word.replace('\'', "'\\''"))
-        }
-    };
+fn with_sudo(args: impl Iterator<Item = OsString>) -> String {
     std::iter::once("sudo".to_owned())
-        .chain(args.map(quote))
+        .chain(args.map(|word| shell_word(&word)))
         .collect::<Vec<_>>()
         .join(" ")
 }
@@ -102,10 +120,11 @@ fn with_sudo(args: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::with_sudo;
+    use std::ffi::OsString;
 
     #[test]
     fn the_line_with_sudo_can_be_pasted() {
-        let args = ["cardkeep", "backup", "/dev/sdb", "my pi's.img"].map(str::to_owned);
+        let args = ["cardkeep", "backup", "/dev/sdb", "my pi's.img"].map(OsString::from);
         let line = with_sudo(args.into_iter());
         assert_eq!(line, "sudo cardkeep backup /dev/sdb 'my pi'\\''s.img'");
     }

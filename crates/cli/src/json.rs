@@ -1,7 +1,7 @@
 //! The JSON of `--json`, documented in `docs/reference.md`. One object on standard output; progress,
 //! trouble and errors as one object a line on standard error.
 
-use cardkeep_block::{AllocationMap, Phase, State, Trouble};
+use cardkeep_block::{AllocationMap, Phase, State, Trouble, path_text};
 use cardkeep_copy::{Check, Health, WriteMode};
 use cardkeep_device::{Device, Mount, Verdict};
 use cardkeep_ops::restore::{RestorePlan, RestoreReport, TargetPlan};
@@ -10,6 +10,8 @@ use cardkeep_ops::{
 };
 use cardkeep_survey::{Cut, Partition, Place, Survey};
 use serde_json::{Value, json};
+
+use crate::terminal::{self, Stream};
 
 /// The version of the schema. It grows when a field changes its meaning or goes; new fields may
 /// come at any time.
@@ -20,7 +22,7 @@ fn print(command: &str, mut value: Value) {
         fields.insert("schema".into(), SCHEMA.into());
         fields.insert("command".into(), command.into());
     }
-    anstream::println!("{value}");
+    terminal::print_json(Stream::Out, &value);
 }
 
 fn print_event(event: &str, mut value: Value) {
@@ -28,7 +30,7 @@ fn print_event(event: &str, mut value: Value) {
         fields.insert("schema".into(), SCHEMA.into());
         fields.insert("event".into(), event.into());
     }
-    anstream::eprintln!("{value}");
+    terminal::print_json(Stream::Err, &value);
 }
 
 /// Prints how far the work is.
@@ -118,7 +120,7 @@ fn guards_value(verdict: &Verdict) -> Value {
 fn device_value(device: &Device) -> Value {
     let mounts: Vec<Value> = device.mounts.iter().map(mount_value).collect();
     json!({
-        "path": device.path.display().to_string(),
+        "path": path_text(&device.path).to_string(),
         "size_bytes": device.size_bytes,
         "sector_bytes": device.sector_bytes,
         "vendor": device.vendor,
@@ -137,7 +139,7 @@ fn device_value(device: &Device) -> Value {
 fn mount_value(mount: &Mount) -> Value {
     json!({
         "source": mount.source,
-        "target": mount.target.display().to_string(),
+        "target": path_text(&mount.target).to_string(),
         "fs": mount.fs_type,
         "read_only": mount.read_only,
     })
@@ -234,7 +236,7 @@ pub(crate) fn print_info(report: &InfoReport, troubles: &[Trouble]) {
     print(
         "info",
         json!({
-            "path": report.opened.path.display().to_string(),
+            "path": path_text(&report.opened.path).to_string(),
             "kind": kind,
             "stored_bytes": report.opened.stored_bytes,
             "device": report.opened.device().map(device_value),
@@ -258,8 +260,8 @@ pub(crate) fn print_info(report: &InfoReport, troubles: &[Trouble]) {
 
 fn plan_value(plan: &BackupPlan) -> Value {
     json!({
-        "card": plan.opened.path.display().to_string(),
-        "image": plan.image.as_ref().map(|image| image.display().to_string()),
+        "card": path_text(&plan.opened.path).to_string(),
+        "image": plan.image.as_ref().map(|image| path_text(image).to_string()),
         "format": plan.format.extension(),
         "contents": survey_value(&plan.survey),
         "used_bytes": plan.used_bytes(),
@@ -377,7 +379,7 @@ fn restore_plan_value(plan: &RestorePlan) -> Value {
     let identity = plan.origin.identity();
     let targets: Vec<Value> = plan.targets.iter().map(target_value).collect();
     json!({
-        "from": plan.origin.path.as_ref().map(|path| path.display().to_string()),
+        "from": plan.origin.path.as_ref().map(|path| path_text(path).to_string()),
         "content_bytes": plan.origin.len,
         "os": identity.os,
         "hostname": identity.hostname,
@@ -394,7 +396,7 @@ fn restore_plan_value(plan: &RestorePlan) -> Value {
 
 fn target_value(target: &TargetPlan) -> Value {
     json!({
-        "path": target.path.display().to_string(),
+        "path": path_text(&target.path).to_string(),
         "size_bytes": target.len,
         "device": target.device.as_ref().map(device_value),
         "erases": target.contents.as_ref().map(survey_value),
@@ -427,7 +429,7 @@ pub(crate) fn print_restore(
         .targets
         .iter()
         .map(|target| {
-            let path = target.path.display().to_string();
+            let path = path_text(&target.path).to_string();
             match &target.result {
                 Ok(done) => json!({
                     "path": path,
@@ -473,7 +475,7 @@ pub(crate) fn print_verify(report: &VerifyReport, troubles: &[Trouble]) {
     let against = report.against.as_ref().map(|against| {
         let places: Vec<Value> = against.places.iter().map(place_value).collect();
         json!({
-            "card": against.card.display().to_string(),
+            "card": path_text(&against.card).to_string(),
             "equal": against.difference.bytes == 0,
             "compared_bytes": against.difference.compared_bytes,
             "differing_bytes": against.difference.bytes,
@@ -484,7 +486,7 @@ pub(crate) fn print_verify(report: &VerifyReport, troubles: &[Trouble]) {
     print(
         "verify",
         json!({
-            "image": report.image.display().to_string(),
+            "image": path_text(&report.image).to_string(),
             "checked": checked,
             "against": against,
             "troubles": troubles,

@@ -14,6 +14,7 @@ use std::io::IsTerminal;
 
 use crate::args::OutputArgs;
 use crate::json;
+use crate::terminal::errln;
 use crate::units::{duration, size};
 
 /// How often progress is told.
@@ -164,8 +165,8 @@ impl Progress {
         let note =
             "note: the system is asked to open the card; it may ask you, in a window of its own";
         match &self.face {
-            Face::Line(bar) => bar.suspend(|| anstream::eprintln!("{note}")),
-            Face::Silent => anstream::eprintln!("{note}"),
+            Face::Line(bar) => bar.suspend(|| errln!("{note}")),
+            Face::Silent => errln!("{note}"),
             Face::Json => json::print_progress(Phase::Permission, 0, None, 0.0),
             Face::SilentJson => {}
         }
@@ -212,8 +213,8 @@ impl Progress {
             Face::Json | Face::SilentJson => {
                 json::print_progress(line.phase, settled_bytes, total, line.speed);
             }
-            Face::Line(bar) => bar.suspend(|| anstream::eprintln!("{line}")),
-            Face::Silent => anstream::eprintln!("{line}"),
+            Face::Line(bar) => bar.suspend(|| errln!("{line}")),
+            Face::Silent => errln!("{line}"),
         }
     }
 
@@ -346,8 +347,8 @@ impl Monitor for Progress {
     fn trouble(&self, trouble: Trouble) {
         match &self.face {
             Face::Json | Face::SilentJson => json::print_trouble(&trouble),
-            Face::Line(bar) => bar.suspend(|| anstream::eprintln!("note: {}", trouble.message)),
-            Face::Silent => anstream::eprintln!("note: {}", trouble.message),
+            Face::Line(bar) => bar.suspend(|| errln!("note: {}", trouble.message)),
+            Face::Silent => errln!("note: {}", trouble.message),
         }
         self.troubles
             .lock()

@@ -4,10 +4,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use cardkeep_block::path_text;
 use cardkeep_copy::{Health, Stretch};
 use cardkeep_device::TextFile;
 use cardkeep_ops::{BackupPlan, BackupReport, OpError, OpErrorKind};
 
+use crate::quote::markup;
 use crate::units::size;
 
 const WIDTH: f64 = 1024.0;
@@ -26,7 +28,7 @@ enum Kind {
 pub(crate) fn check(path: &Path, may_replace: bool) -> Result<(), OpError> {
     kind_of(path)?;
     if !may_replace && path.symlink_metadata().is_ok() {
-        let message = format!("{} already exists", path.display());
+        let message = format!("{} already exists", path_text(path));
         return Err(OpError::new(OpErrorKind::Usage, message)
             .hint("choose another name for the report, or let --force replace it"));
     }
@@ -44,7 +46,7 @@ pub(crate) fn write(path: &Path, plan: &BackupPlan, report: &BackupReport) -> Re
     };
     let written = TextFile::new(path.to_path_buf()).replace(text.as_bytes());
     written.map_err(|error| {
-        let message = format!("the report {} can't be written", path.display());
+        let message = format!("the report {} can't be written", path_text(path));
         OpError::new(OpErrorKind::Environment, message).caused_by(error)
     })
 }
@@ -55,7 +57,7 @@ fn kind_of(path: &Path) -> Result<Kind, OpError> {
         Some("html" | "htm") => Ok(Kind::Page),
         Some("svg") => Ok(Kind::Picture),
         _ => {
-            let message = format!("what kind of report is {} to be?", path.display());
+            let message = format!("what kind of report is {} to be?", path_text(path));
             Err(OpError::new(OpErrorKind::Usage, message).hint("end its name in .html or .svg"))
         }
     }
@@ -114,7 +116,7 @@ fn picture(health: &Health) -> String {
 }
 
 fn page(plan: &BackupPlan, report: &BackupReport, health: &Health) -> String {
-    let card = escaped(&plan.opened.path.display().to_string());
+    let card = markup(&path_text(&plan.opened.path).to_string());
     let slowest: String = health
         .slowest()
         .iter()
@@ -156,7 +158,7 @@ fn lost(report: &BackupReport) -> String {
             "<tr><td>{}</td><td>{}</td><td>{partition}</td><td>{}</td><td>{}</td></tr>\n",
             place.extent.start(),
             place.extent.len(),
-            escaped(what.unwrap_or("unknown")),
+            markup(what.unwrap_or("unknown")),
             place.loss()
         )
     };
@@ -167,32 +169,12 @@ fn lost(report: &BackupReport) -> String {
     )
 }
 
-fn escaped(text: &str) -> String {
-    let mut safe = String::new();
-    for c in text.chars() {
-        match c {
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '&' => safe.push_str("&amp;"),
-            '"' => safe.push_str("&quot;"),
-            c if c.is_control() => safe.push(' '),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{escaped, picture};
+    use super::picture;
     use cardkeep_block::Extent;
     use cardkeep_copy::Health;
     use std::time::Duration;
-
-    #[test]
-    fn names_from_cards_are_no_markup() {
-        assert_eq!(escaped("<b>\"a\"&\x1b"), "&lt;b&gt;&quot;a&quot;&amp; ");
-    }
 
     #[test]
     fn stretches_that_fail_are_red_and_as_high_as_the_picture() {

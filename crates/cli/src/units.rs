@@ -2,6 +2,8 @@
 
 pub(crate) use cardkeep_block::size_text as size;
 
+use crate::quote::quoted;
+
 /// Returns the number of bytes that `text` means: `8GB`, `7.5 GiB`, `7948206080`. Units are those of
 /// the card's print (powers of 1000) and, with an `i`, powers of 1024.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
@@ -10,9 +12,16 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
     let (number, unit) = (&text[..end], text[end..].trim());
-    let factor = factor_of(unit)
-        .ok_or_else(|| format!("`{unit}` is no unit of size: use kB, MB, GB, TB, KiB, MiB, GiB"))?;
-    let wrong = || format!("`{text}` is no size: write it like 8GB, 7.5GiB or a number of bytes");
+    let factor = factor_of(unit).ok_or_else(|| {
+        format!(
+            "`{}` is no unit of size: use kB, MB, GB, TB, KiB, MiB, GiB",
+            quoted(unit)
+        )
+    })?;
+    let wrong = || {
+        let text = quoted(text);
+        format!("`{text}` is no size: write it like 8GB, 7.5GiB or a number of bytes")
+    };
     if let Ok(whole) = number.parse::<u64>() {
         return whole.checked_mul(factor).ok_or_else(wrong);
     }
@@ -49,7 +58,10 @@ pub(crate) fn parse_per_mille(text: &str) -> Result<u32, String> {
     let number = text.trim().trim_end_matches('%').trim();
     match number.parse::<f64>() {
         Ok(value) if (0.0..=1000.0).contains(&value) => Ok((value * 10.0).round() as u32),
-        _ => Err(format!("`{text}` is no number of per cent from 0 to 1000")),
+        _ => Err(format!(
+            "`{}` is no number of per cent from 0 to 1000",
+            quoted(text)
+        )),
     }
 }
 

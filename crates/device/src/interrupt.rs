@@ -12,12 +12,38 @@ static IS_ASKED: AtomicBool = AtomicBool::new(false);
 #[cfg(unix)]
 const EXIT_AFTER_SECOND_INTERRUPT: i32 = 130;
 
+/// Those by which a user, a terminal or the system ends a program.
+#[cfg(unix)]
+const ENDING: &[i32] = &[
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGXCPU,
+    #[cfg(target_os = "linux")]
+    libc::SIGPWR,
+];
+
+/// Those that would end a program half way that doesn't expect them, and mean nothing here. What would
+/// be too long for `ulimit -f` is an error of that write.
+#[cfg(unix)]
+const UNHEEDED: &[i32] = &[
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGXFSZ,
+    libc::SIGIO,
+    #[cfg(target_os = "linux")]
+    libc::SIGSTKFLT,
+];
+
 /// What signals have said so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Signals(());
 
 impl Signals {
-    /// Makes signals that would end the program (SIGINT, SIGTERM, SIGHUP, SIGQUIT) say that it is to
+    /// Makes signals that would end the program (SIGINT, SIGTERM, SIGHUP, SIGQUIT and the like) say that it is to
     /// stop, and SIGUSR1 (and SIGINFO, where there is one) ask how far it is, as with dd(1). Others that
     /// nobody sends on purpose do nothing. A SIGINT after the first ends the program at once. What was
     /// ignored when the program was started stays so: that is what nohup(1) and disown are for. Call it
@@ -27,7 +53,7 @@ impl Signals {
     /// What the system said.
     #[cfg(unix)]
     pub fn catch() -> io::Result<Self> {
-        use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+        use signal_hook::consts::{SIGINT, SIGUSR1};
         use signal_hook::flag;
         use std::sync::Arc;
         if !is_ignored(SIGINT) {
@@ -35,7 +61,7 @@ impl Signals {
             let status = EXIT_AFTER_SECOND_INTERRUPT;
             flag::register_conditional_shutdown(SIGINT, status, &INTERRUPTED)?;
         }
-        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
+        for &signal in ENDING {
             if !is_ignored(signal) {
                 flag::register(signal, &INTERRUPTED)?;
             }
@@ -44,13 +70,7 @@ impl Signals {
         #[cfg(target_os = "macos")]
         flag::register(libc::SIGINFO, &IS_ASKED)?;
         let ignored = Arc::new(AtomicBool::new(false));
-        for signal in [
-            SIGUSR2,
-            SIGALRM,
-            libc::SIGVTALRM,
-            libc::SIGPROF,
-            libc::SIGXFSZ,
-        ] {
+        for &signal in UNHEEDED {
             flag::register(signal, Arc::clone(&ignored))?;
         }
         Ok(Self(()))

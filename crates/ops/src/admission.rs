@@ -8,7 +8,7 @@ use std::fs::{File, FileType};
 use std::path::Path;
 use std::sync::Arc;
 
-use cardkeep_block::{BlockError, Monitor, ReadAt};
+use cardkeep_block::{BlockError, Monitor, ReadAt, path_text};
 use cardkeep_copy::{decoded, read_content};
 use cardkeep_device::Source;
 use cardkeep_image::{
@@ -55,7 +55,7 @@ pub(crate) fn admit(
     let foreign = load_foreign(source).map_err(of_image)?;
     let is_own_layer = format == Format::Raw && rule == ContentRule::Any;
     if let Some(kind) = foreign.filter(|_| !is_own_layer) {
-        return Err(foreign_error(&path.display().to_string(), kind));
+        return Err(foreign_error(&path_text(path).to_string(), kind));
     }
     if format == Format::Raw {
         check_named_raw(path)?;
@@ -100,7 +100,7 @@ fn check_inside(
         .map_err(|error| OpError::of_copy(path, path, error))?;
     match detect_foreign(&head[..len]) {
         Some(kind) if rule == ContentRule::Known => {
-            Err(foreign_error(&path.display().to_string(), kind))
+            Err(foreign_error(&path_text(path).to_string(), kind))
         }
         _ => Ok(()),
     }
@@ -149,7 +149,7 @@ fn of_content(path: &Path, error: BlockError) -> OpError {
     let image_error = error.source().and_then(|source| source.downcast_ref());
     match image_error {
         Some(ImageError::Corrupt(_)) => {
-            let message = format!("{} is damaged", path.display());
+            let message = format!("{} is damaged", path_text(path));
             OpError::new(OpErrorKind::Corrupt, message).caused_by(error)
         }
         _ => OpError::of_source(path, error),
@@ -241,7 +241,7 @@ fn is_fifo(_: FileType) -> bool {
 /// [`OpErrorKind::Environment`] where it can't be opened.
 pub(crate) fn open_pipe(path: &Path) -> Result<File, OpError> {
     File::open(path).map_err(|error| {
-        let message = format!("{} can't be opened", path.display());
+        let message = format!("{} can't be opened", path_text(path));
         OpError::new(OpErrorKind::Environment, message).caused_by(error)
     })
 }

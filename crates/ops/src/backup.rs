@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cardkeep_block::{Monitor, ReadAt, State, Trouble, size_text};
+use cardkeep_block::{Monitor, ReadAt, State, Trouble, path_text, size_text};
 use cardkeep_copy::{
     Attendant, CopyError, FileShelf, FrameList, Health, Job, Limits, ManifestOf, Outcome, Output,
     Rescue, RescueReport, RetryPolicy, Unattended, Verify, copy, copy_rescuing,
@@ -277,7 +277,7 @@ pub(crate) fn planned(
     monitor: &dyn Monitor,
 ) -> Result<BackupPlan, OpError> {
     if opened.path.is_file() {
-        let name = opened.path.display().to_string();
+        let name = path_text(&opened.path).to_string();
         let what = (name.as_str(), survey.cut.as_ref());
         check_whole(what, request.truncated, OpErrorKind::Refused)?;
     }
@@ -326,7 +326,7 @@ fn shrunk(
         }
         Err(declined) => declined,
     };
-    let message = format!("{} can't be made smaller", opened.path.display());
+    let message = format!("{} can't be made smaller", path_text(&opened.path));
     if wanted.otherwise == Otherwise::CopyWhole {
         let why = chain(&declined);
         monitor.trouble(Trouble::new(format!(
@@ -353,11 +353,11 @@ fn open_card(machine: &dyn Machine, card: &Path, monitor: &dyn Monitor) -> Resul
     // ORDER: hold before survey. A map of a card that somebody writes is none.
     let opened = Opened::open_held(machine, card, monitor)?;
     if let OpenedKind::Image { .. } = opened.kind {
-        let message = format!("{} is a compressed image already", card.display());
+        let message = format!("{} is a compressed image already", path_text(card));
         return Err(OpError::new(OpErrorKind::Usage, message).hint("name a card or a raw image"));
     }
     if opened.content.len() == 0 {
-        let message = format!("{} is empty, or no card is in the reader", card.display());
+        let message = format!("{} is empty, or no card is in the reader", path_text(card));
         return Err(OpError::new(OpErrorKind::Usage, message));
     }
     Ok(opened)
@@ -375,7 +375,7 @@ pub(crate) fn format_of(request: &BackupRequest) -> Result<Format, OpError> {
         Some(format @ (Format::Raw | Format::Zstd | Format::Gzip | Format::Xz)) => Ok(format),
         _ => Err(OpError::new(
             OpErrorKind::Usage,
-            format!("what kind of image is {} to be?", path.display()),
+            format!("what kind of image is {} to be?", path_text(path)),
         )
         .hint("end its name in .img, .img.zst, .img.gz or .img.xz, or say --format")),
     }
@@ -384,7 +384,8 @@ pub(crate) fn format_of(request: &BackupRequest) -> Result<Format, OpError> {
 /// Does what the plan says. `stream` takes the image where its target is a stream.
 ///
 /// # Errors
-/// [`OpError`]. No file has the image's name then; what was written of it is removed.
+/// [`OpError`]. No file has the image's name then. What was written of it stays beside it for
+/// [`Resume::Yes`], where that can go on with it.
 pub fn apply(
     machine: &dyn Machine,
     plan: &BackupPlan,
@@ -580,7 +581,7 @@ fn maker(request: &BackupRequest, card: Option<&str>) -> String {
 fn changed_meanwhile(plan: &BackupPlan) -> OpError {
     let message = format!(
         "{} is not what it was when the backup was interrupted",
-        plan.opened.path.display()
+        path_text(&plan.opened.path)
     );
     OpError::new(OpErrorKind::Refused, message)
         .hint("was it used since, is it another card, or was --everything said once and not again?")

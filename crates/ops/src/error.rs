@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use cardkeep_block::{BlockError, BlockErrorKind, Operation};
+use cardkeep_block::{BlockError, BlockErrorKind, Operation, path_text};
 use cardkeep_copy::CopyError;
 use cardkeep_device::{
     NotPermitted, PartialFileError, PartialFileErrorKind, effective_user_is_root, permission_hint,
@@ -102,7 +102,7 @@ impl OpError {
         if let Some(own) = Self::of_address(path) {
             return own;
         }
-        let path_text = path.display();
+        let path_text = path_text(path);
         let (kind, message) = match error.kind() {
             BlockErrorKind::Permission => (
                 OpErrorKind::Environment,
@@ -139,7 +139,7 @@ impl OpError {
 
     /// Returns the error of what an earlier run left beside an image.
     pub(crate) fn of_leftover(image: &Path, error: BlockError) -> Self {
-        let message = format!("what was left beside {} can't be removed", image.display());
+        let message = format!("what was left beside {} can't be removed", path_text(image));
         Self::new(OpErrorKind::Environment, message).caused_by(error)
     }
 
@@ -148,7 +148,7 @@ impl OpError {
         if not_permitted(&error) == Some(&NotPermitted::Stopped) {
             return Self::new(OpErrorKind::Interrupted, "stopped");
         }
-        let path_text = path.display();
+        let path_text = path_text(path);
         let (kind, message) = match (error.kind(), error.operation()) {
             (BlockErrorKind::Permission, _) => (
                 OpErrorKind::Environment,
@@ -181,7 +181,7 @@ impl OpError {
 
     /// Returns the error of writing the image at `path`.
     pub(crate) fn of_destination(path: &Path, error: BlockError) -> Self {
-        let path_text = path.display();
+        let path_text = path_text(path);
         match error.kind() {
             _ if is_broken_pipe(&error) => Self::new(
                 OpErrorKind::Environment,
@@ -233,7 +233,7 @@ impl OpError {
             PartialFileErrorKind::Medium if is_permission => Some("choose a folder of your own"),
             _ => error.hint(),
         };
-        let own = Self::new(kind, format!("{} can't be made", path.display()));
+        let own = Self::new(kind, format!("{} can't be made", path_text(path)));
         match hint {
             Some(hint) => own.hint(hint),
             None => own,
@@ -249,7 +249,7 @@ impl OpError {
             CopyError::Image(error) => Self::of_image(destination, error),
             CopyError::Mismatch { .. } | CopyError::Index(_) => Self::new(
                 OpErrorKind::Mismatch,
-                format!("{} is not what it should be", destination.display()),
+                format!("{} is not what it should be", path_text(destination)),
             )
             .caused_by(error),
             CopyError::Interrupted => Self::new(OpErrorKind::Interrupted, "stopped"),
@@ -259,7 +259,7 @@ impl OpError {
 
     /// Returns the error of an image's container.
     pub(crate) fn of_image(path: &Path, error: ImageError) -> Self {
-        let path_text = path.display();
+        let path_text = path_text(path);
         match error {
             ImageError::Io(error) => Self::of_source(path, error),
             ImageError::Unsupported(what) => {
@@ -313,7 +313,7 @@ fn is_broken_pipe(error: &BlockError) -> bool {
 
 /// Says that a path leads nowhere: a file that is missing, or a reader without a card.
 fn not_there(path: &Path) -> String {
-    let shown = path.display();
+    let shown = path_text(path);
     match is_of_devices(path) {
         true => format!("there is no {shown}, or no card is in it"),
         false => format!("there is no file {shown}"),

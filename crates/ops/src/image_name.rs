@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cardkeep_block::path_text;
 use cardkeep_image::Format;
 
 use crate::error::{OpError, OpErrorKind};
@@ -43,7 +44,7 @@ pub(crate) fn check_named_raw(path: &Path) -> Result<(), OpError> {
     };
     let why = format!(
         "{} is named like an image in .{}, and holds none",
-        path.display(),
+        path_text(path),
         format.extension()
     );
     Err(OpError::new(OpErrorKind::Corrupt, why).hint("is it whole? fetch or make it again"))
@@ -58,7 +59,7 @@ pub(crate) fn check_format_named(path: &Path, format: Format) -> Result<(), OpEr
     }
     let message = format!(
         "{} is not a name for an image of the format {}",
-        path.display(),
+        path_text(path),
         format.extension()
     );
     let hint = format!(

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use cardkeep_block::{AllocationMap, Extent, Lossy, Monitor, ReadAt, State, Trouble, size_text};
+use cardkeep_block::{
+    AllocationMap, Extent, Lossy, Monitor, ReadAt, State, Trouble, path_text, size_text,
+};
 use cardkeep_copy::{CopyError, FileShelf};
 use cardkeep_image::{Format, Manifest};
 use cardkeep_survey::{Place, Scope, Survey, locate, survey};
@@ -89,7 +91,7 @@ fn recorded(path: &Path, record: Record<'_>, len: u64, monitor: &dyn Monitor) ->
         let map = FileShelf::map_path(path);
         let message = format!(
             "what {} says of the image can't be read: {}",
-            map.display(),
+            path_text(&map),
             chain(&error)
         );
         monitor.trouble(Trouble::new(message));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cardkeep_block::{AllocationMap, Extent, Monitor, ReadAt};
+use cardkeep_block::{AllocationMap, Extent, Monitor, ReadAt, path_text};
 use cardkeep_device::{Device, Machine, Source};
 use cardkeep_image::{Error as ImageError, Format, FrameReader, Index, Manifest};
 
@@ -46,7 +46,7 @@ fn open_source(path: &Path, monitor: &dyn Monitor) -> Result<Source, OpError> {
 }
 
 fn not_at_any_place(path: &Path) -> OpError {
-    let message = format!("{} can only be read from its beginning on", path.display());
+    let message = format!("{} can only be read from its beginning on", path_text(path));
     let hint = "`cardkeep verify` checks it; decompress it to look inside";
     OpError::new(OpErrorKind::Usage, message).hint(hint)
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cardkeep_block::path_text;
 use cardkeep_copy::FileShelf;
 use cardkeep_device::{PartialFile, are_same_file};
 
@@ -36,7 +37,7 @@ impl BackupPlan {
 }
 
 fn lost(report: &Path, what: &str) -> OpError {
-    let message = format!("the report {} would replace {what}", report.display());
+    let message = format!("the report {} would replace {what}", path_text(report));
     OpError::new(OpErrorKind::Refused, message).hint("choose another name for the report")
 }
 

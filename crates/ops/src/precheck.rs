@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cardkeep_block::State;
+use cardkeep_block::{State, path_text};
 use cardkeep_device::{
     Device, Guard, Machine, Overwrite, Verdict, free_space, max_file_bytes, verdict,
 };
@@ -31,8 +31,11 @@ pub(crate) fn check_mounts(
     let Some(mount) = written.next() else {
         return Ok(());
     };
-    let place = mount.target.display();
-    let message = format!("{} is mounted read-write at {place}", device.path.display());
+    let place = path_text(&mount.target);
+    let message = format!(
+        "{} is mounted read-write at {place}",
+        path_text(&device.path)
+    );
     let refused = OpError::new(OpErrorKind::Refused, message);
     if let Verdict::Guarded(guards) = verdict(device)
         && let Some(guard) = guards.iter().find(|guard| is_system(guard))
@@ -68,7 +71,7 @@ fn is_system(guard: &Guard) -> bool {
 /// Creating the file would tell the same, but a plan that is only shown creates none.
 pub(crate) fn check_name(image: &Path, overwrite: Overwrite) -> Result<(), OpError> {
     if overwrite == Overwrite::Refuse && image.symlink_metadata().is_ok() {
-        let message = format!("{} already exists", image.display());
+        let message = format!("{} already exists", path_text(image));
         return Err(OpError::new(OpErrorKind::Usage, message)
             .hint("choose another name, or let --force replace it once the new one is whole"));
     }
@@ -86,7 +89,7 @@ pub(crate) fn check_holder(
     // image is mounted read-write.
     let holders = machine.devices_holding(image).unwrap_or_default();
     if holders.contains(&device.name) {
-        let message = format!("{} would lie on the card that is read", image.display());
+        let message = format!("{} would lie on the card that is read", path_text(image));
         return Err(OpError::new(OpErrorKind::Refused, message).hint("choose another disk"));
     }
     Ok(())
@@ -101,7 +104,7 @@ pub(crate) fn check_destination(
 ) -> Result<(), OpError> {
     let folder = folder_of(image);
     if !folder.is_dir() {
-        let message = format!("there is no folder {}", folder.display());
+        let message = format!("there is no folder {}", path_text(&folder));
         return Err(OpError::new(OpErrorKind::Usage, message).hint("make it, or choose another"));
     }
     if same_file(card, image) {
@@ -121,7 +124,7 @@ fn check_room(survey: &Survey, folder: &Path, kept_bytes: u64) -> Result<(), OpE
         let message = format!(
             "the image will have {} bytes, and files in {} can have {most} at the most",
             survey.len,
-            folder.display()
+            path_text(folder)
         );
         return Err(OpError::new(OpErrorKind::Environment, message)
             .hint("compress it (.img.zst), or choose a disk with another filesystem"));
@@ -132,7 +135,7 @@ fn check_room(survey: &Survey, folder: &Path, kept_bytes: u64) -> Result<(), OpE
             let message = format!(
                 "the image needs {needed} bytes{}, and {free} are free in {}",
                 if kept_bytes > 0 { " more" } else { "" },
-                folder.display()
+                path_text(folder)
             );
             Err(OpError::new(OpErrorKind::Environment, message)
                 .hint("free some space, choose another disk, or compress it (.img.zst)"))

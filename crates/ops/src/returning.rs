@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use cardkeep_block::{BlockError, BlockErrorKind, Extent, Monitor, ReadAt, Trouble};
+use cardkeep_block::{BlockError, BlockErrorKind, Extent, Monitor, ReadAt, Trouble, path_text};
 use cardkeep_copy::Attendant;
 use cardkeep_device::{Device, Machine, NotPermitted, Source};
 
@@ -103,7 +103,7 @@ impl<'a> Returning<'a> {
         if self.patience.is_zero() {
             return false;
         }
-        let path = self.device.path.display();
+        let path = path_text(&self.device.path);
         let seconds = self.patience.as_secs();
         let message = format!("{path} vanished; it is waited for, {seconds} s at the most");
         self.monitor.trouble(Trouble::new(message));

@@ -53,6 +53,10 @@ pub(crate) fn read_again(
         );
         monitor.trouble(Trouble::new(message).at(place.extent));
     }
+    if let Some(more) = places.len().checked_sub(TOLD_MAX).filter(|&more| more > 0) {
+        let message = format!("unstable: {more} more places read differently a second time");
+        monitor.trouble(Trouble::new(message));
+    }
     Ok(places)
 }
 

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cardkeep_block::{Monitor, ReadAt};
+use cardkeep_block::{Monitor, ReadAt, path_text};
 use cardkeep_device::{Machine, Source};
 use cardkeep_image::Format;
 use cardkeep_survey::{Scope, survey};
@@ -62,12 +62,12 @@ fn open(
     let of_source = |error| OpError::of_source(path, error);
     let source = Source::open(path).map_err(of_source)?;
     if source.is_device() {
-        let message = format!("{} is a device, not an image", path.display());
+        let message = format!("{} is a device, not an image", path_text(path));
         return Err(OpError::new(OpErrorKind::Usage, message)
             .hint("`cardkeep backup CARD IMAGE --shrink` makes a small image of a card"));
     }
     if source.len() == 0 {
-        let message = format!("{} is empty", path.display());
+        let message = format!("{} is empty", path_text(path));
         return Err(OpError::new(OpErrorKind::Usage, message));
     }
     let source = Arc::new(source);

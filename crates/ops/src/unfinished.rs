@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use cardkeep_block::{Extent, ReadAt, State, WriteAt};
+use cardkeep_block::{Extent, ReadAt, State, WriteAt, path_text};
 use cardkeep_copy::{Attendant, CopyError, FileShelf, FrameList, Job, Prefix, Rescue, untried};
 use cardkeep_device::{Overwrite, PartialFile, PartialFileError, stored_bytes};
 use cardkeep_image::Format;
@@ -204,7 +204,11 @@ fn check_map(image: &Path) -> Result<(), OpError> {
     if !store.exists() || map.exists() {
         return Ok(());
     }
-    let message = format!("{} is there, but not {}", store.display(), map.display());
+    let message = format!(
+        "{} is there, but not {}",
+        path_text(&store),
+        path_text(&map)
+    );
     Err(OpError::new(OpErrorKind::Usage, message)
         .hint("put it back; or start anew, with --force in place of --resume"))
 }
@@ -225,13 +229,13 @@ fn rename_back(partial: &Path, image: &Path) {
 fn take_back(image: &Path, partial: &Path) -> Result<bool, OpError> {
     // A link would be renamed in place of what it leads to.
     if image.is_symlink() {
-        let message = format!("{} is a link", image.display());
+        let message = format!("{} is a link", path_text(image));
         return Err(OpError::new(OpErrorKind::Usage, message).hint("name the image itself"));
     }
     let is_orphaned = FileShelf::is_orphaned(image);
     if image.exists() && is_orphaned.map_err(|error| OpError::of_leftover(image, error))? {
-        let (map, partial) = (FileShelf::map_path(image), partial.display());
-        let message = format!("{} speaks of {partial}, which is gone", map.display());
+        let (map, partial) = (FileShelf::map_path(image), path_text(partial));
+        let message = format!("{} speaks of {partial}, which is gone", path_text(&map));
         let hint = "--force in place of --resume starts anew";
         return Err(OpError::new(OpErrorKind::Usage, message).hint(hint));
     }
@@ -239,7 +243,7 @@ fn take_back(image: &Path, partial: &Path) -> Result<bool, OpError> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => {
-            let message = format!("{} can't be gone on with", image.display());
+            let message = format!("{} can't be gone on with", path_text(image));
             Err(OpError::new(OpErrorKind::Environment, message).caused_by(error))
         }
     }

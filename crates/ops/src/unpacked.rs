@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use cardkeep_block::{BlockError, Monitor, Phase, ReadAt, WriteAt};
+use cardkeep_block::{BlockError, Monitor, Phase, ReadAt, WriteAt, path_text};
 use cardkeep_copy::{CopyError, decoded, read_content};
 use cardkeep_device::{Overwrite, PartialFile, Source, beside};
 use cardkeep_image::{FRAME_BYTES, Format};
@@ -38,7 +38,7 @@ impl Unpacked {
         own.fill(source, monitor)
             .map_err(|error| OpError::of_copy(path, &name, error))?;
         if own.len() == 0 {
-            let message = format!("there is nothing in {}", path.display());
+            let message = format!("there is nothing in {}", path_text(path));
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
         Ok(own)

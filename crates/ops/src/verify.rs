@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cardkeep_block::{Extent, Monitor, ReadAt, Silent, Trouble};
+use cardkeep_block::{Extent, Monitor, ReadAt, Silent, Trouble, path_text};
 use cardkeep_copy::{Checked, Difference, FrameList, check_image, compare};
 use cardkeep_device::{Machine, Source};
 use cardkeep_survey::{Cut, PassingSurvey, Place, Scope, locate, survey};
@@ -87,7 +87,7 @@ pub fn verify(
             Some(opened) => opened_cut(opened, monitor),
             None => passing_cut(&passing, monitor),
         };
-        let what = (&*image.display().to_string(), cut.as_ref());
+        let what = (&*path_text(&image).to_string(), cut.as_ref());
         check_whole(what, request.truncated, OpErrorKind::Corrupt)?;
         return Ok(VerifyReport {
             image,
@@ -139,7 +139,7 @@ fn compare_with(
     let opened = Opened::open(machine, image, monitor)?;
     opened.tell_losses(monitor);
     let cut = opened_cut(&opened, &Silent);
-    let what = (&*image.display().to_string(), cut.as_ref());
+    let what = (&*path_text(image).to_string(), cut.as_ref());
     check_whole(what, request.truncated, OpErrorKind::Corrupt)?;
     let other = Opened::open(machine, card, monitor)?;
     let pair = Pair::of(image, &opened, &other, monitor)?;
@@ -150,7 +150,7 @@ fn compare_with(
             OpErrorKind::Mismatch,
             format!(
                 "{} is {short} bytes shorter than what is in the image",
-                card.display()
+                path_text(card)
             ),
         ));
     }

@@ -1,11 +1,12 @@
 //! `cardkeep backup`.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cardkeep_block::path_text;
 use cardkeep_copy::{Holes, RetryPolicy, Verify};
-use cardkeep_device::{Machine, Overwrite, machine};
+use cardkeep_device::{Machine, Overwrite, Signals, machine};
 use cardkeep_ops::{
     BackupPlan, BackupRequest, Candidate, Choice, Estimate, OpError, OpErrorKind, Otherwise,
     Resume, SecondReading, Shrink, Target, Unmount, apply, choose, plan,
@@ -14,8 +15,10 @@ use cardkeep_survey::Scope;
 
 use crate::args::{BackupArgs, OutputArgs, SkipErrorsArg, VerifyArg, length, truncated};
 use crate::commands;
+use crate::commands::question;
 use crate::exit::Done;
 use crate::progress::Progress;
+use crate::terminal::errln;
 use crate::units::size;
 use crate::{json, report, text};
 
@@ -33,7 +36,7 @@ pub(crate) fn run(args: BackupArgs) -> Result<Done, OpError> {
     if let Some(path) = &shown.report {
         report::check(path, args.force || args.resume)?;
     }
-    let request = request(&*machine, args)?;
+    let request = request(&*machine, signals, args)?;
     shown.check(&request)?;
     let plan = plan(&*machine, request, &progress)?;
     shown.carry_out(&*machine, &plan, progress)
@@ -101,12 +104,16 @@ impl Shown {
     }
 }
 
-fn request(machine: &dyn Machine, args: BackupArgs) -> Result<BackupRequest, OpError> {
+fn request(
+    machine: &dyn Machine,
+    signals: Signals,
+    args: BackupArgs,
+) -> Result<BackupRequest, OpError> {
     let policy = policy(&args);
     let (card, image) = names(args.card, args.image);
     let card = match card {
         Some(card) => card,
-        None => choose_card(machine)?,
+        None => choose_card(machine, signals)?,
     };
     let target = match image {
         None => Target::Named,
@@ -192,10 +199,10 @@ fn names(card: Option<PathBuf>, image: Option<PathBuf>) -> (Option<PathBuf>, Opt
     }
 }
 
-fn choose_card(machine: &dyn Machine) -> Result<PathBuf, OpError> {
+fn choose_card(machine: &dyn Machine, signals: Signals) -> Result<PathBuf, OpError> {
     match choose(machine)? {
         Choice::Only(card) => Ok(card.device.path),
-        Choice::Several(cards) if std::io::stdin().is_terminal() => ask(&cards),
+        Choice::Several(cards) if std::io::stdin().is_terminal() => ask(&cards, signals),
         Choice::Several(cards) => {
             let error = OpError::new(OpErrorKind::Usage, "there are several cards; name one");
             Err(cards.iter().fold(error, |error, card| {
@@ -210,26 +217,23 @@ fn describe(card: &Candidate) -> String {
     let model = device.model.as_deref().unwrap_or("unknown model").trim();
     format!(
         "{}   {} {} {model}",
-        device.path.display(),
+        path_text(&device.path),
         size(device.size_bytes),
         device.transport
     )
 }
 
-fn ask(cards: &[Candidate]) -> Result<PathBuf, OpError> {
-    anstream::eprintln!("There are several cards:");
+fn ask(cards: &[Candidate], signals: Signals) -> Result<PathBuf, OpError> {
+    errln!("There are several cards:");
     for (index, card) in cards.iter().enumerate() {
-        anstream::eprintln!("  {}  {}", index + 1, describe(card));
+        errln!("  {}  {}", index + 1, describe(card));
     }
-    anstream::eprint!("Back up which one? [1-{}] ", cards.len());
-    let mut answer = String::new();
-    let read = std::io::stderr()
-        .flush()
-        .and_then(|()| std::io::stdin().lock().read_line(&mut answer));
-    let chosen = read
-        .ok()
-        .and_then(|_| answer.trim().parse::<usize>().ok())
-        .and_then(|number| cards.get(number.checked_sub(1)?));
+    let answer = question::ask(
+        format_args!("Back up which one? [1-{}] ", cards.len()),
+        signals,
+    )?;
+    let number = answer.trim().parse::<usize>().ok();
+    let chosen = number.and_then(|number| cards.get(number.checked_sub(1)?));
     match chosen {
         Some(card) => Ok(card.device.path.clone()),
         None => Err(OpError::new(OpErrorKind::Usage, "no card was chosen")),

@@ -1,52 +1,54 @@
 //! Asking before a card is erased: its name or its size has to be typed.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::IsTerminal;
 
+use cardkeep_block::path_text;
+use cardkeep_device::Signals;
 use cardkeep_ops::restore::{RestorePlan, TargetPlan};
 use cardkeep_ops::{OpError, OpErrorKind};
 
+use crate::commands::question;
 use crate::units::size;
 
 /// Asks for each card of the plan.
-pub(crate) fn confirm(plan: &RestorePlan) -> Result<(), OpError> {
+pub(crate) fn confirm(plan: &RestorePlan, signals: Signals) -> Result<(), OpError> {
     if !std::io::stdin().is_terminal() {
         let named = |error: OpError, target: &TargetPlan| {
             error.hint(format!(
                 "--yes with the name {} does",
-                target.path.display()
+                path_text(&target.path)
             ))
         };
         let error = OpError::new(OpErrorKind::Refused, "nobody is there to be asked");
         return Err(plan.targets.iter().fold(error, named));
     }
     for target in &plan.targets {
-        ask(target)?;
+        ask(target, signals)?;
     }
     Ok(())
 }
 
-fn ask(target: &TargetPlan) -> Result<(), OpError> {
-    anstream::eprint!(
-        "All on {} will be lost. Type {} or {} to go on: ",
-        target.path.display(),
-        name(target),
-        size(target.len)
-    );
-    let mut answer = String::new();
-    let read = std::io::stderr()
-        .flush()
-        .and_then(|()| std::io::stdin().lock().read_line(&mut answer));
-    if read.is_ok() && is_meant(&answer, target) {
+fn ask(target: &TargetPlan, signals: Signals) -> Result<(), OpError> {
+    let answer = question::ask(
+        format_args!(
+            "All on {} will be lost. Type {} or {} to go on: ",
+            path_text(&target.path),
+            name(target),
+            size(target.len)
+        ),
+        signals,
+    )?;
+    if is_meant(&answer, target) {
         return Ok(());
     }
-    let message = format!("{} was left as it is", target.path.display());
+    let message = format!("{} was left as it is", path_text(&target.path));
     Err(OpError::new(OpErrorKind::Refused, message).hint("what was typed is not its name or size"))
 }
 
 fn name(target: &TargetPlan) -> String {
     match &target.device {
         Some(device) => device.name.clone(),
-        None => target.path.display().to_string(),
+        None => path_text(&target.path).to_string(),
     }
 }
 
@@ -58,7 +60,7 @@ fn is_meant(answer: &str, target: &TargetPlan) -> bool {
     };
     let answer = answer.trim();
     answer == name(target)
-        || answer == target.path.display().to_string()
+        || answer == path_text(&target.path).to_string()
         || plain(answer) == plain(&size(target.len))
 }
 

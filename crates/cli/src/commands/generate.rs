@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cardkeep_block::path_text;
 use cardkeep_device::TextFile;
 use cardkeep_ops::{OpError, OpErrorKind};
 use clap::{Command, CommandFactory};
@@ -9,11 +10,12 @@ use clap_mangen::Man;
 
 use crate::args::{Args, CompletionsArgs, ManArgs};
 use crate::exit::Done;
+use crate::terminal::{self, Stream};
 
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<Done, OpError> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Args::command(), "cardkeep", &mut script);
-    anstream::print!("{}", String::from_utf8_lossy(&script));
+    terminal::write_styled(Stream::Out, &String::from_utf8_lossy(&script));
     Ok(Done::Well)
 }
 
@@ -33,7 +35,7 @@ fn write_pages(command: &Command, folder: &Path) -> Result<(), OpError> {
     let page = Man::new(command.clone());
     let path = folder.join(page.get_filename());
     let failed = |path: &Path| {
-        let message = format!("the man page {} can't be written", path.display());
+        let message = format!("the man page {} can't be written", path_text(path));
         OpError::new(OpErrorKind::Environment, message)
     };
     let mut text = Vec::new();

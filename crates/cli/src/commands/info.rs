@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use crate::{commands, json, text};
 
 pub(crate) fn run(args: &InfoArgs) -> Result<Done, OpError> {
-    let progress = Progress::new(args.output, None);
+    let progress = Progress::new(args.output, Some(commands::signals()?));
     let report = info(&*machine(), &args.path, &progress)?;
     let troubles = progress.finish();
     if args.output.json {

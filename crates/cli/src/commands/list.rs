@@ -6,10 +6,10 @@ use cardkeep_ops::{Listed, OpError, list};
 use crate::args::ListArgs;
 use crate::exit::Done;
 use crate::progress::Progress;
-use crate::{json, text};
+use crate::{commands, json, text};
 
 pub(crate) fn run(args: &ListArgs) -> Result<Done, OpError> {
-    let progress = Progress::new(args.output, None);
+    let progress = Progress::new(args.output, Some(commands::signals()?));
     let all = list(&*machine(), &progress)?;
     progress.finish();
     let hidden = all.iter().filter(|listed| listed.is_system()).count();

@@ -5,6 +5,7 @@ mod confirm;
 mod generate;
 mod info;
 mod list;
+mod question;
 mod restore;
 mod sample;
 mod shrink;

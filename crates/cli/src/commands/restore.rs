@@ -114,7 +114,7 @@ fn run(
         return Ok(commands::done(&troubles));
     }
     if !is_confirmed {
-        confirm(&plan)?;
+        confirm(&plan, signals)?;
     }
     let shares: Vec<Share<'_>> = plan
         .targets

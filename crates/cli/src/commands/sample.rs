@@ -1,15 +1,17 @@
 //! `cardkeep sample`.
 
+use cardkeep_block::path_text;
 use cardkeep_copy::Destination;
 use cardkeep_device::{Overwrite, PartialFile};
 use cardkeep_ops::{OpError, OpErrorKind, SAMPLE_BYTES, write_sample};
 
 use crate::args::SampleArgs;
 use crate::exit::Done;
+use crate::terminal::outln;
 use crate::units::size;
 
 pub(crate) fn run(args: &SampleArgs) -> Result<Done, OpError> {
-    let path = args.file.display();
+    let path = path_text(&args.file);
     let of_file = |error| {
         OpError::new(OpErrorKind::Environment, format!("{path} can't be made")).caused_by(error)
     };
@@ -27,6 +29,6 @@ pub(crate) fn run(args: &SampleArgs) -> Result<Done, OpError> {
     file.finish().map_err(|error| {
         OpError::new(OpErrorKind::Environment, format!("{path} can't be made")).caused_by(error)
     })?;
-    anstream::println!("{path}: a sample card of {}", size(SAMPLE_BYTES));
+    outln!("{path}: a sample card of {}", size(SAMPLE_BYTES));
     Ok(Done::Well)
 }

@@ -1,12 +1,14 @@
 //! `cardkeep backup` for people: the plan before, the report after.
 
 use anstyle::{AnsiColor, Style};
+use cardkeep_block::path_text;
 use cardkeep_copy::Health;
 use cardkeep_ops::{
     BackupPlan, BackupReport, OpenedKind, Smaller, Verified, hibernation_text, moved_text, name_of,
 };
 use cardkeep_survey::GapKind;
 
+use crate::terminal::{errln, outln};
 use crate::text::contents;
 use crate::text::curve::curve;
 use crate::text::list::headline;
@@ -17,7 +19,7 @@ const BOOT_AREA_TOLD_BYTES: u64 = 17 << 20;
 
 /// Prints what will be done. To standard error: standard output may carry the image.
 pub(crate) fn print_plan(plan: &BackupPlan) {
-    let card = plan.opened.path.display();
+    let card = path_text(&plan.opened.path);
     let what = plan
         .opened
         .device()
@@ -26,16 +28,16 @@ pub(crate) fn print_plan(plan: &BackupPlan) {
         OpenedKind::Image { .. } => "From",
         _ => "Card",
     };
-    anstream::eprintln!("{from}     {card}{}", what.unwrap_or_default());
-    anstream::eprintln!("Holds    {}", contents(&plan.survey));
+    errln!("{from}     {card}{}", what.unwrap_or_default());
+    errln!("Holds    {}", contents(&plan.survey));
     for note in &plan.survey.notes {
-        anstream::eprintln!("Note     {note}");
+        errln!("Note     {note}");
     }
     let image = match &plan.image {
-        Some(image) => image.display().to_string(),
+        Some(image) => path_text(image).to_string(),
         None => "standard output".to_owned(),
     };
-    anstream::eprintln!("Image    {image} ({})", plan.format.extension());
+    errln!("Image    {image} ({})", plan.format.extension());
     if let Some(shrunk) = &plan.shrunk {
         print_shrunk(shrunk);
     }
@@ -55,18 +57,18 @@ pub(crate) fn print_plan(plan: &BackupPlan) {
             size(plan.zero_bytes())
         ),
     };
-    anstream::eprintln!(
+    errln!(
         "To read  {} of {}{rest}{time}",
         size(plan.used_bytes()),
         size(plan.survey.len)
     );
     if !plan.contents().is_clean() {
-        anstream::eprintln!(
+        errln!(
             "Note     a filesystem was not unmounted properly; its journal is copied whole, and the card is not touched"
         );
     } else if !plan.survey.is_clean() {
-        anstream::eprintln!(
-            "Note     the filesystem was not unmounted properly; the image gets it as its journal makes it whole, and the card is not touched"
+        errln!(
+            "Note     the filesystem was not unmounted properly; the image contains it with the journal replayed, and the card is not touched"
         );
     }
     print_gaps(plan);
@@ -76,7 +78,7 @@ pub(crate) fn print_plan(plan: &BackupPlan) {
 fn print_gaps(plan: &BackupPlan) {
     let boot_areas = (plan.contents().gaps.iter()).filter(|gap| gap.kind == GapKind::BootArea);
     for gap in boot_areas.filter(|gap| gap.extent.len() >= BOOT_AREA_TOLD_BYTES) {
-        anstream::eprintln!(
+        errln!(
             "Gap      {} bytes before the first partition are copied: firmware may lie there",
             gap.extent.len()
         );
@@ -87,7 +89,7 @@ fn print_gaps(plan: &BackupPlan) {
         .iter()
         .filter(|gap| !gap.skipped.is_empty())
     {
-        anstream::eprintln!(
+        errln!(
             "Gap      {} outside all partitions at byte {} are left out (--everything copies them)",
             size(gap.skipped.len()),
             gap.skipped.start()
@@ -97,7 +99,7 @@ fn print_gaps(plan: &BackupPlan) {
 
 fn print_shrunk(shrunk: &Smaller) {
     let what = name_of(shrunk.number, shrunk.label.as_deref());
-    anstream::eprintln!(
+    errln!(
         "Shrinks  {what} from {} to {}, {} of them free; the whole image unpacks to {}",
         size(shrunk.old_fs_bytes),
         size(shrunk.fs_bytes),
@@ -106,10 +108,10 @@ fn print_shrunk(shrunk: &Smaller) {
     );
     let moved = moved_text(&shrunk.moved);
     for note in moved.into_iter().chain(hibernation_text(&shrunk.survey)) {
-        anstream::eprintln!("Note     {note}");
+        errln!("Note     {note}");
     }
     if shrunk.left_out_bytes > 0 {
-        anstream::eprintln!(
+        errln!(
             "Note     {} behind the last partition, which belong to no filesystem, are left out",
             size(shrunk.left_out_bytes)
         );
@@ -123,9 +125,9 @@ pub(crate) fn print_backup(plan: &BackupPlan, report: &BackupReport) {
     for (index, (name, text)) in lines.iter().enumerate() {
         let style = if index == 0 { green } else { Style::new() };
         if report.image.is_some() {
-            anstream::println!("{style}{name:<8}{style:#} {text}");
+            outln!([style, format!("{name:<8}")] " {text}");
         } else {
-            anstream::eprintln!("{style}{name:<8}{style:#} {text}");
+            errln!([style, format!("{name:<8}")] " {text}");
         }
     }
 }
@@ -134,7 +136,7 @@ fn lines(plan: &BackupPlan, report: &BackupReport) -> Vec<(&'static str, String)
     let outcome = &report.outcome;
     let seconds = report.elapsed.as_secs_f64();
     let image = match &report.image {
-        Some(image) => image.display().to_string(),
+        Some(image) => path_text(image).to_string(),
         None => "the image was sent".to_owned(),
     };
     let speed = size((outcome.read_bytes as f64 / seconds.max(0.001)) as u64);

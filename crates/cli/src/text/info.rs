@@ -1,11 +1,12 @@
 //! `cardkeep info` for people.
 
 use anstyle::Style;
-use cardkeep_block::State;
+use cardkeep_block::{State, path_text};
 use cardkeep_device::Verdict;
 use cardkeep_ops::{InfoReport, OpenedKind};
 use cardkeep_survey::{Partition, Survey};
 
+use crate::terminal::outln;
 use crate::text::bar::bar;
 use crate::text::contents;
 use crate::text::list::headline;
@@ -18,48 +19,50 @@ const BAR_CELLS: u64 = 72;
 pub(crate) fn print_info(report: &InfoReport) {
     let bold = Style::new().bold();
     let survey = &report.survey;
-    let path = report.opened.path.display();
-    anstream::println!("{bold}{path}{bold:#}  {}", what(report));
-    anstream::println!("  holds    {}", contents(survey));
+    let path = path_text(&report.opened.path);
+    outln!([bold, path] "  {}", what(report));
+    outln!("  holds    {}", contents(survey));
     match &survey.table {
-        Some(table) => anstream::println!("  table    {}, disk id {}", table.scheme, table.disk_id),
+        Some(table) => outln!("  table    {}, disk id {}", table.scheme, table.disk_id),
         // A medium without a table is one partition, number 0.
         None if survey.partitions.iter().any(|part| part.number == 0) => {
-            anstream::println!("  table    none: there are no partitions");
+            outln!("  table    none: there are no partitions");
         }
-        None => anstream::println!("  table    damaged: it can't be trusted"),
+        None => outln!("  table    damaged: it can't be trusted"),
     }
     for note in &survey.notes {
-        anstream::println!("  note     {note}");
+        outln!("  note     {note}");
     }
     if let Some(Verdict::Guarded(guards)) = &report.verdict {
         for guard in guards {
-            anstream::println!("  guarded  {guard}");
+            outln!("  guarded  {guard}");
         }
     }
     if let Some(manifest) = report.opened.manifest() {
-        anstream::println!("  made by  {}", manifest.tool);
+        outln!("  made by  {}", shown(&manifest.tool));
         if !manifest.lost.is_empty() {
             let bytes: u64 = manifest.lost.iter().map(|extent| extent.len()).sum();
-            anstream::println!("  lost     {}, which its card did not give", size(bytes));
+            outln!("  lost     {}, which its card did not give", size(bytes));
         }
         for note in &manifest.notes {
-            anstream::println!("  note     {}", shown(note));
+            outln!("  note     {}", shown(note));
         }
-        anstream::println!("  digest   blake3-frames:{}", manifest.image_digest());
+        outln!("  digest   blake3-frames:{}", manifest.image_digest());
     }
     for note in &report.notes {
-        anstream::println!("  note     {note}");
+        outln!("  note     {note}");
     }
-    anstream::println!("\n  {}", bar(&survey.map, BAR_CELLS));
-    anstream::println!("  █ all used  ▓▒░ partly  · free or zero\n");
+    outln!("");
+    outln!("  {}", bar(&survey.map, BAR_CELLS));
+    outln!("  █ all used  ▓▒░ partly  · free or zero");
+    outln!("");
     print_partitions(survey);
     print_totals(report);
 }
 
-/// Returns a note from an image fit for a terminal.
+/// Returns as much of a text from an image as anybody reads.
 fn shown(note: &str) -> String {
-    note.chars().filter(|c| !c.is_control()).take(200).collect()
+    note.chars().take(200).collect()
 }
 
 fn what(report: &InfoReport) -> String {
@@ -76,7 +79,7 @@ fn what(report: &InfoReport) -> String {
 }
 
 fn print_partitions(survey: &Survey) {
-    anstream::println!(
+    outln!(
         "  {:>3}  {:<10} {:>9} {:>9} {:>9} {:>9}  {:<10} {}",
         "nr",
         "filesystem",
@@ -88,7 +91,7 @@ fn print_partitions(survey: &Survey) {
         "state"
     );
     for partition in &survey.partitions {
-        anstream::println!(
+        outln!(
             "  {:>3}  {:<10} {:>9} {:>9} {:>9} {:>9}  {:<10} {}",
             partition.number,
             partition.content.name(),
@@ -101,7 +104,7 @@ fn print_partitions(survey: &Survey) {
         );
     }
     for gap in survey.gaps.iter().filter(|gap| !gap.skipped.is_empty()) {
-        anstream::println!(
+        outln!(
             "    -  gap of {} at byte {}: {} in its middle are not copied (--everything copies them)",
             size(gap.extent.len()),
             gap.extent.start(),
@@ -149,8 +152,9 @@ fn print_totals(report: &InfoReport) {
                 size(speed)
             )
         });
-    anstream::println!(
-        "\n  a backup reads {} of {}{time}",
+    outln!("");
+    outln!(
+        "  a backup reads {} of {}{time}",
         size(used),
         size(report.survey.len)
     );

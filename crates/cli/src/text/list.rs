@@ -1,63 +1,60 @@
 //! `cardkeep list` for people.
 
 use anstyle::Style;
+use cardkeep_block::path_text;
 use cardkeep_device::{Device, Verdict};
 use cardkeep_ops::Listed;
 
+use crate::terminal::outln;
 use crate::text::contents;
 use crate::units::size;
 
 /// Prints the devices, one paragraph each.
 pub(crate) fn print_list(listed: &[Listed], hidden: usize) {
     if listed.is_empty() {
-        anstream::println!("No card was found. Put one in, or see `cardkeep list --all`.");
+        outln!("No card was found. Put one in, or see `cardkeep list --all`.");
     }
     for (index, one) in listed.iter().enumerate() {
         if index > 0 {
-            anstream::println!();
+            outln!("");
         }
         print_one(one);
     }
     if hidden > 0 {
         let disks = if hidden == 1 { "disk is" } else { "disks are" };
-        anstream::println!(
-            "\n{hidden} {disks} hidden because this system needs them; --all shows why."
-        );
+        outln!("");
+        outln!("{hidden} {disks} hidden because this system needs them; --all shows why.");
     }
 }
 
 fn print_one(listed: &Listed) {
     let bold = Style::new().bold();
     let device = &listed.device;
-    anstream::println!(
-        "{bold}{}{bold:#}  {}",
-        device.path.display(),
-        headline(device)
-    );
+    outln!([bold, path_text(&device.path)] "  {}", headline(device));
     if let Some(survey) = &listed.survey {
-        anstream::println!("  holds    {}", contents(survey));
+        outln!("  holds    {}", contents(survey));
     }
     if let Some(unread) = &listed.unread {
-        anstream::println!("  holds    unknown: {unread}");
+        outln!("  holds    unknown: {unread}");
     }
     for mount in &device.mounts {
         let how = if mount.read_only { " (read-only)" } else { "" };
-        anstream::println!(
+        outln!(
             "  mounted  {} at {}{how}",
             mount.source,
-            mount.target.display()
+            path_text(&mount.target)
         );
     }
     match &listed.verdict {
-        Verdict::Free => anstream::println!("  writing  possible, once you confirm it"),
+        Verdict::Free => outln!("  writing  possible, once you confirm it"),
         Verdict::Guarded(guards) => {
             for guard in guards {
-                anstream::println!("  guarded  {guard}");
+                outln!("  guarded  {guard}");
             }
         }
     }
     for note in &device.notes {
-        anstream::println!("  note     {note}");
+        outln!("  note     {note}");
     }
 }
 
@@ -79,5 +76,5 @@ pub(crate) fn headline(device: &Device) -> String {
 
 /// Returns a device's path and what it is, in a line.
 pub(crate) fn headline_of(device: &Device) -> String {
-    format!("{}  {}", device.path.display(), headline(device))
+    format!("{}  {}", path_text(&device.path), headline(device))
 }

@@ -1,7 +1,7 @@
 //! `cardkeep restore` and `clone` for people: the plan before, the report after.
 
 use anstyle::{AnsiColor, Style};
-use cardkeep_block::State;
+use cardkeep_block::{State, path_text};
 use cardkeep_copy::WriteMode;
 use cardkeep_device::stored_bytes;
 use cardkeep_ops::restore::{
@@ -10,40 +10,39 @@ use cardkeep_ops::restore::{
 
 use cardkeep_survey::Survey;
 
+use crate::terminal::{errln, outln};
 use crate::text::contents;
 use crate::text::list::headline;
 use crate::units::{duration, size};
 
 /// Prints what will be done.
 pub(crate) fn print_restore_plan(plan: &RestorePlan) {
-    anstream::eprintln!("From     {}{}", plan.origin.name(), origin(&plan.origin));
+    errln!("From     {}{}", plan.origin.name(), origin(&plan.origin));
     print_notes(plan.origin.survey.as_ref());
     for target in &plan.targets {
         let what = match &target.device {
             Some(device) => headline(device),
             None => size(target.len),
         };
-        anstream::eprintln!("To       {}  {what}", target.path.display());
+        errln!("To       {}  {what}", path_text(&target.path));
         let lost = lost(target);
         let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-        anstream::eprintln!("{red}Erases{red:#}   {lost}");
-        anstream::eprintln!("Writes   {}", writes(plan, target));
+        errln!([red, "Erases"] "   {lost}");
+        errln!("Writes   {}", writes(plan, target));
         for note in &target.fit.notes {
-            anstream::eprintln!("Changes  {note}");
+            errln!("Changes  {note}");
         }
         if let Some(names) = target.file.as_ref().map(|file| file.name_count)
             && names > 1
         {
-            anstream::eprintln!(
-                "Note     the file has {names} names; it changes under all of them"
-            );
+            errln!("Note     the file has {names} names; it changes under all of them");
         }
     }
     for note in plan.notes() {
-        anstream::eprintln!("Note     {note}");
+        errln!("Note     {note}");
     }
     if !plan.verify {
-        anstream::eprintln!("Note     nothing is read back (--verify none)");
+        errln!("Note     nothing is read back (--verify none)");
     }
 }
 
@@ -60,7 +59,7 @@ fn lost(target: &TargetPlan) -> String {
 /// Prints what is unusual about what comes, and harms nothing.
 fn print_notes(survey: Option<&Survey>) {
     for note in survey.iter().flat_map(|survey| &survey.notes) {
-        anstream::eprintln!("Note     {note}");
+        errln!("Note     {note}");
     }
 }
 
@@ -83,7 +82,7 @@ fn origin(origin: &Origin) -> String {
 
 fn writes(plan: &RestorePlan, target: &TargetPlan) -> String {
     if let OriginKind::Pipe(_) = plan.origin.kind {
-        return "what comes; what is free is learnt on the way".to_owned();
+        return "everything in the pipe except free space found along the way".to_owned();
     }
     let map = &target.fit.map;
     let (used, zero) = (map.bytes(State::Used), map.bytes(State::Zero));
@@ -93,8 +92,13 @@ fn writes(plan: &RestorePlan, target: &TargetPlan) -> String {
         WriteMode::Differing => ", where it differs from what is there",
         WriteMode::Resumed => ", from where it was interrupted",
     };
+    // Only a card that is written as a whole has its end wiped.
+    let wiped = match plan.mode {
+        WriteMode::All => "first and last MiB",
+        WriteMode::Differing | WriteMode::Resumed => "first MiB",
+    };
     format!(
-        "{} and {} of zeros{only}; {} are left alone but for the first and last MiB",
+        "{} and {} of zeros{only}; {} are left alone but for the {wiped}",
         size(used),
         size(zero),
         size(rest)
@@ -107,14 +111,14 @@ pub(crate) fn print_restore(plan: &RestorePlan, report: &RestoreReport) {
     let seconds = report.elapsed.as_secs_f64();
     for (target, planned) in report.targets.iter().zip(&plan.targets) {
         let Ok(done) = &target.result else { continue };
-        let path = target.path.display();
-        anstream::println!(
-            "{green}Done{green:#}     {path}, {} in {}",
+        let path = path_text(&target.path);
+        outln!(
+            [green, "Done"] "     {path}, {} in {}",
             size(done.outcome.filled_bytes),
             duration(seconds)
         );
         for (name, text) in lines(planned, done) {
-            anstream::println!("{name:<8} {text}");
+            outln!("{name:<8} {text}");
         }
     }
 }

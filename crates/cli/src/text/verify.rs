@@ -1,10 +1,12 @@
 //! `cardkeep verify` for people.
 
 use anstyle::{AnsiColor, Style};
+use cardkeep_block::path_text;
 use cardkeep_copy::{Check, Checked};
 use cardkeep_ops::{Against, VerifyReport};
 use cardkeep_survey::Place;
 
+use crate::terminal::outln;
 use crate::units::size;
 
 /// Differences shown; the rest are counted.
@@ -12,12 +14,12 @@ const PLACES_SHOWN: usize = 30;
 
 /// Prints what was verified.
 pub(crate) fn print_verify(report: &VerifyReport) {
-    let image = report.image.display().to_string();
+    let image = path_text(&report.image).to_string();
     if let Some(checked) = &report.checked {
         print_checked(&image, checked);
     }
     if let Some(cut) = &report.cut {
-        anstream::println!("Note     it {cut}");
+        outln!("Note     it {cut}");
     }
     if let Some(against) = &report.against {
         print_against(&image, against);
@@ -37,39 +39,39 @@ fn print_checked(image: &str, checked: &Checked) {
         ),
         Check::Readable => ("Readable", "a raw image holds nothing to check it by"),
     };
-    anstream::println!("{green}{word}{green:#}     {image}: {how}");
-    anstream::println!(
+    outln!([green, word] "     {image}: {how}");
+    outln!(
         "Holds    {} ({})",
         size(checked.content_len),
         checked.format.extension()
     );
-    anstream::println!("Digest   blake3-frames:{}", checked.image_digest);
+    outln!("Digest   blake3-frames:{}", checked.image_digest);
 }
 
 fn print_against(image: &str, against: &Against) {
     let difference = &against.difference;
-    let card = against.card.display();
+    let card = path_text(&against.card);
     if difference.bytes == 0 {
         let green = Style::new().bold().fg_color(Some(AnsiColor::Green.into()));
-        anstream::println!(
-            "{green}Equal{green:#}    {card} holds all {} of {image}",
+        outln!(
+            [green, "Equal"] "    {card} holds all {} of {image}",
             size(difference.compared_bytes)
         );
         return;
     }
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-    anstream::println!(
-        "{red}Differs{red:#}  {card}: {} of {} differ from {image}, in {} places",
+    outln!(
+        [red, "Differs"] "  {card}: {} of {} differ from {image}, in {} places",
         size(difference.bytes),
         size(difference.compared_bytes),
         difference.extents.len()
     );
     for place in against.places.iter().take(PLACES_SHOWN) {
-        anstream::println!("  {}", line(place));
+        outln!("  {}", line(place));
     }
     let more = against.places.len().saturating_sub(PLACES_SHOWN);
     if more > 0 {
-        anstream::println!("  and {more} more");
+        outln!("  and {more} more");
     }
 }
 
@@ -81,7 +83,7 @@ fn line(place: &Place) -> String {
         Some(number) => format!("partition {number}"),
     };
     let owner = match (&place.path, &place.what) {
-        (Some(path), _) => printable(path),
+        (Some(path), _) => path.clone(),
         (None, Some(what)) => what.clone(),
         (None, None) => "no known owner".to_owned(),
     };
@@ -90,11 +92,4 @@ fn line(place: &Place) -> String {
         place.extent.start(),
         place.extent.len()
     )
-}
-
-/// Names come from the card: control characters don't reach the terminal.
-fn printable(path: &str) -> String {
-    path.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
 }

@@ -1,5 +1,10 @@
 //! Texts from outside, outputs that fail, signals, and odd calls.
 
+mod hostile;
+mod odd;
+mod signals;
+mod streams;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -8,6 +13,22 @@ use cardkeep_testkit::{Answer, Mount, skip_unless_root, skip_unless_tools};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::desk::Desk;
+
+/// Makes the sample card `s.img`, its image `s.img.zst`, and an empty card `card.img`.
+fn desk() -> Desk {
+    let desk = Desk::new();
+    desk.sample("s.img");
+    desk.expect(0, &["backup", "s.img", "s.img.zst", "--quiet"]);
+    let len = std::fs::metadata(desk.path("s.img")).unwrap().len();
+    let card = File::create(desk.path("card.img")).unwrap();
+    card.set_len(len).unwrap();
+    desk
+}
+
+/// Asserts that an image of the card is whole, and what was restored of it.
+fn assert_restored(desk: &Desk) {
+    desk.expect(0, &["verify", "s.img.zst", "--against", "card.img"]);
+}
 
 /// A restore that waits for its image: what is piped to it decides when it goes on.
 struct Waiting {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cardkeep_block::{AllocationMap, Extent, Monitor, ReadAt, Run, State, Trouble};
+use cardkeep_block::{AllocationMap, Extent, Monitor, ReadAt, Run, State, Trouble, path_text};
 use cardkeep_copy::{
     Capacity, CopyError, Ending, HEAD_BYTES, IndexedOriginal, Knowledge, Layout, MediumOriginal,
     Original, Recipient, RestoreOptions, RestoreOutcome, StreamOriginal, WriteMode, probe,
@@ -117,7 +117,7 @@ fn open(
     let permit = match (&target.device, &target.file) {
         (Some(device), _) => {
             machine.unmount(device).map_err(|error| {
-                let message = format!("{} can't be unmounted", target.path.display());
+                let message = format!("{} can't be unmounted", path_text(&target.path));
                 OpError::new(OpErrorKind::Environment, message)
                     .hint(error.hint.clone())
                     .caused_by(error)
@@ -171,7 +171,7 @@ fn probe_card(
         let is_needed = |place| is_pipe || is_needed(&target.fit.map, plan.mode, place);
         return probed.put_back(sink, is_needed).map_err(of_probe);
     }
-    let message = format!("{} can't be trusted", target.path.display());
+    let message = format!("{} can't be trusted", path_text(&target.path));
     let error = OpError::new(OpErrorKind::Medium, message).caused_by(capacity.to_string());
     match probed.put_back(sink, |_| true) {
         Ok(()) => Err(error.hint("what the test had overwritten was put back")),

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cardkeep_block::{AllocationMap, Monitor, ReadAt, State};
+use cardkeep_block::{AllocationMap, Monitor, ReadAt, State, path_text};
 use cardkeep_copy::{CopyError, decoded, read_content};
 use cardkeep_device::{Device, Machine, Source, StandardInput};
 use cardkeep_image::{
@@ -96,12 +96,12 @@ impl Origin {
         let of_source = |error| OpError::of_source(path, error);
         let source = Source::open(path).map_err(of_source)?;
         if source.is_device() {
-            let message = format!("{} is a device, not an image", path.display());
+            let message = format!("{} is a device, not an image", path_text(path));
             return Err(OpError::new(OpErrorKind::Usage, message)
                 .hint("`cardkeep clone CARD CARD` copies a card to another one"));
         }
         if source.len() == 0 {
-            let message = format!("{} is empty", path.display());
+            let message = format!("{} is empty", path_text(path));
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
         let source = Arc::new(source);
@@ -129,7 +129,7 @@ impl Origin {
     ) -> Result<Self, OpError> {
         let opened = Opened::open_held(machine, path, monitor)?;
         if let OpenedKind::Image { .. } = opened.kind {
-            let message = format!("{} is a compressed image, not a card", path.display());
+            let message = format!("{} is a compressed image, not a card", path_text(path));
             return Err(OpError::new(OpErrorKind::Usage, message)
                 .hint("`cardkeep restore IMAGE CARD` puts it onto a card"));
         }
@@ -150,7 +150,7 @@ impl Origin {
     ) -> Result<Self, OpError> {
         let mut head = Vec::new();
         let failed = |error: std::io::Error| {
-            let message = format!("{} can't be read", name.display());
+            let message = format!("{} can't be read", path_text(name));
             OpError::new(OpErrorKind::Environment, message).caused_by(error)
         };
         (&mut pipe)
@@ -158,13 +158,13 @@ impl Origin {
             .read_to_end(&mut head)
             .map_err(failed)?;
         if head.is_empty() {
-            let message = format!("nothing came from {}", name.display());
+            let message = format!("nothing came from {}", path_text(name));
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
         let format = Format::detect(&head);
         let foreign = detect_foreign(&head).filter(|_| format != Format::Raw);
         if let Some(kind) = foreign {
-            return Err(foreign_error(&name.display().to_string(), kind));
+            return Err(foreign_error(&path_text(name).to_string(), kind));
         }
         let stream_notes = StreamNotes::default();
         let whole = std::io::Cursor::new(head).chain(pipe);
@@ -176,10 +176,10 @@ impl Origin {
         let len = read_content(&mut *content, &mut first)
             .map_err(|error| OpError::of_copy(name, name, error))?;
         if len == 0 {
-            let message = format!("there is nothing in what came from {}", name.display());
+            let message = format!("there is nothing in what came from {}", path_text(name));
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
-        let notes = check_head(&name.display().to_string(), &first[..len], rule)?;
+        let notes = check_head(&path_text(name).to_string(), &first[..len], rule)?;
         let content: Box<dyn Read + Send> =
             Box::new(std::io::Cursor::new(first).take(len as u64).chain(content));
         Ok(Self {
@@ -394,7 +394,7 @@ impl Origin {
     #[must_use]
     pub fn name(&self) -> String {
         match &self.path {
-            Some(path) => path.display().to_string(),
+            Some(path) => path_text(path).to_string(),
             None => "standard input".to_owned(),
         }
     }
@@ -420,7 +420,7 @@ fn check_first_frame(path: &Path, content: &dyn ReadAt) -> Result<(), OpError> {
     match content.read_vec(0, len) {
         Ok(_) => Ok(()),
         Err(error) => {
-            let message = format!("{} is damaged at its beginning", path.display());
+            let message = format!("{} is damaged at its beginning", path_text(path));
             Err(OpError::new(OpErrorKind::Corrupt, message)
                 .hint("fetch or make it again; nothing was written")
                 .caused_by(error))
@@ -445,7 +445,7 @@ fn check_raw(path: &Path, content: &dyn ReadAt) -> Result<(), OpError> {
     }
     let why = format!(
         "{} is no image: its {len} bytes are no multiple of {SECTOR_BYTES}",
-        path.display()
+        path_text(path)
     );
     Err(OpError::new(OpErrorKind::Corrupt, why).hint("is it whole? fetch or make it again"))
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use cardkeep_block::Monitor;
+use cardkeep_block::{Monitor, path_text};
 use cardkeep_copy::WriteMode;
 use cardkeep_device::{FileId, Machine, StandardInput, are_same_file};
 use cardkeep_image::Format;
@@ -197,7 +197,7 @@ fn look_at_all(machine: &dyn Machine, request: &RestoreRequest) -> Result<Vec<Lo
     for path in &request.targets {
         let card = look(machine, path, serial)?;
         if looked.iter().any(|other| is_same(other, &card)) {
-            let message = format!("{} is named twice", path.display());
+            let message = format!("{} is named twice", path_text(path));
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
         looked.push(card);
@@ -247,7 +247,7 @@ fn check_image_place(
             return Err(refused(&card.path, "it is what is read"));
         }
         if name.is_some_and(|name| holders.contains(name)) {
-            let why = format!("{} lies on it", image.display());
+            let why = format!("{} lies on it", path_text(image));
             return Err(refused(&card.path, &why));
         }
     }

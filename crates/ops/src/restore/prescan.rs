@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use cardkeep_block::{
     AllocationMap, BlockError, BlockErrorKind, Extent, MapBuilder, Monitor, Operation, Phase,
-    ReadAt, State, Trouble,
+    ReadAt, State, Trouble, path_text,
 };
 use cardkeep_copy::{CopyError, decoded_noting, read_content};
 use cardkeep_device::Source;
@@ -88,7 +88,7 @@ pub(crate) fn prescan(
         len += done as u64;
     }
     if len == 0 {
-        let message = format!("there is nothing in {}", path.display());
+        let message = format!("there is nothing in {}", path_text(path));
         return Err(OpError::new(OpErrorKind::Usage, message));
     }
     let map = map_of(&passing, len, scope, monitor);

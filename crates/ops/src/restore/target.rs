@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cardkeep_block::{Monitor, ReadAt, Silent};
+use cardkeep_block::{Monitor, ReadAt, Silent, path_text};
 use cardkeep_device::{Device, FileTarget, Machine, Source, Verdict, verdict};
 use cardkeep_image::{ForeignKind, Format, load_foreign};
 use cardkeep_survey::{Scope, Survey, survey};
@@ -47,7 +47,7 @@ pub(crate) fn look(
     expected_serial: Option<&str>,
 ) -> Result<Looked, OpError> {
     let metadata = std::fs::metadata(path).map_err(|error| {
-        let message = format!("there is no {}", path.display());
+        let message = format!("there is no {}", path_text(path));
         OpError::new(OpErrorKind::Usage, message)
             .hint("`cardkeep list` shows the cards that are there")
             .caused_by(error)
@@ -60,7 +60,7 @@ pub(crate) fn look(
     }
     let of_source = |error| OpError::of_source(path, error);
     if let Some(number) = machine.partition_of_path(path).map_err(of_source)? {
-        let message = format!("{} is partition {number} of a card", path.display());
+        let message = format!("{} is partition {number} of a card", path_text(path));
         return Err(OpError::new(OpErrorKind::Usage, message)
             .hint("name the whole card: a restore writes its partition table too"));
     }
@@ -125,7 +125,7 @@ const KEPT_ENDINGS: [&str; 24] = [
 
 fn check_device(device: &Device, expected_serial: Option<&str>) -> Result<(), OpError> {
     if let Verdict::Guarded(guards) = verdict(device) {
-        let message = format!("{} must not be written", device.path.display());
+        let message = format!("{} must not be written", path_text(&device.path));
         let error = OpError::new(OpErrorKind::Refused, message);
         return Err(guards
             .iter()
@@ -186,6 +186,6 @@ impl Monitor for Quiet<'_> {
 }
 
 pub(crate) fn refused(path: &Path, why: &str) -> OpError {
-    let message = format!("{} is not written", path.display());
+    let message = format!("{} is not written", path_text(path));
     OpError::new(OpErrorKind::Refused, message).hint(why)
 }

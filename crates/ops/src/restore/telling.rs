@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cardkeep_block::{BlockErrorKind, Extent, Monitor, ReadAt};
+use cardkeep_block::{BlockErrorKind, Extent, Monitor, ReadAt, path_text};
 use cardkeep_copy::{BadPlace, CopyError};
 use cardkeep_device::Refusal;
 use cardkeep_survey::{Scope, locate, survey};
@@ -27,7 +27,7 @@ pub(crate) struct Known<'a> {
 
 /// Returns the error of a permit that was not given.
 pub(crate) fn of_refusal(path: &Path, refusal: Refusal) -> OpError {
-    let message = format!("{} is not written", path.display());
+    let message = format!("{} is not written", path_text(path));
     let error = OpError::new(OpErrorKind::Refused, message);
     match refusal.hint() {
         Some(hint) => error.hint(hint),
@@ -38,7 +38,7 @@ pub(crate) fn of_refusal(path: &Path, refusal: Refusal) -> OpError {
 
 /// Returns the error of a card that was to be written, with what is known of its content.
 pub(crate) fn of_restore(path: &Path, known: Option<Known<'_>>, error: CopyError) -> OpError {
-    let shown = path.display();
+    let shown = path_text(path);
     match error {
         CopyError::Interrupted if known.is_none() => {
             OpError::new(OpErrorKind::Interrupted, "stopped")
@@ -111,7 +111,7 @@ fn of_origin(name: &str, error: &CopyError) -> OpError {
 }
 
 fn of_bad_card(path: &Path, known: Option<Known<'_>>, place: &BadPlace) -> OpError {
-    let message = format!("{} does not keep what is written to it", path.display());
+    let message = format!("{} does not keep what is written to it", path_text(path));
     let error = OpError::new(OpErrorKind::Medium, message)
         .hint(place.diagnosis.to_string())
         .caused_by(CopyError::BadCard(Box::new(place.clone())));
