@@ -66,12 +66,20 @@ impl Original {
             used: extents(&info["map"]["used"]),
             zero: extents(&info["map"]["zero"]),
             folder,
-        };
+        }
+        .without_tail();
         Tool::new("sh")
             .args(["-c", "gzip -1 <\"$1\" >\"$2\"", "sh"])
             .args([original.raw(), original.gzipped()])
             .run();
         original
+    }
+
+    /// Leaves out what is to be zero behind the last partition: of a stream nobody knows in time where it
+    /// ends, so that all of that is copied.
+    fn without_tail(mut self) -> Self {
+        self.zero.retain(|extent| extent.end() <= EXT.end());
+        self
     }
 
     /// Returns the path of the raw card.
