@@ -57,7 +57,7 @@ pub use frame_reader::FrameReader;
 pub use frame_scan::{FrameScan, scan_frames};
 pub use frame_table::{FrameEntry, FrameTable};
 pub use index::{Index, load_index};
-pub use manifest::{Manifest, PartitionEntry, SourceIdentity};
+pub use manifest::{INDEXED_BYTES_MAX, Manifest, PartitionEntry, SourceIdentity};
 pub use mapfile::{Mapfile, RescuePhase};
 pub use piece_scan::{ScannedPiece, scan_pieces};
 pub use stated_len::stated_len;

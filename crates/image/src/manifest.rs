@@ -22,6 +22,8 @@ const DIGEST_ALGORITHM: &str = "blake3";
 pub(crate) const FRAME_BYTES_MAX: u64 = 64 << 20;
 /// 16 TiB in frames of [`FRAME_BYTES`]: the table of so many takes 160 MB of memory.
 pub(crate) const FRAMES_MAX: usize = 4 << 20;
+/// The longest medium that an image with an index can hold, in bytes: 16 TiB.
+pub const INDEXED_BYTES_MAX: u64 = FRAMES_MAX as u64 * FRAME_BYTES as u64;
 /// A GPT has 128 entries, an MBR's chain rarely 20.
 const PARTITIONS_MAX: usize = 4096;
 const NOTES_MAX: usize = 4096;

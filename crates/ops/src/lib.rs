@@ -8,6 +8,7 @@
 mod admission;
 mod backup;
 mod card;
+mod checksum;
 mod completeness;
 mod counterpart;
 mod error;

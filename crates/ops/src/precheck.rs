@@ -6,7 +6,7 @@ use cardkeep_block::{State, path_text};
 use cardkeep_device::{
     Device, Guard, Machine, Overwrite, Verdict, free_space, max_file_bytes, verdict,
 };
-use cardkeep_image::Format;
+use cardkeep_image::{Format, INDEXED_BYTES_MAX};
 use cardkeep_survey::Survey;
 
 use crate::backup::Unmount;
@@ -113,6 +113,14 @@ pub(crate) fn check_destination(
     }
     match format {
         Format::Raw => check_room(survey, &folder, kept_bytes),
+        Format::Zstd if survey.len > INDEXED_BYTES_MAX => {
+            let message = format!(
+                "an image in .img.zst holds {INDEXED_BYTES_MAX} bytes at most, and this medium has {}",
+                survey.len
+            );
+            Err(OpError::new(OpErrorKind::Usage, message)
+                .hint("make another kind of image: `--format raw`, `gz` or `xz`"))
+        }
         // Only the size of a raw image is known beforehand.
         _ => Ok(()),
     }

@@ -9,6 +9,7 @@ use cardkeep_device::{Machine, Source};
 use cardkeep_survey::{Cut, PassingSurvey, Place, Scope, locate, survey};
 
 use crate::admission::{ContentRule, admit};
+use crate::checksum::Checksum;
 use crate::completeness::{Truncated, check_whole};
 use crate::counterpart::Pair;
 use crate::error::{OpError, OpErrorKind};
@@ -27,6 +28,8 @@ pub struct VerifyRequest {
     pub against: Option<PathBuf>,
     /// What becomes of an image that ends before its partitions do.
     pub truncated: Truncated,
+    /// The SHA-256 that the image file must have, in hexadecimal digits.
+    pub sha256: Option<String>,
     /// How many threads may work.
     pub cores: usize,
 }
@@ -54,6 +57,8 @@ pub struct VerifyReport {
     pub against: Option<Against>,
     /// What the image lacks at its end, where it ends before its partitions do.
     pub cut: Option<Cut>,
+    /// The checksum that the image file was found to have, in words.
+    pub sum: Option<String>,
 }
 
 /// Verifies an image; with a card to compare with, compares what is used of the two.
@@ -67,6 +72,8 @@ pub fn verify(
     monitor: &dyn Monitor,
 ) -> Result<VerifyReport, OpError> {
     let image = request.image.clone();
+    let sum = Checksum::of(&image, request.sha256.as_deref())?;
+    let sum = sum.map(|sum| sum.check(&image, monitor)).transpose()?;
     let Some(card) = &request.against else {
         let source = Source::open(&image).map_err(|error| OpError::of_source(&image, error))?;
         let source = Arc::new(source);
@@ -94,6 +101,7 @@ pub fn verify(
             checked: Some(checked),
             against: None,
             cut,
+            sum,
         });
     };
     let against = compare_with(machine, request, card, monitor)?;
@@ -102,6 +110,7 @@ pub fn verify(
         checked: None,
         against: Some(against),
         cut: None,
+        sum,
     })
 }
 

@@ -62,6 +62,7 @@ fn request(from: RestoreFrom, target: PathBuf) -> RestoreRequest {
         eject: false,
         expand: Expand::Never,
         content: ContentRule::Any,
+        sha256: None,
         cores: 2,
     }
 }

@@ -37,13 +37,9 @@ pub(crate) fn restore(args: RestoreArgs) -> Result<Done, OpError> {
     if targets.is_empty() {
         targets.push(only_card(&*machine, args.write.yes)?);
     }
-    run(
-        "restore",
-        &*machine,
-        request(from, targets, &args.write),
-        args.write.yes,
-        args.output,
-    )
+    let mut wanted = request(from, targets, &args.write);
+    wanted.request.sha256 = args.sha256;
+    run("restore", &*machine, wanted, args.write.yes, args.output)
 }
 
 pub(crate) fn clone(args: CloneArgs) -> Result<Done, OpError> {
@@ -80,6 +76,7 @@ fn request(from: RestoreFrom, targets: Vec<PathBuf>, args: &WriteArgs) -> WriteR
                 false => ContentRule::Known,
             },
             truncated: truncated(args.allow_truncated),
+            sha256: None,
             cores: commands::cores(),
         },
     }

@@ -17,6 +17,7 @@ pub(crate) fn run(args: VerifyArgs) -> Result<Done, OpError> {
         image: args.image,
         against: args.against,
         truncated: truncated(args.allow_truncated),
+        sha256: args.sha256,
         cores: commands::cores(),
     };
     let report = verify(&*machine(), &request, &progress)?;

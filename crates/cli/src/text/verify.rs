@@ -15,6 +15,9 @@ const PLACES_SHOWN: usize = 30;
 /// Prints what was verified.
 pub(crate) fn print_verify(report: &VerifyReport) {
     let image = path_text(&report.image).to_string();
+    if let Some(sum) = &report.sum {
+        outln!("Checksum {sum}");
+    }
     if let Some(checked) = &report.checked {
         print_checked(&image, checked);
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
-use cardkeep_testkit::Answer;
+use cardkeep_testkit::{Answer, Mount, skip_unless_root, skip_unless_tools};
 
 use crate::desk::Desk;
 
@@ -334,4 +334,43 @@ fn no_memory_for_the_buffers_costs_no_card() {
     assert!(said.contains("memory does not suffice"), "{said}");
     assert!(said.contains("code 4"), "{said}");
     desk.is_untouched(140 << 20);
+}
+
+#[test]
+fn a_checksum_beside_an_image_is_held_against_it_before_anything_is_written() {
+    let test = "a_checksum_beside_an_image_is_held_against_it_before_anything_is_written";
+    if skip_unless_tools(test, &["sha256sum"]) {
+        return;
+    }
+    let desk = Desk::new();
+    desk.sample("s.img");
+    desk.sh("gzip -1 -k s.img; sha256sum *.gz >SHA256SUMS; truncate -s 140M card.img");
+    let words = ["restore", "s.img.gz", "card.img", "--yes"];
+    desk.expect(0, &words).says(&["SHA256SUMS states"]);
+    let sum = desk.sh("sha256sum s.img.gz | cut -c1-64 | tr -d '\\n'");
+    desk.expect(0, &["verify", "s.img.gz", "--sha256", &sum]);
+    // Another image of the same name, which is whole in itself.
+    desk.sh("gzip -9 -k -f s.img; rm card.img; truncate -s 140M card.img");
+    for command in [&words[..], &["verify", "s.img.gz"]] {
+        desk.expect(6, command).says(&["has not the SHA-256"]);
+    }
+    assert_eq!(desk.sh("stat -c %b card.img"), "0\n");
+    let wrong = ["restore", "s.img.gz", "card.img", "--yes", "--sha256", "12"];
+    desk.expect(2, &wrong).says(&["is no SHA-256"]);
+}
+
+#[test]
+fn a_medium_that_no_index_can_hold_is_told_at_once() {
+    if skip_unless_root("a_medium_that_no_index_can_hold_is_told_at_once") {
+        return;
+    }
+    let desk = Desk::new();
+    // Not every filesystem has files of that length.
+    let mount = Mount::in_memory(64 << 20);
+    let card = mount.path().join("huge.img");
+    let file = fs::File::create(&card).unwrap();
+    file.set_len((1 << 44) + 512).unwrap();
+    let mut command = desk.command(&["backup", "--dry-run"]);
+    let answer = command.arg(&card).arg("huge.img.zst").output().unwrap();
+    Answer::from(answer).expect(2).says(&["bytes at most"]);
 }

@@ -11,6 +11,7 @@ use cardkeep_image::Format;
 use cardkeep_survey::{Cut, Scope};
 
 use crate::admission::{ContentRule, check_origin, is_pipe, open_pipe};
+use crate::checksum::Checksum;
 use crate::completeness::{Truncated, check_whole};
 use crate::error::{OpError, OpErrorKind};
 use crate::lost::{Record, tell_lost_before, tell_lost_bytes};
@@ -58,6 +59,8 @@ pub struct RestoreRequest {
     pub content: ContentRule,
     /// What becomes of an original that ends before its partitions do.
     pub truncated: Truncated,
+    /// The SHA-256 that the image file must have, in hexadecimal digits.
+    pub sha256: Option<String>,
     /// How many threads may decode.
     pub cores: usize,
 }
@@ -112,12 +115,18 @@ pub fn plan(
     let standard_input = Path::new("standard input");
     let mut origin = match request.from {
         RestoreFrom::Image(path) if is_pipe(&path) => {
+            refuse_sum(request.sha256.as_deref())?;
             let pipe = Box::new(open_pipe(&path)?);
             Origin::of_pipe(pipe, (&path, request.content), (shortest, sector_bytes))?
         }
         RestoreFrom::Image(path) => {
             check_image_place(machine, &path, &looked)?;
-            Origin::of_image(&path, request.scope, request.content, monitor)?
+            let sum = Checksum::of(&path, request.sha256.as_deref())?;
+            // ORDER: before all else that reads it. What broke on its way need not be understood.
+            let note = sum.map(|sum| sum.check(&path, monitor)).transpose()?;
+            let mut origin = Origin::of_image(&path, request.scope, request.content, monitor)?;
+            origin.notes.extend(note);
+            origin
         }
         RestoreFrom::Card(path) => {
             check_image_place(machine, &path, &looked)?;
@@ -125,6 +134,7 @@ pub fn plan(
         }
         RestoreFrom::Pipe { pipe, input } => {
             check_input(machine, &input, &looked)?;
+            refuse_sum(request.sha256.as_deref())?;
             let of_pipe = (standard_input, request.content);
             let origin = Origin::of_pipe(pipe, of_pipe, (shortest, sector_bytes))?;
             Origin { input, ..origin }
@@ -165,6 +175,18 @@ pub fn plan(
         cut_on_the_way: OnceLock::new(),
         cores: request.cores,
     })
+}
+
+/// Refuses a checksum of what comes out of a pipe: it would be known once the card is written.
+fn refuse_sum(sha256: Option<&str>) -> Result<(), OpError> {
+    match sha256 {
+        None => Ok(()),
+        Some(_) => Err(OpError::new(
+            OpErrorKind::Usage,
+            "the SHA-256 of what comes from a pipe can't be checked beforehand",
+        )
+        .hint("download the image first, and restore the file")),
+    }
 }
 
 /// Tells what was lost when the image was made.
