@@ -2,7 +2,8 @@
 //! signatures are cleared by the partition table that the card gets, whatever the image's map says
 //! of them.
 
-use cardkeep_block::{Extent, MapBuilder, Patched, State};
+use cardkeep_block::{Extent, MapBuilder, Patched, Run, State};
+use cardkeep_copy::HEAD_BYTES;
 use cardkeep_ptable::{Loaded, PartitionTable};
 use cardkeep_survey::clear_stale_signatures;
 
@@ -22,8 +23,8 @@ impl Fit {
         self
     }
 
-    /// Returns the fit with a map that reaches to the end of a card of `len` bytes: what is compared
-    /// with a card is not wiped at its end beforehand.
+    /// Returns the fit with a map that reaches to the end of a card of `len` bytes, and leaves zeros
+    /// there: what is compared with a card is not wiped at its end beforehand, as others are.
     pub(crate) fn covering(self, len: u64) -> Self {
         let end = self.map.len();
         if end >= len {
@@ -34,7 +35,9 @@ impl Fit {
             builder.push_to(run.extent.end(), run.state);
         }
         let behind = Extent::between(end, len);
-        let map = clear_stale_signatures(&builder.finish(State::Free), &[], len);
+        let wiped = Extent::between(len.saturating_sub(HEAD_BYTES), len);
+        let zeros = [Run::new(wiped, State::Zero)];
+        let map = builder.finish(State::Free).raised(&zeros);
         // The last frame grows, and has another digest.
         Self { map, ..self }.without_changed(&[behind])
     }
