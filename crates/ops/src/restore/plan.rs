@@ -110,36 +110,12 @@ pub fn plan(
     // ORDER: the cards first. That one must not be written is known at once, and reading an image
     // may take minutes.
     let looked = look_at_all(machine, &request)?;
-    let shortest = looked.iter().map(|card| card.len).min().unwrap_or(0);
-    let sector_bytes = looked.first().map_or(512, |card| card.sector_bytes);
-    let standard_input = Path::new("standard input");
-    let mut origin = match request.from {
-        RestoreFrom::Image(path) if is_pipe(&path) => {
-            refuse_sum(request.sha256.as_deref())?;
-            let pipe = Box::new(open_pipe(&path)?);
-            Origin::of_pipe(pipe, (&path, request.content), (shortest, sector_bytes))?
-        }
-        RestoreFrom::Image(path) => {
-            check_image_place(machine, &path, &looked)?;
-            let sum = Checksum::of(&path, request.sha256.as_deref())?;
-            // ORDER: before all else that reads it. What broke on its way need not be understood.
-            let note = sum.map(|sum| sum.check(&path, monitor)).transpose()?;
-            let mut origin = Origin::of_image(&path, request.scope, request.content, monitor)?;
-            origin.notes.extend(note);
-            origin
-        }
-        RestoreFrom::Card(path) => {
-            check_image_place(machine, &path, &looked)?;
-            Origin::of_card(machine, &path, request.scope, monitor)?
-        }
-        RestoreFrom::Pipe { pipe, input } => {
-            check_input(machine, &input, &looked)?;
-            refuse_sum(request.sha256.as_deref())?;
-            let of_pipe = (standard_input, request.content);
-            let origin = Origin::of_pipe(pipe, of_pipe, (shortest, sector_bytes))?;
-            Origin { input, ..origin }
-        }
+    let reading = Reading {
+        scope: request.scope,
+        content: request.content,
+        sha256: request.sha256.as_deref(),
     };
+    let mut origin = open_origin(machine, request.from, &reading, &looked, monitor)?;
     let notes = check_origin(&origin, request.content, monitor)?;
     origin.notes.extend(notes);
     check_whole(
@@ -175,6 +151,58 @@ pub fn plan(
         cut_on_the_way: OnceLock::new(),
         cores: request.cores,
     })
+}
+
+/// How an original is read.
+struct Reading<'a> {
+    scope: Scope,
+    content: ContentRule,
+    /// The SHA-256 that the user gave.
+    sha256: Option<&'a str>,
+}
+
+/// Opens what is restored, which must not lie on what is written.
+fn open_origin(
+    machine: &dyn Machine,
+    from: RestoreFrom,
+    reading: &Reading<'_>,
+    looked: &[Looked],
+    monitor: &dyn Monitor,
+) -> Result<Origin, OpError> {
+    let &Reading {
+        scope,
+        content,
+        sha256,
+    } = reading;
+    let shortest = looked.iter().map(|card| card.len).min().unwrap_or(0);
+    let sector_bytes = looked.first().map_or(512, |card| card.sector_bytes);
+    match from {
+        RestoreFrom::Image(path) if is_pipe(&path) => {
+            refuse_sum(sha256)?;
+            let pipe = Box::new(open_pipe(&path)?);
+            Origin::of_pipe(pipe, (&path, content), (shortest, sector_bytes))
+        }
+        RestoreFrom::Image(path) => {
+            check_image_place(machine, &path, looked)?;
+            let sum = Checksum::of(&path, sha256)?;
+            // ORDER: before all else that reads it. What broke on its way need not be understood.
+            let note = sum.map(|sum| sum.check(&path, monitor)).transpose()?;
+            let mut origin = Origin::of_image(&path, scope, content, monitor)?;
+            origin.notes.extend(note);
+            Ok(origin)
+        }
+        RestoreFrom::Card(path) => {
+            check_image_place(machine, &path, looked)?;
+            Origin::of_card(machine, &path, scope, monitor)
+        }
+        RestoreFrom::Pipe { pipe, input } => {
+            check_input(machine, &input, looked)?;
+            refuse_sum(sha256)?;
+            let of_pipe = (Path::new("standard input"), content);
+            let origin = Origin::of_pipe(pipe, of_pipe, (shortest, sector_bytes))?;
+            Ok(Origin { input, ..origin })
+        }
+    }
 }
 
 /// Refuses a checksum of what comes out of a pipe: it would be known once the card is written.
