@@ -4,12 +4,14 @@
 //! knows exceptions goes away where a comment right above the place says
 //! `tidy: allow(RULE): why`; for rules about a whole file the comment may stand anywhere in it.
 
+mod circle;
 mod finding;
 mod fixture;
 mod floor;
 mod format_doc;
 mod included;
 mod mark;
+mod mention;
 mod name;
 mod purity;
 mod size;
@@ -54,6 +56,7 @@ fn check(root: &Path) -> Result<Vec<Finding>, String> {
         findings.extend(size::check(source));
         findings.extend(name::check(source));
     }
+    findings.extend(circle::check(&tree));
     findings.extend(mark::check(&tree));
     findings.extend(word::check(&tree));
     findings.extend(fixture::check(&tree));

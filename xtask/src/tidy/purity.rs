@@ -2,11 +2,10 @@
 //! threads or read clocks. And who may say `unsafe`.
 
 use proc_macro2::{TokenStream, TokenTree};
-use syn::spanned::Spanned;
-use syn::visit::{self, Visit};
 
 use super::finding::Finding;
 use super::floor;
+use super::mention::{Mention, mentions};
 use super::source::Source;
 
 const RULE: &str = "purity";
@@ -40,9 +39,7 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
     let (Some(floor), Ok(file)) = (floor::of(source.crate_noun()), &source.syntax) else {
         return findings;
     };
-    let mut visitor = Mentions { found: Vec::new() };
-    visitor.visit_file(file);
-    for (line, mention) in visitor.found {
+    for (line, mention) in mentions(file) {
         if source.is_test_line(line) {
             continue;
         }
@@ -105,106 +102,6 @@ fn collect_unsafe(tokens: TokenStream, lines: &mut Vec<usize>) {
             TokenTree::Group(group) => collect_unsafe(group.stream(), lines),
             _ => {}
         }
-    }
-}
-
-/// A path or a macro that the code names.
-#[derive(Debug, PartialEq)]
-enum Mention {
-    Macro(String),
-    Path(Vec<String>),
-}
-
-impl Mention {
-    fn contains(&self, pattern: &[&str]) -> bool {
-        match self {
-            Self::Macro(_) => false,
-            Self::Path(segments) => segments
-                .windows(pattern.len())
-                .any(|window| window == pattern),
-        }
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Self::Macro(name) => format!("{name}!"),
-            Self::Path(segments) => segments.join("::"),
-        }
-    }
-}
-
-struct Mentions {
-    found: Vec<(usize, Mention)>,
-}
-
-impl Mentions {
-    fn add_use(&mut self, prefix: &[String], tree: &syn::UseTree) {
-        let with = |name: String| [prefix, &[name]].concat();
-        let path = match tree {
-            syn::UseTree::Path(path) => {
-                return self.add_use(&with(path.ident.to_string()), &path.tree);
-            }
-            syn::UseTree::Group(group) => {
-                return group
-                    .items
-                    .iter()
-                    .for_each(|item| self.add_use(prefix, item));
-            }
-            syn::UseTree::Name(name) => with(name.ident.to_string()),
-            syn::UseTree::Rename(rename) => with(rename.ident.to_string()),
-            syn::UseTree::Glob(_) => prefix.to_vec(),
-        };
-        self.found
-            .push((tree.span().start().line, Mention::Path(path)));
-    }
-
-    /// Finds `a::b::c` in the arguments of a macro, which are not parsed.
-    fn add_tokens(&mut self, tokens: TokenStream) {
-        let mut path: Vec<String> = Vec::new();
-        let mut line = 0;
-        let mut colons = 0;
-        for token in tokens {
-            line = token.span().start().line;
-            match token {
-                TokenTree::Ident(ident) => {
-                    if colons != 2 {
-                        self.found
-                            .push((line, Mention::Path(std::mem::take(&mut path))));
-                    }
-                    path.push(ident.to_string());
-                    colons = 0;
-                }
-                TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
-                TokenTree::Group(group) => self.add_tokens(group.stream()),
-                _ => colons = 0,
-            }
-        }
-        self.found.push((line, Mention::Path(path)));
-    }
-}
-
-impl<'ast> Visit<'ast> for Mentions {
-    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        self.add_use(&[], &item.tree);
-    }
-
-    fn visit_path(&mut self, path: &'ast syn::Path) {
-        let segments = path
-            .segments
-            .iter()
-            .map(|segment| segment.ident.to_string());
-        let mention = Mention::Path(segments.collect());
-        self.found.push((path.span().start().line, mention));
-        visit::visit_path(self, path);
-    }
-
-    fn visit_macro(&mut self, item: &'ast syn::Macro) {
-        let line = item.span().start().line;
-        if let Some(segment) = item.path.segments.last() {
-            self.found
-                .push((line, Mention::Macro(segment.ident.to_string())));
-        }
-        self.add_tokens(item.tokens.clone());
     }
 }
 
