@@ -13,6 +13,7 @@ mod included;
 mod mark;
 mod mention;
 mod name;
+mod parameter;
 mod purity;
 mod size;
 mod source;
@@ -55,6 +56,7 @@ fn check(root: &Path) -> Result<Vec<Finding>, String> {
         findings.extend(purity::check(source));
         findings.extend(size::check(source));
         findings.extend(name::check(source));
+        findings.extend(parameter::check(source));
     }
     findings.extend(circle::check(&tree));
     findings.extend(mark::check(&tree));
