@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use cardkeep_block::Extent;
 
+use crate::file_id::FileId;
+
 /// One whole disk, card or stick.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Device {
@@ -24,6 +26,8 @@ pub struct Device {
     pub vendor: Option<String>,
     /// What it is, as it says itself; the backing file of a loop device.
     pub model: Option<String>,
+    /// The identity of the file or device that a loop device is made of, where it can be told.
+    pub backing: Option<FileId>,
     /// Its serial number, as it says itself.
     pub serial: Option<String>,
     /// What it is connected by.

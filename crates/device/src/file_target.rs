@@ -6,10 +6,12 @@ use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cardkeep_block::Operation;
 
 use crate::file_id::FileId;
+use crate::flock;
 use crate::platform_writing as platform;
 use crate::refusal::Refusal;
 use crate::source::Nature;
@@ -36,17 +38,15 @@ impl FileTarget {
     ///
     /// # Errors
     /// [`Refusal`]: where it is not there, is no regular file, serves as a device (a mounted image
-    /// does), or is used by another process: locked, or open for writing.
+    /// does) or may do so, or is used by another process: locked, open for writing, or swapped to.
     pub fn look(path: &Path) -> Result<Self, Refusal> {
         let metadata = std::fs::metadata(path).map_err(|error| of_system(path, error))?;
         expect_regular(path, &metadata)?;
-        if let Some(device) = platform::device_backed_by(&metadata) {
-            let file = path.to_path_buf();
-            return Err(Refusal::BacksDevice { file, device });
-        }
+        platform::expect_no_device(path, &metadata)?;
         // One that may not be read may not be written either, as it is read back.
-        let held = File::open(path).ok();
-        if let Some(how) = held.as_ref().and_then(platform::other_user) {
+        let held = platform::open_to_look(path).ok();
+        let other_user = |file| locked(file).or_else(|| platform::other_user(file));
+        if let Some(how) = held.as_ref().and_then(other_user) {
             return Err(Refusal::InUse { how });
         }
         let id = FileId::from_metadata(&metadata);
@@ -63,6 +63,19 @@ impl FileTarget {
             name_count: name_count(&metadata),
             _held: held.map(Arc::new),
         })
+    }
+}
+
+/// Returns how another program has locked a file as a whole, flock(2), in words. The lock that is
+/// taken to see it is given back at once.
+fn locked(file: &File) -> Option<&'static str> {
+    match flock::lock(file, flock::Kind::Exclusive, (1, Duration::ZERO)) {
+        Err(_) => Some("another program holds a lock on it"),
+        Ok(()) => {
+            // Where no lock could be taken there is none to give back.
+            file.unlock().ok();
+            None
+        }
     }
 }
 

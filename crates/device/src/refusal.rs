@@ -53,6 +53,13 @@ pub enum Refusal {
         /// The device's name: `loop0`.
         device: String,
     },
+    /// The file may serve as a device: it can't be told what that one is made of.
+    MayBackDevice {
+        /// The file.
+        file: PathBuf,
+        /// The device's name: `loop0`.
+        device: String,
+    },
     /// Another process uses the file.
     InUse {
         /// How, in words: "another program holds a lock on it".
@@ -79,6 +86,11 @@ impl Refusal {
             Self::BacksDevice { device, .. } => {
                 format!(
                     "write to /dev/{device} instead, or detach it: sudo losetup -d /dev/{device}"
+                )
+            }
+            Self::MayBackDevice { device, .. } => {
+                format!(
+                    "run cardkeep with sudo, or detach the device: sudo losetup -d /dev/{device}"
                 )
             }
             Self::InUse { .. } => "end that program first (`fuser` or `lsof` name it)".to_owned(),
@@ -117,6 +129,11 @@ impl fmt::Display for Refusal {
             Self::BacksDevice { file, device } => {
                 write!(f, "{} serves as the device {device}", file.display())
             }
+            Self::MayBackDevice { file, device } => write!(
+                f,
+                "{} may be what the device {device} is made of, which can't be read",
+                file.display()
+            ),
             Self::InUse { how } => f.write_str(how),
             Self::IsRead => f.write_str("it is what is read"),
             Self::Machine(_) => write!(f, "it could not be told whether it may be written"),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use cardkeep_block::{AllocationMap, BlockError, BlockErrorKind, Extent, Operation, Run, State};
 
-use crate::device::{Device, Transport};
+use crate::device::Device;
 use crate::file_id::{FileId, are_same_file};
 use crate::file_target::FileTarget;
 use crate::machine::Machine;
@@ -24,6 +24,8 @@ pub struct WritePermit {
     path: PathBuf,
     places: AllocationMap,
     target: Target,
+    /// What the device is made of.
+    backing: Option<FileId>,
 }
 
 /// What the permit was given for, so that opening can tell whether it is still that.
@@ -89,9 +91,9 @@ impl WritePermit {
             diskseq: fresh.diskseq,
             size_bytes: fresh.size_bytes,
         };
-        let path = fresh.path;
         Ok(Self {
-            path,
+            backing: fresh.backing,
+            path: fresh.path,
             places,
             target,
         })
@@ -125,11 +127,12 @@ impl WritePermit {
             path: path.clone(),
             places,
             target: Target::File { id: fresh.id },
+            backing: None,
         })
     }
 
     /// Refuses to write what is read by another way than by name: a file or device on standard
-    /// input.
+    /// input, be it the target or what a target is made of.
     ///
     /// # Errors
     /// [`Refusal::IsRead`].
@@ -138,7 +141,7 @@ impl WritePermit {
             Target::File { id } => id,
             Target::Device { number, .. } => number.map(|number| FileId::Device { number }),
         };
-        match own.is_some() && own == read {
+        match read.is_some() && [own, self.backing].contains(&read) {
             true => Err(Refusal::IsRead),
             false => Ok(self),
         }
@@ -264,14 +267,10 @@ fn expect_elsewhere(machine: &dyn Machine, device: &Device, file: &Path) -> Resu
         Err(error) if error.kind() == BlockErrorKind::Gone => None,
         Err(error) => return Err(Refusal::Machine(error)),
     };
-    // A loop device's model is its backing file.
-    let backing = device
-        .model
-        .as_deref()
-        .filter(|_| device.transport == Transport::Loop);
+    let is_made_of_it = device.backing.is_some() && device.backing == FileId::of_path(file);
     let is_here = holders.contains(&device.name)
         || named.is_some_and(|named| named.name == device.name)
-        || backing.is_some_and(|backing| are_same_file(Path::new(backing), file));
+        || is_made_of_it;
     match is_here {
         false => Ok(()),
         true => Err(Refusal::HoldsImage {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use cardkeep_block::{AllocationMap, BlockError, BlockErrorKind, Extent, Operation, Silent, State};
 use cardkeep_device::{
-    Device, DevicePartition, DeviceSink, Guard, Machine, Mount, Refusal, Transport, UnmountError,
-    Use, WritePermit,
+    Device, DevicePartition, DeviceSink, FileId, Guard, Machine, Mount, Refusal, Transport,
+    UnmountError, Use, WritePermit,
 };
 
 const LEN: u64 = 32_000_000_000;
@@ -258,7 +258,9 @@ fn a_loop_device_made_of_the_image_is_refused() {
     let image = tempfile::NamedTempFile::new().unwrap();
     let made_of = |path: &Path| Device {
         transport: Transport::Loop,
-        model: Some(path.display().to_string()),
+        // The name that the system has for it says nothing: it may have been renamed.
+        model: Some("/images/pi.img".to_owned()),
+        backing: FileId::of_path(path),
         ..card()
     };
     let other = tempfile::NamedTempFile::new().unwrap();

@@ -210,12 +210,30 @@ fn a_file_takes_one_restore_at_a_time() {
     let first = card.sink(&[]);
     let error = DeviceSink::open(second, &Silent).unwrap_err();
     assert_eq!(error.kind(), BlockErrorKind::Busy);
-    if cfg!(target_os = "linux") {
-        let refusal = again().unwrap_err();
-        assert!(matches!(refusal, Refusal::InUse { .. }), "{refusal:?}");
-    }
+    let refusal = again().unwrap_err();
+    assert!(matches!(refusal, Refusal::InUse { .. }), "{refusal:?}");
     drop(first);
     DeviceSink::open(again().unwrap(), &Silent).unwrap();
+}
+
+#[test]
+fn a_locked_file_is_told_before_it_is_to_be_written() {
+    let file = Card::of(4096);
+    let lock = std::fs::File::open(file.path()).unwrap();
+    for is_exclusive in [true, false] {
+        match is_exclusive {
+            true => lock.lock().unwrap(),
+            false => lock.lock_shared().unwrap(),
+        }
+        let refusal = FileTarget::look(&file.path()).unwrap_err();
+        assert!(matches!(refusal, Refusal::InUse { .. }), "{refusal:?}");
+        lock.unlock().unwrap();
+        // Looking leaves no lock of its own.
+        let looked = FileTarget::look(&file.path()).unwrap();
+        lock.try_lock().unwrap();
+        lock.unlock().unwrap();
+        drop(looked);
+    }
 }
 
 #[test]

@@ -8,8 +8,12 @@ use std::path::{Path, PathBuf};
 use cardkeep_block::{
     AlignedBuffer, AllocationMap, BlockErrorKind, Extent, ReadAt, Run, Silent, State, WriteAt,
 };
-use cardkeep_device::{DeviceSink, FileTarget, Linux, Machine, Refusal, Source, WritePermit};
-use cardkeep_testkit::{Mount, Tool, skip_unless_root, skip_unless_tools};
+use cardkeep_device::{
+    DeviceSink, FileId, FileTarget, Linux, Machine, Refusal, Source, WritePermit,
+};
+use cardkeep_testkit::{
+    FaultDisk, Mount, SectorSize, Tool, skip_unless_fuse, skip_unless_root, skip_unless_tools,
+};
 use tempfile::TempDir;
 
 const LEN: usize = 8 << 20;
@@ -236,6 +240,49 @@ fn the_file_behind_a_device_gets_no_permit() {
             ..
         }
     ));
+}
+
+#[test]
+fn a_device_whose_file_is_gone_for_good_keeps_no_other_file_from_being_written() {
+    let test = "a_device_whose_file_is_gone_for_good_keeps_no_other_file_from_being_written";
+    if skip_unless_root(test) || skip_unless_fuse(test) {
+        return;
+    }
+    let lost = FaultDisk::blank(LEN as u64, SectorSize::Bytes512).unwrap();
+    lost.abandon().unwrap();
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("card.img");
+    std::fs::write(&file, vec![SENTINEL; LEN]).unwrap();
+    FileTarget::look(&file).unwrap();
+}
+
+#[test]
+fn standard_input_that_a_device_is_made_of_gets_no_permit() {
+    if skip_unless_root("standard_input_that_a_device_is_made_of_gets_no_permit") {
+        return;
+    }
+    let card = Card::new(512);
+    let file = card.folder.path().join("file");
+    let (renamed, other) = (
+        card.folder.path().join("renamed"),
+        card.folder.path().join("other"),
+    );
+    std::fs::write(&other, "image").unwrap();
+    // The name that the system noted leads nowhere now.
+    std::fs::rename(&file, &renamed).unwrap();
+    let permit = || card.permit(&everywhere()).unwrap();
+    let refusal = permit().sparing(FileId::of_path(&renamed)).unwrap_err();
+    assert!(matches!(refusal, Refusal::IsRead), "{refusal:?}");
+    permit().sparing(FileId::of_path(&other)).unwrap();
+    let machine = Linux::new();
+    let device = machine.device_of_path(&card.path).unwrap().unwrap();
+    let permit = |keep: &Path| {
+        let keep = [keep.to_path_buf()];
+        WritePermit::for_device(&machine, &device, &keep, places(&everywhere()))
+    };
+    let refusal = permit(&renamed).unwrap_err();
+    assert!(matches!(refusal, Refusal::HoldsImage { .. }), "{refusal:?}");
+    permit(&other).unwrap();
 }
 
 #[test]

@@ -35,7 +35,7 @@ const REQUEST_KIB: u32 = 512;
 pub struct FaultDisk {
     // ORDER: fields go in this order, the device before the file that it stands on.
     device: Loop,
-    _served: Served,
+    served: Served,
     medium: Arc<FaultyMedium<CardFile>>,
 }
 
@@ -69,7 +69,7 @@ impl FaultDisk {
         device.bound_requests(REQUEST_KIB)?;
         Ok(Self {
             device,
-            _served: served,
+            served: served,
             medium,
         })
     }
@@ -96,6 +96,14 @@ impl FaultDisk {
     /// Adds a fault.
     pub fn declare(&self, fault: Fault) {
         self.medium.declare(fault);
+    }
+
+    /// Leaves the device behind as a killed process does: its file can't be asked for anything any more.
+    ///
+    /// # Errors
+    /// What the kernel reports.
+    pub fn abandon(&self) -> io::Result<()> {
+        self.served.abandon()
     }
 
     /// Lifts all faults.

@@ -10,6 +10,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -36,7 +37,7 @@ const SECTOR_BYTES: u64 = 512;
 pub(crate) struct Served {
     folder: TempDir,
     /// Ends by itself when the kernel lets go; see the module's words.
-    _session: BackgroundSession,
+    session: BackgroundSession,
 }
 
 impl Served {
@@ -52,8 +53,29 @@ impl Served {
         let session = Session::new(CardFolder { medium }, folder.path(), &config)?;
         Ok(Self {
             folder,
-            _session: session.spawn()?,
+            session: session.spawn()?,
         })
+    }
+
+    /// Ends the serving as if this process had been killed: whatever is asked of the file from now on is
+    /// answered with `ENOTCONN` (the kernel's Documentation/filesystems/fuse, "abort").
+    ///
+    /// # Errors
+    /// What mounting the kernel's list of connections, or writing to it, reports.
+    pub(crate) fn abandon(&self) -> io::Result<()> {
+        // The attributes, which the kernel was told to believe, have been forgotten by then.
+        self.session.notifier().inval_inode(CARD, 0, 0)?;
+        // A connection has the minor number of its filesystem.
+        let number = rustix::fs::minor(self.folder.path().metadata()?.dev());
+        let list = TempDir::with_prefix("cardkeep-fusectl-")?;
+        let mount = Tool::new("mount")
+            .args(["-t", "fusectl", "none"])
+            .arg(list.path());
+        mount.run();
+        let abort = list.path().join(number.to_string()).join("abort");
+        let aborted = std::fs::write(abort, "1");
+        Tool::new("umount").arg(list.path()).run();
+        aborted
     }
 
     /// Returns the path of the card's file.

@@ -8,6 +8,7 @@ use cardkeep_block::Extent;
 use crate::device::{Device, DevicePartition, Transport};
 use crate::source::SECTOR_BYTES_DEFAULT;
 
+use super::loop_devices::Backing;
 use super::paths::device_path;
 use super::sysfs::{number, text};
 use super::tree::Node;
@@ -42,6 +43,7 @@ pub(super) fn describe(node: &Node, udev: &BTreeMap<String, String>) -> Device {
         physical_sector_bytes,
         vendor: vendor_of(node, usb).or_else(|| known("ID_VENDOR")),
         model: model_of(node, usb).or_else(|| known("ID_MODEL")),
+        backing: node.backing.and_then(Backing::id),
         serial: serial_of(node, usb).or_else(|| known("ID_SERIAL_SHORT")),
         transport,
         // An SD slot says 0, and so do disks in a USB case: both come out all the same.

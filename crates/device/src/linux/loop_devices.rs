@@ -4,13 +4,19 @@
 //! the mount namespace of whoever did that. It can be renamed, unlinked, not valid UTF-8, and end in a line
 //! feed; the numbers of its filesystem and inode stay.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use cardkeep_block::Operation;
+
+use crate::file_id::FileId;
+use crate::refusal::Refusal;
+use crate::transfer::system_error;
 
 /// `LOOP_GET_STATUS64`: linux/loop.h.
 const LOOP_GET_STATUS64: libc::Ioctl = 0x4c05;
@@ -35,32 +41,82 @@ struct LoopInfo64 {
     init: [u64; 2],
 }
 
-/// What is known of the file behind a loop device.
+/// What a loop device is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Backing {
-    /// Its filesystem and inode.
-    File(u64, u64),
-    /// Nothing: it may be any file.
+pub(super) enum Backing {
+    /// This file or device.
+    Thing {
+        /// It.
+        id: FileId,
+        /// The number of the filesystem that it lies on, packed as in `st_dev`.
+        filesystem: u64,
+    },
+    /// Nothing that can be opened any more: it is detached, or the filesystem of its file is gone.
+    Nothing,
+    /// It can't be told: it may be any file.
     Unknown,
 }
 
-/// Returns the name of a loop device that a file serves as, where there is one; a mounted image always
-/// has one. Where it can't be told what a loop device is made of, that one is named: it may be this file.
-pub(crate) fn device_backed_by(file: &Metadata) -> Option<String> {
-    // Without sysfs nothing can be told, and loop devices are rare.
-    let disks = std::fs::read_dir("/sys/block").ok()?;
-    let own = Backing::File(file.dev(), file.ino());
-    let mut backed = disks.flatten().filter(|disk| {
-        // Only a loop device that is attached has this folder.
-        let attached = disk.path().join("loop");
-        attached.exists()
-            && [own, Backing::Unknown].contains(&backing(&disk.file_name(), &attached))
-    });
-    Some(backed.next()?.file_name().to_string_lossy().into_owned())
+impl Backing {
+    /// Returns the identity of what it is made of, where there is one.
+    pub(super) const fn id(self) -> Option<FileId> {
+        match self {
+            Self::Thing { id, .. } => Some(id),
+            Self::Nothing | Self::Unknown => None,
+        }
+    }
 }
 
-/// Returns what a loop device is made of: the kernel's word, or else the file that sysfs names.
-fn backing(name: &OsStr, attached: &Path) -> Backing {
+/// Refuses a file that serves as a loop device, as a mounted image always does, or may serve as one of
+/// which it can't be told what it is made of.
+///
+/// # Errors
+/// [`Refusal::BacksDevice`], [`Refusal::MayBackDevice`], and [`Refusal::Machine`] where the system shows
+/// no list of its devices.
+pub(crate) fn expect_no_device(path: &Path, file: &Metadata) -> Result<(), Refusal> {
+    let failed = |error| Refusal::Machine(system_error(Operation::Open, error));
+    let own = FileId::from_metadata(file);
+    let mut doubtful = None;
+    for (name, attached) in loop_devices().map_err(failed)? {
+        let file = path.to_path_buf();
+        let device = name.to_string_lossy().into_owned();
+        match backing(&name, &attached) {
+            thing if thing.id().is_some() && thing.id() == own => {
+                return Err(Refusal::BacksDevice { file, device });
+            }
+            Backing::Unknown => doubtful = Some(Refusal::MayBackDevice { file, device }),
+            Backing::Thing { .. } | Backing::Nothing => {}
+        }
+    }
+    doubtful.map_or(Ok(()), Err)
+}
+
+/// Returns the names of all loop devices that are attached, with the folder in sysfs that only such
+/// have. Without sysfs, of all that have a special file.
+fn loop_devices() -> io::Result<Vec<(OsString, PathBuf)>> {
+    let attached = |name: &OsStr| Path::new("/sys/block").join(name).join("loop");
+    let (folder, has_sysfs) = match std::fs::read_dir("/sys/block") {
+        Ok(folder) => (folder, true),
+        Err(_) => (std::fs::read_dir("/dev")?, false),
+    };
+    let mut found = Vec::new();
+    for entry in folder {
+        let name = entry?.file_name();
+        let attached = attached(&name);
+        let is_loop = name
+            .as_bytes()
+            .strip_prefix(b"loop")
+            .is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit));
+        if is_loop && (!has_sysfs || attached.exists()) {
+            found.push((name, attached));
+        }
+    }
+    Ok(found)
+}
+
+/// Returns what a loop device is made of: the kernel's word, or else what sysfs names; `attached` is
+/// its folder there.
+pub(super) fn backing(name: &OsStr, attached: &Path) -> Backing {
     let device = Path::new("/dev").join(name);
     let told = OpenOptions::new()
         .read(true)
@@ -68,20 +124,18 @@ fn backing(name: &OsStr, attached: &Path) -> Backing {
         .custom_flags(libc::O_NONBLOCK)
         .open(device)
         .and_then(|device| status(&device));
-    match told {
-        Ok(backing) => backing,
-        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => detached(attached),
-        Err(_) => named(attached),
-    }
-}
-
-/// Returns what a device that says that it is not attached is made of: nothing, unless it is attached
-/// all the same.
-fn detached(attached: &Path) -> Backing {
-    match attached.exists() {
-        // No file has these numbers.
-        false => Backing::File(0, 0),
-        true => named(attached),
+    let error = match told {
+        Ok(backing) => return backing,
+        Err(error) => error.raw_os_error(),
+    };
+    match error {
+        // Not attached, or no longer.
+        Some(libc::ENXIO) if !attached.exists() => Backing::Nothing,
+        // The kernel asked the file's filesystem, as stat(2) does: drivers/block/loop.c,
+        // `loop_get_status`. Its server or share is gone, and what is gone can't be what was
+        // just looked at.
+        Some(libc::ENOTCONN | libc::ESTALE) => Backing::Nothing,
+        _ => named(attached),
     }
 }
 
@@ -106,13 +160,28 @@ fn status(device: &File) -> io::Result<Backing> {
     // SAFETY: the descriptor is open while `device` is borrowed; the request fills a `loop_info64`, whose
     // layout `LoopInfo64` has, and keeps no pointer to it.
     match unsafe { libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64, &raw mut info) } {
-        0 => Ok(Backing::File(info.device, info.inode)),
+        0 => Ok(info.backing()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Returns the file that sysfs names, where that can be believed.
-fn named(attached: &Path) -> Backing {
+impl LoopInfo64 {
+    /// Returns what the record says the device is made of: a file has no device number of its own.
+    const fn backing(&self) -> Backing {
+        let id = match self.rdevice {
+            0 => FileId::File {
+                filesystem: self.device,
+                inode: self.inode,
+            },
+            number => FileId::Device { number },
+        };
+        let filesystem = self.device;
+        Backing::Thing { id, filesystem }
+    }
+}
+
+/// Returns what sysfs names, where that can be believed.
+pub(super) fn named(attached: &Path) -> Backing {
     let Ok(text) = std::fs::read(attached.join("backing_file")) else {
         return Backing::Unknown;
     };
@@ -120,15 +189,21 @@ fn named(attached: &Path) -> Backing {
     if path.ends_with(DELETED) {
         return Backing::Unknown;
     }
-    match std::fs::metadata(OsStr::from_bytes(path)) {
-        Ok(found) => Backing::File(found.dev(), found.ino()),
-        Err(_) => Backing::Unknown,
+    let found = std::fs::metadata(OsStr::from_bytes(path)).ok();
+    let id = found.as_ref().and_then(FileId::from_metadata);
+    match (found, id) {
+        (Some(found), Some(id)) => Backing::Thing {
+            id,
+            filesystem: found.dev(),
+        },
+        _ => Backing::Unknown,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Backing, LoopInfo64, named};
+    use crate::file_id::FileId;
     use std::fs;
     use std::os::unix::fs::MetadataExt;
 
@@ -144,7 +219,10 @@ mod tests {
         let file = folder.path().join("card\n");
         fs::write(&file, "x").unwrap();
         let metadata = file.metadata().unwrap();
-        let own = Backing::File(metadata.dev(), metadata.ino());
+        let own = Backing::Thing {
+            id: FileId::from_metadata(&metadata).unwrap(),
+            filesystem: metadata.dev(),
+        };
         for (text, expected) in [
             (format!("{}\n", file.display()), own),
             (format!("{} (deleted)\n", file.display()), Backing::Unknown),

@@ -1,8 +1,12 @@
-//! Who else uses a file that is to be overwritten: whoever holds a lock on it, or has it open for
-//! writing.
+//! Who else uses a file that is to be overwritten: a program that holds a lock on it, or has it open for
+//! writing, and the system that swaps to it.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+
+use crate::file_id::FileId;
+
+use super::swaps;
 
 /// The signal by which the kernel tells of somebody who waits for the lease: one that nobody dies of.
 const HARMLESS: libc::c_int = libc::SIGURG;
@@ -16,7 +20,22 @@ pub(crate) fn other_user(file: &File) -> Option<&'static str> {
     if is_locked(file) {
         return Some("another program holds a lock on it");
     }
-    is_written(file).then_some("another program has it open for writing")
+    if is_written(file) {
+        return Some("another program has it open for writing");
+    }
+    is_swap(file).then_some("the system swaps to it")
+}
+
+/// Tells whether a file is swap space in use: `/proc/swaps`. One whose name there leads elsewhere by now
+/// is refused by the kernel when it is opened for writing: `ETXTBSY`.
+fn is_swap(file: &File) -> bool {
+    let own = file
+        .metadata()
+        .ok()
+        .and_then(|it| FileId::from_metadata(&it));
+    let table = std::fs::read("/proc/swaps").unwrap_or_default();
+    let mut swaps = swaps::parse(&table).into_iter();
+    own.is_some() && swaps.any(|path| FileId::of_path(&path) == own)
 }
 
 /// Tells whether somebody holds a lock of fcntl(2) on any byte of the file, as QEMU does on the images of

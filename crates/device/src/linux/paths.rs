@@ -41,14 +41,7 @@ impl Paths {
         let metadata = self.outside(path).metadata().ok();
         let number = metadata
             .filter(|found| found.file_type().is_block_device())
-            .map(|found| {
-                let number = found.rdev();
-                format!(
-                    "{}:{}",
-                    rustix::fs::major(number),
-                    rustix::fs::minor(number)
-                )
-            });
+            .map(|found| written_number(found.rdev()));
         let by_number = number.and_then(|number| tree.with_number(&number));
         by_number.or_else(|| {
             let resolved = self.resolved(path);
@@ -85,4 +78,10 @@ impl Paths {
 /// Returns the path that a device of that kernel name is opened by.
 pub(super) fn device_path(name: &str) -> PathBuf {
     Path::new("/dev").join(name.replace('!', "/"))
+}
+
+/// Returns a device's number as sysfs and the mount table write it: `major:minor`.
+pub(super) fn written_number(number: u64) -> String {
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    format!("{major}:{minor}")
 }

@@ -3,9 +3,11 @@
 //! Main type: [`Tree`]. Facts: the kernel's Documentation/ABI/stable/sysfs-block.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::loop_devices::{self, Backing};
 use super::sysfs;
 
 /// One block device of the kernel: a disk, a partition, or something built on them.
@@ -25,6 +27,8 @@ pub(super) struct Node {
     pub(super) holders: Vec<String>,
     /// The file behind a loop device.
     pub(super) backing_file: Option<PathBuf>,
+    /// What a loop device is made of.
+    pub(super) backing: Option<Backing>,
     /// What could not be read about it.
     pub(super) notes: Vec<String>,
 }
@@ -46,6 +50,7 @@ impl Node {
             holders: sysfs::names(&folder.join("holders")),
             backing_file: backing
                 .map(|file| PathBuf::from(file.strip_suffix(" (deleted)").unwrap_or(&file))),
+            backing: None,
             folder,
             notes,
         }
@@ -102,6 +107,14 @@ impl Tree {
         for name in names {
             let mut node = Node::load(&class, &name);
             node.parent = parent_of(&node, &class);
+            if node.backing_file.is_some() {
+                let attached = node.folder.join("loop");
+                node.backing = Some(match root == Path::new("/") {
+                    true => loop_devices::backing(OsStr::new(&name), &attached),
+                    // The kernel knows nothing of a machine that was recorded.
+                    false => loop_devices::named(&attached),
+                });
+            }
             nodes.insert(name, node);
         }
         Ok(Self { nodes })

@@ -8,9 +8,11 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::device::{Mount, Use};
+use crate::file_id::FileId;
 
+use super::loop_devices::Backing;
 use super::mountinfo::{self, MountEntry, deepest};
-use super::paths::Paths;
+use super::paths::{self, Paths};
 use super::tree::{Node, Tree};
 use super::{swaps, sysfs};
 
@@ -118,12 +120,31 @@ impl Usage {
             for holder in &node.holders {
                 self.stand(holder, &node.name);
             }
-            if let Some(file) = &node.backing_file {
-                for carrier in self.carriers_of_backing(file, tree, paths) {
-                    self.stand(&node.name, &carrier);
-                }
+            for carrier in self.carriers_of_loop(node, tree, paths) {
+                self.stand(&node.name, &carrier);
             }
         }
+    }
+
+    /// Returns what carries the file behind a loop device: by the kernel's numbers, which hold in every
+    /// mount namespace, and by the name that sysfs has for it.
+    fn carriers_of_loop(&self, node: &Node, tree: &Tree, paths: &Paths) -> Names {
+        let mut carriers = match &node.backing_file {
+            Some(file) => self.carriers_of_backing(file, tree, paths),
+            None => Names::new(),
+        };
+        if let Some(Backing::Thing { id, filesystem }) = node.backing {
+            let number = match id {
+                FileId::Device { number } => number,
+                FileId::File { .. } => filesystem,
+            };
+            let number = paths::written_number(number);
+            carriers.extend(tree.with_number(&number).map(|node| node.name.clone()));
+            // Filesystems on several devices have a number of their own: btrfs.
+            let mounted = self.mounts.iter().filter(|it| it.entry.number == number);
+            carriers.extend(mounted.flat_map(|mount| mount.carriers.clone()));
+        }
+        carriers
     }
 
     /// Returns what carries the file behind a loop device, which may itself be a device.

@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use cardkeep_block::Extent;
@@ -40,8 +40,16 @@ pub(crate) fn file_identity(metadata: &Metadata) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-pub(crate) use super::loop_devices::device_backed_by;
+pub(crate) use super::loop_devices::expect_no_device;
 pub(crate) use super::other_users::other_user;
+
+/// Opens a file to look at it: whatever has its name by now is not waited for.
+pub(crate) fn open_to_look(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+}
 
 /// Makes the bytes of `extent` zero by the fastest sure way, and tells whether one was open. A
 /// refusal is no error: plain writes will do, or will say what is wrong.

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use cardkeep_block::Extent;
 
+use crate::refusal::Refusal;
+
 use super::opening::opened_path;
 
 /// `DKIOCSYNCHRONIZECACHE`, `_IO('d', 22)`: sys/disk.h.
@@ -42,9 +44,17 @@ pub(crate) fn file_identity(metadata: &Metadata) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// Returns `None`: macOS has no cheap way to tell which files are attached as disks.
-pub(crate) fn device_backed_by(_: &Metadata) -> Option<String> {
-    None
+/// Refuses nothing: macOS has no cheap way to tell which files are attached as disks.
+pub(crate) fn expect_no_device(_: &Path, _: &Metadata) -> Result<(), Refusal> {
+    Ok(())
+}
+
+/// Opens a file to look at it: whatever has its name by now is not waited for.
+pub(crate) fn open_to_look(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
 }
 
 /// Returns `None`: macOS has no leases.

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use cardkeep_block::Extent;
 
+use crate::refusal::Refusal;
+
 /// Refuses: see the module.
 pub(crate) fn open_device(_: &Path) -> io::Result<(File, bool)> {
     Err(io::ErrorKind::Unsupported.into())
@@ -26,9 +28,14 @@ pub(crate) fn file_identity(_: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
-/// Returns `None`: there are no devices.
-pub(crate) fn device_backed_by(_: &Metadata) -> Option<String> {
-    None
+/// Refuses nothing: there are no devices.
+pub(crate) fn expect_no_device(_: &Path, _: &Metadata) -> Result<(), Refusal> {
+    Ok(())
+}
+
+/// Opens a file to look at it.
+pub(crate) fn open_to_look(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 /// Returns `None`: the platform can't be asked.

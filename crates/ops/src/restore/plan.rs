@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use cardkeep_block::{Monitor, path_text};
+use cardkeep_block::{BlockErrorKind, Monitor, path_text};
 use cardkeep_copy::WriteMode;
 use cardkeep_device::{FileId, Machine, StandardInput, are_same_file};
 use cardkeep_image::Format;
@@ -288,15 +288,29 @@ fn check_image_place(
     image: &Path,
     looked: &[Looked],
 ) -> Result<(), OpError> {
-    let holders = machine.devices_holding(image).unwrap_or_default();
-    let own = machine.device_of_path(image).ok().flatten();
+    let unknown = |error| {
+        let message = format!("the disk that holds {} can't be found", path_text(image));
+        OpError::new(OpErrorKind::Refused, message).caused_by(error)
+    };
     for card in looked {
-        let is_own = |name: &String| own.as_ref().is_some_and(|device| device.name == *name);
-        let name = card.device.as_ref().map(|device| &device.name);
-        if are_same_file(image, &card.path) || name.is_some_and(is_own) {
+        if are_same_file(image, &card.path) {
             return Err(refused(&card.path, "it is what is read"));
         }
-        if name.is_some_and(|name| holders.contains(name)) {
+        let Some(device) = &card.device else {
+            continue;
+        };
+        let own = match machine.device_of_path(image) {
+            Ok(own) => own,
+            // What is not there can't be overwritten, and is told where it is opened.
+            Err(error) if error.kind() == BlockErrorKind::Gone => return Ok(()),
+            Err(error) => return Err(unknown(error)),
+        };
+        let is_made_of_it = device.backing.is_some() && device.backing == FileId::of_path(image);
+        if is_made_of_it || own.is_some_and(|own| own.name == device.name) {
+            return Err(refused(&card.path, "it is what is read"));
+        }
+        let holders = machine.devices_holding(image).map_err(unknown)?;
+        if holders.contains(&device.name) {
             let why = format!("{} lies on it", path_text(image));
             return Err(refused(&card.path, &why));
         }
