@@ -93,7 +93,7 @@ fn fit(medium: &MemoryMedium, table: &PartitionTable, choice: u8, ends: &[(u64, 
         3 => needed.saturating_add(5000),
         shift => medium.len().saturating_mul(1 << shift) / 32,
     };
-    let Ok(fitted) = fitted(medium, table.sector_bytes, table, new_len, &resizes) else {
+    let Ok(fitted) = fitted(medium, table, new_len, &resizes) else {
         return;
     };
     let new = MemoryMedium::new(new_len);

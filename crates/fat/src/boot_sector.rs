@@ -1,34 +1,12 @@
-//! The boot sector and its BIOS parameter block (BPB), which says where everything lies.
+//! The boot sector: whether it is that of a FAT filesystem, and what it says.
 
 use cardkeep_block::{ReadAt, le_u16, le_u32};
 
 use crate::Error;
+use crate::bpb::{BOOT_SECTOR_BYTES, RawBpb};
 use crate::error::{CorruptKind, Unsupported, UnsupportedKind};
 use crate::geometry::Geometry;
-
-/// The bytes of the boot sector that have a meaning, whatever the sector size.
-pub(crate) const BOOT_SECTOR_BYTES: usize = 512;
-
-/// How wide the entries of the file allocation table are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FatKind {
-    /// Entries of 12 bits.
-    Fat12,
-    /// Entries of 16 bits.
-    Fat16,
-    /// Entries of 32 bits, 28 of which count.
-    Fat32,
-}
-
-impl std::fmt::Display for FatKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Fat12 => "FAT12",
-            Self::Fat16 => "FAT16",
-            Self::Fat32 => "FAT32",
-        })
-    }
-}
+use crate::kind::FatKind;
 
 /// Where FAT32 keeps a copy of its boot sector (fatgen103, `BPB_BkBootSec`: no value other than 6
 /// is recommended), in bytes, where sectors have 512.
@@ -39,6 +17,7 @@ const COPY_OFFSET: u64 = 6 * 512;
 /// NTFS, exFAT, BitLocker To Go and partition tables end their first sector in the same two bytes;
 /// they are told apart. A medium that can't be read holds none.
 pub fn probe(medium: &impl ReadAt) -> Option<FatKind> {
+    // What fails here is told where the filesystem is read; what holds none is kept whole.
     let boot = BootSector::load(medium).ok()?;
     Some(boot.geometry.kind)
 }
@@ -53,70 +32,6 @@ pub(crate) struct BootSector {
     pub(crate) label: Option<[u8; 11]>,
 }
 
-/// The fields as they are stored, before any of them is believed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RawBpb {
-    pub(crate) bytes_per_sector: u16,
-    pub(crate) sectors_per_cluster: u8,
-    pub(crate) reserved_sectors: u16,
-    pub(crate) fat_count: u8,
-    pub(crate) root_entries: u16,
-    pub(crate) total_sectors: u32,
-    pub(crate) media: u8,
-    pub(crate) fat_sectors_16: u16,
-    pub(crate) fat_sectors_32: u32,
-    pub(crate) flags: u16,
-    pub(crate) version: u16,
-    pub(crate) root_cluster: u32,
-}
-
-impl RawBpb {
-    fn read(sector: &[u8; BOOT_SECTOR_BYTES]) -> Self {
-        let total_sectors_16 = le_u16(sector, 0x013); // BPB_TotSec16
-        let total_sectors_32 = le_u32(sector, 0x020); // BPB_TotSec32
-        Self {
-            bytes_per_sector: le_u16(sector, 0x00b), // BPB_BytsPerSec
-            sectors_per_cluster: sector[0x00d],      // BPB_SecPerClus
-            reserved_sectors: le_u16(sector, 0x00e), // BPB_RsvdSecCnt
-            fat_count: sector[0x010],                // BPB_NumFATs
-            root_entries: le_u16(sector, 0x011),     // BPB_RootEntCnt
-            total_sectors: match total_sectors_16 {
-                0 => total_sectors_32,
-                count => count.into(),
-            },
-            media: sector[0x015],                  // BPB_Media
-            fat_sectors_16: le_u16(sector, 0x016), // BPB_FATSz16
-            fat_sectors_32: le_u32(sector, 0x024), // BPB_FATSz32
-            flags: le_u16(sector, 0x028),          // BPB_ExtFlags
-            version: le_u16(sector, 0x02a),        // BPB_FSVer
-            root_cluster: le_u32(sector, 0x02c),   // BPB_RootClus
-        }
-    }
-
-    /// As Linux decides (fs/fat/inode.c, `is_fat32`), not by the number of clusters: mkfs.vfat
-    /// makes small FAT32 filesystems when asked to.
-    pub(crate) const fn is_fat32(&self) -> bool {
-        self.fat_sectors_16 == 0
-    }
-
-    pub(crate) fn fat_sectors(&self) -> u32 {
-        match self.fat_sectors_16 {
-            0 => self.fat_sectors_32,
-            count => count.into(),
-        }
-    }
-
-    /// The checks of `fat_read_bpb` in Linux.
-    const fn is_plausible(&self) -> bool {
-        matches!(self.bytes_per_sector, 512 | 1024 | 2048 | 4096)
-            && self.sectors_per_cluster.is_power_of_two()
-            && self.reserved_sectors != 0
-            && matches!(self.fat_count, 1..=4)
-            && (self.media == 0xf0 || self.media >= 0xf8)
-            && (self.fat_sectors_16 != 0 || self.fat_sectors_32 != 0)
-    }
-}
-
 impl BootSector {
     /// Reads the boot sector; where it can't be read, FAT32's copy of it, which does not tell
     /// whether the filesystem was unmounted.
@@ -125,6 +40,7 @@ impl BootSector {
         let Err(error) = medium.read_at(0, &mut sector) else {
             return Self::parse(&sector);
         };
+        // A copy that serves no better: the error of the boot sector itself is the one to tell.
         let copy = medium
             .read_at(COPY_OFFSET, &mut sector)
             .ok()
@@ -181,7 +97,7 @@ mod tests {
     use cardkeep_block::MemoryMedium;
 
     use super::{BITLOCKER_ID, FatKind, probe};
-    use crate::writer::Writer;
+    use crate::test_writer::Writer;
 
     #[test]
     fn every_kind_is_recognised() {

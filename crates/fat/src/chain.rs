@@ -14,6 +14,14 @@ pub(crate) struct ClusterRun {
     pub(crate) count: u32,
 }
 
+/// How far a walk along a chain may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChainBounds {
+    pub(crate) clusters_max: u32,
+    /// The longest run in bytes; a run has at least one cluster all the same.
+    pub(crate) run_bytes_max: u32,
+}
+
 /// Walks along a chain, in runs. A bound on the clusters ends it, so loops do no harm.
 #[derive(Debug)]
 pub(crate) struct Chain<'a, M> {
@@ -25,20 +33,19 @@ pub(crate) struct Chain<'a, M> {
 }
 
 impl<'a, M: ReadAt> Chain<'a, M> {
-    /// Walks from cluster number `first` over at most `clusters_max` clusters, in runs of at most
-    /// `run_bytes_max` but at least one cluster.
+    /// Walks from cluster number `first`, within `bounds`.
     pub(crate) fn new(
         medium: &'a M,
         geometry: &'a Geometry,
         first: u32,
-        (clusters_max, run_bytes_max): (u32, u32),
+        bounds: ChainBounds,
     ) -> Self {
         Self {
             lookup: Lookup::new(medium, geometry),
             geometry,
             next: Some(first),
-            clusters_left: clusters_max,
-            run_max: (run_bytes_max / geometry.cluster_bytes).max(1),
+            clusters_left: bounds.clusters_max,
+            run_max: (bounds.run_bytes_max / geometry.cluster_bytes).max(1),
         }
     }
 

@@ -9,12 +9,12 @@ use std::ops::ControlFlow;
 use cardkeep_block::{Extent, ReadAt, le_u16, le_u32};
 
 use crate::Error;
-use crate::boot_sector::FatKind;
-use crate::chain::Chain;
+use crate::chain::{Chain, ChainBounds};
+use crate::entry_record::{ENTRY_BYTES, EntryRecord};
 use crate::geometry::Geometry;
+use crate::kind::FatKind;
 use crate::name::{LongName, short_name};
 
-pub(crate) const ENTRY_BYTES: usize = 32;
 /// No directory may be longer (fatgen103; `FAT_MAX_DIR_SIZE` of Linux): this ends loops.
 pub(crate) const DIRECTORY_BYTES_MAX: u32 = 65_536 * ENTRY_BYTES as u32;
 /// How much of a directory is read at once.
@@ -46,7 +46,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn parse(bytes: &[u8; ENTRY_BYTES], long: Option<String>, kind: FatKind) -> Self {
+    fn parse(bytes: &EntryRecord, long: Option<String>, kind: FatKind) -> Self {
         let attributes = bytes[0x0b]; // DIR_Attr
         let high = match kind {
             FatKind::Fat32 => u32::from(le_u16(bytes, 0x14)) << 16, // DIR_FstClusHI
@@ -121,7 +121,10 @@ pub(crate) fn each_entry<M: ReadAt>(
             }
         }
         Place::Chain(first) => {
-            let bounds = (geometry.directory_clusters_max(), PIECE_BYTES);
+            let bounds = ChainBounds {
+                clusters_max: geometry.directory_clusters_max(),
+                run_bytes_max: PIECE_BYTES,
+            };
             for run in Chain::new(medium, geometry, first, bounds) {
                 let run = run?;
                 let extent = geometry.clusters(run.first, run.count);
@@ -151,7 +154,7 @@ impl Records<'_> {
         Ok(records.iter().try_for_each(|record| self.see(record)))
     }
 
-    fn see(&mut self, record: &[u8; ENTRY_BYTES]) -> ControlFlow<()> {
+    fn see(&mut self, record: &EntryRecord) -> ControlFlow<()> {
         match record[0] {
             0x00 => return ControlFlow::Break(()),
             // Deleted.

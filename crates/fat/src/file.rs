@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use cardkeep_block::ReadAt;
 
-use crate::chain::Chain;
+use crate::chain::{Chain, ChainBounds};
 use crate::directory::{Entry, EntryKind, Place, each_entry};
 use crate::error::CorruptKind;
 use crate::name::is_same;
@@ -60,7 +60,10 @@ impl<M: ReadAt> FatFs<M> {
         let clusters = size.div_ceil(self.geometry.cluster_bytes.into());
         // A file has at most 2^32 bytes, so the clusters fit.
         let clusters_max = u32::try_from(clusters).unwrap_or(u32::MAX);
-        let bounds = (clusters_max, PIECE_BYTES);
+        let bounds = ChainBounds {
+            clusters_max,
+            run_bytes_max: PIECE_BYTES,
+        };
         for run in Chain::new(&self.medium, &self.geometry, entry.first_cluster, bounds) {
             let run = run?;
             let extent = self.geometry.clusters(run.first, run.count);
@@ -83,9 +86,9 @@ impl<M: ReadAt> FatFs<M> {
 mod tests {
     use cardkeep_block::Extent;
 
-    use crate::boot_sector::FatKind;
     use crate::error::{Corrupt, CorruptKind};
-    use crate::writer::Writer;
+    use crate::kind::FatKind;
+    use crate::test_writer::Writer;
     use crate::{Error, FatFs};
 
     fn corrupt(writer: &Writer, path: &str) -> CorruptKind {
@@ -99,7 +102,7 @@ mod tests {
     #[test]
     fn a_file_in_pieces_is_read_in_the_order_of_its_chain() {
         let writer = Writer::new(FatKind::Fat12, 100);
-        writer.entry(writer.root_start(), b"CONFIG  TXT", 0x20, (50, 1100));
+        writer.entry(writer.root_start(), b"CONFIG  TXT", 0x20, 50, 1100);
         writer.chain(&[50, 51, 7]);
         for (cluster, byte) in [(50, 1), (51, 2), (7, 3)] {
             writer.put(writer.cluster_start(cluster), &[byte; 512]);
@@ -115,7 +118,7 @@ mod tests {
     #[test]
     fn the_second_fat_serves_where_the_first_cannot_be_read() {
         let writer = Writer::new(FatKind::Fat32, 70_000);
-        writer.entry(writer.root_start(), b"A          ", 0x20, (50, 1024));
+        writer.entry(writer.root_start(), b"A          ", 0x20, 50, 1024);
         writer.chain(&[50, 60]);
         let bad = |fat| Extent::new(writer.fat_start(fat), 512).unwrap();
         let fs = FatFs::load(writer.with_bad(bad(0))).unwrap();
@@ -131,7 +134,7 @@ mod tests {
     #[test]
     fn a_broken_chain_is_told() {
         let writer = Writer::new(FatKind::Fat16, 5000);
-        writer.entry(writer.root_start(), b"A          ", 0x20, (50, 1100));
+        writer.entry(writer.root_start(), b"A          ", 0x20, 50, 1100);
         writer.chain(&[50, 51]);
         let short = CorruptKind::ShortChain {
             clusters: 2,
@@ -148,14 +151,14 @@ mod tests {
     fn loops_end() {
         let writer = Writer::new(FatKind::Fat16, 5000);
         let root = writer.root_start();
-        writer.entry(root, b"A          ", 0x20, (50, u32::MAX));
+        writer.entry(root, b"A          ", 0x20, 50, u32::MAX);
         writer.set_all(50, 50);
-        writer.entry(root + 32, b"D          ", 0x10, (60, 0));
+        writer.entry(root + 32, b"D          ", 0x10, 60, 0);
         writer.set_all(60, 60);
         // A full directory, so that no empty record ends it.
         for index in 0..16 {
             let offset = writer.cluster_start(60) + index * 32;
-            writer.entry(offset, b"SUB        ", 0x10, (60, 0));
+            writer.entry(offset, b"SUB        ", 0x10, 60, 0);
         }
         let fs = FatFs::load(&writer.medium).unwrap();
         assert_eq!(fs.read_file("d/missing", 10).unwrap(), None);

@@ -5,10 +5,12 @@ use std::ops::ControlFlow;
 use cardkeep_block::{AllocationMap, ReadAt};
 
 use crate::Error;
-use crate::boot_sector::{BOOT_SECTOR_BYTES, BootSector, FatKind};
+use crate::boot_sector::BootSector;
+use crate::bpb::BOOT_SECTOR_BYTES;
 use crate::directory::{EntryKind, each_entry};
 use crate::error::{CorruptKind, Unsupported, UnsupportedKind};
 use crate::geometry::{FIRST_CLUSTER, Geometry};
+use crate::kind::FatKind;
 use crate::name::decode;
 use crate::table::{Lookup, Mark, SCAN_BYTES};
 
@@ -103,11 +105,12 @@ pub fn head_bytes(medium: &impl ReadAt) -> Option<u64> {
 /// Returns how long the filesystem says it is, in bytes, whether its medium is that long or not. Reads
 /// the boot sector only; `None` where it is none.
 pub fn stated_len(medium: &impl ReadAt) -> Option<u64> {
+    // What can't be read is no boot sector, as for `probe`.
     let boot = BootSector::load(medium).ok()?;
     Some(boot.geometry.end)
 }
 
-/// The label is for people: where the root directory can't be read, the boot sector's serves.
+/// Returns the label in the root directory.
 fn root_label(medium: &impl ReadAt, geometry: &Geometry) -> Option<String> {
     let mut label = None;
     let mut find = |entry: crate::directory::Entry| {
@@ -117,6 +120,7 @@ fn root_label(medium: &impl ReadAt, geometry: &Geometry) -> Option<String> {
         }
         ControlFlow::Continue(())
     };
+    // The label is for people: where the root directory can't be read, the boot sector's serves.
     each_entry(medium, geometry, geometry.root_place(), &mut find).ok()?;
     label.filter(|name| !name.is_empty())
 }
@@ -164,7 +168,7 @@ mod tests {
     use super::{FatFs, FatKind};
     use crate::Error;
     use crate::error::{Corrupt, CorruptKind, Unsupported, UnsupportedKind};
-    use crate::writer::{SECTOR, Writer};
+    use crate::test_writer::{SECTOR, Writer};
 
     fn corrupt(medium: impl ReadAt + std::fmt::Debug) -> CorruptKind {
         match FatFs::load(medium) {
@@ -180,17 +184,18 @@ mod tests {
         assert_eq!(label(&writer).as_deref(), Some("BOOT SECTOR"));
         // A deleted record, a long name's (its attributes hold the label's bit), then the label.
         let root = writer.root_start();
-        writer.entry(root, b"\xe5LD        ", 0x08, (0, 0));
+        writer.entry(root, b"\xe5LD        ", 0x08, 0, 0);
         writer.entry(
             root + 32,
             b"Ax          "[..11].try_into().unwrap(),
             0x0f,
-            (0, 0),
+            0,
+            0,
         );
         assert_eq!(label(&writer).as_deref(), Some("BOOT SECTOR"));
-        writer.entry(root + 64, b"boot fs    ", 0x28, (0, 0));
+        writer.entry(root + 64, b"boot fs    ", 0x28, 0, 0);
         assert_eq!(label(&writer).as_deref(), Some("boot fs"));
-        writer.entry(root, b"           ", 0x08, (0, 0));
+        writer.entry(root, b"           ", 0x08, 0, 0);
         writer.put(0x02b, b"NO NAME    ");
         assert_eq!(label(&writer), None);
     }

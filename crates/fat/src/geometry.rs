@@ -8,8 +8,9 @@
 
 use cardkeep_block::Extent;
 
-use crate::boot_sector::{FatKind, RawBpb};
+use crate::bpb::RawBpb;
 use crate::error::CorruptKind;
+use crate::kind::FatKind;
 
 /// The number of the first cluster: two entries of the FAT are spent on other things.
 pub(crate) const FIRST_CLUSTER: u32 = 2;

@@ -6,7 +6,8 @@
 
 use cardkeep_block::{Patch, ReadAt, le_u16, le_u32};
 
-use crate::boot_sector::{BOOT_SECTOR_BYTES, probe};
+use crate::boot_sector::probe;
+use crate::bpb::BOOT_SECTOR_BYTES;
 
 const HIDDEN_SECTORS_OFFSET: u64 = 0x1c;
 const OEM_NAME_OF_NTFS: &[u8] = b"NTFS    ";
@@ -17,6 +18,7 @@ const OEM_NAME_OF_NTFS: &[u8] = b"NTFS    ";
 /// is no such filesystem.
 #[must_use]
 pub fn moved_hidden_sectors(medium: &impl ReadAt, old: u64, new: u64) -> Vec<Patch> {
+    // The field has 32 bits: what exceeds them can't be what it says.
     let (Ok(old), Ok(new)) = (u32::try_from(old), u32::try_from(new)) else {
         return Vec::new();
     };
@@ -36,6 +38,7 @@ pub fn moved_hidden_sectors(medium: &impl ReadAt, old: u64, new: u64) -> Vec<Pat
         places.push(copy * u64::from(le_u16(&sector, 0x0b))); // BPB_BytsPerSec
     }
     for place in places {
+        // A copy that can't be read is left as it is, too.
         let told = medium.read_vec(place + HIDDEN_SECTORS_OFFSET, 4);
         if told.is_ok_and(|told| le_u32(&told, 0) == old) && old != new {
             let bytes = new.to_le_bytes().to_vec();

@@ -6,22 +6,26 @@
 //! Linux is followed, since it wrote the cards.
 
 mod boot_sector;
+mod bpb;
 mod chain;
 mod directory;
+mod entry_record;
 mod error;
 mod file;
 mod filesystem;
 mod geometry;
 mod hidden_sectors;
+mod kind;
 mod map;
 mod name;
 mod owner;
 mod table;
 #[cfg(test)]
-mod writer;
+mod test_writer;
 
-pub use boot_sector::{FatKind, probe};
+pub use boot_sector::probe;
 pub use error::{Corrupt, Error, Unsupported};
 pub use filesystem::{FatFs, Info, head_bytes, stated_len};
 pub use hidden_sectors::moved_hidden_sectors;
+pub use kind::FatKind;
 pub use owner::{Owner, OwnerKind};

@@ -12,7 +12,7 @@
 use cardkeep_block::{AllocationMap, Extent, MapBuilder, Monitor, ReadAt, State, Trouble};
 
 use crate::geometry::{FIRST_CLUSTER, Geometry};
-use crate::table::{Mark, SCAN_BYTES, Window};
+use crate::table::{Mark, SCAN_BYTES, Window, WindowPlace};
 use crate::{Error, FatFs};
 
 impl<M: ReadAt> FatFs<M> {
@@ -55,9 +55,7 @@ impl<M: ReadAt> FatFs<M> {
         let mut copies = Vec::with_capacity(self.geometry.fat_count.into());
         let mut is_known = false;
         for fat in 0..self.geometry.fat_count {
-            let window = self
-                .geometry
-                .read_window(&self.medium, (fat, index), SCAN_BYTES);
+            let window = self.geometry.read_window(&self.medium, place(fat, index));
             match window {
                 Ok(window) => {
                     copies.push(window);
@@ -65,14 +63,14 @@ impl<M: ReadAt> FatFs<M> {
                     is_known |= self.geometry.only_fat.is_none_or(|only| only == fat);
                 }
                 Err(error) => {
-                    let extent = self.geometry.window_extent(fat, index, SCAN_BYTES);
+                    let extent = self.geometry.window_extent(place(fat, index));
                     let message = format!("FAT {} is unreadable in part: {error}", fat + 1);
                     monitor.trouble(Trouble::new(message).at(extent));
                 }
             }
         }
         if !is_known {
-            let extent = self.geometry.window_extent(0, index, SCAN_BYTES);
+            let extent = self.geometry.window_extent(place(0, index));
             let message = "no FAT can be read in part, so its clusters count as used";
             monitor.trouble(Trouble::new(message).at(extent));
         }
@@ -104,6 +102,15 @@ impl<M: ReadAt> FatFs<M> {
     }
 }
 
+/// The window number `index` of FAT number `fat` (both from 0), as a scan reads it.
+const fn place(fat: u8, index: u32) -> WindowPlace {
+    WindowPlace {
+        fat,
+        index,
+        window_bytes: SCAN_BYTES,
+    }
+}
+
 /// Where the FATs differ.
 #[derive(Debug, Default)]
 struct Differences {
@@ -127,7 +134,7 @@ impl Differences {
                 .count();
             self.entry_count += count as u64;
             if count > 0 && self.first.is_none() {
-                self.first = Some(geometry.window_extent(fat, index, SCAN_BYTES));
+                self.first = Some(geometry.window_extent(place(fat, index)));
             }
         }
     }
@@ -149,8 +156,8 @@ mod tests {
 
     use cardkeep_block::{AllocationMap, Extent, Monitor, Phase, ReadAt, Silent, State, Trouble};
 
-    use crate::boot_sector::FatKind;
-    use crate::writer::{SECTOR, Writer};
+    use crate::kind::FatKind;
+    use crate::test_writer::{SECTOR, Writer};
     use crate::{Error, FatFs};
 
     const KINDS: [(FatKind, u64); 3] = [

@@ -2,7 +2,7 @@
 
 use cardkeep_block::le_u16;
 
-use crate::directory::ENTRY_BYTES;
+use crate::entry_record::EntryRecord;
 
 /// What bytes from 0x80 on mean in short names: code page 437, the default of DOS and Linux.
 const HIGH_CHARACTERS: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐\
@@ -29,7 +29,7 @@ fn character(byte: u8) -> char {
 
 /// The short name of an entry: eight characters, a dot, three more. Windows NT marks base and
 /// extension that are all lower case in a byte of their own (0x0c, bits 3 and 4).
-pub(crate) fn short_name(entry: &[u8; ENTRY_BYTES]) -> String {
+pub(crate) fn short_name(entry: &EntryRecord) -> String {
     let mut field = [0; 11];
     field.copy_from_slice(&entry[..11]); // DIR_Name
     // 0xe5 would mean "deleted", so it is stored as 0x05.
@@ -76,7 +76,7 @@ pub(crate) struct LongName {
 
 impl LongName {
     /// Adds an entry with the attributes of a long name.
-    pub(crate) fn add(&mut self, entry: &[u8; ENTRY_BYTES]) {
+    pub(crate) fn add(&mut self, entry: &EntryRecord) {
         let order = entry[0x00]; // LDIR_Ord
         let checksum = entry[0x0d]; // LDIR_Chksum
         let number = order & !LAST_FLAG;
@@ -98,7 +98,7 @@ impl LongName {
     }
 
     /// Returns the name if it is complete and belongs to this short entry; forgets it anyway.
-    pub(crate) fn take(&mut self, short: &[u8; ENTRY_BYTES]) -> Option<String> {
+    pub(crate) fn take(&mut self, short: &EntryRecord) -> Option<String> {
         let Self {
             units,
             number,
@@ -124,9 +124,9 @@ fn short_checksum(name: &[u8]) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::{LongName, is_same, short_checksum, short_name};
-    use crate::directory::ENTRY_BYTES;
+    use crate::entry_record::{ENTRY_BYTES, EntryRecord};
 
-    fn short(name: &[u8; 11], case: u8) -> [u8; ENTRY_BYTES] {
+    fn short(name: &[u8; 11], case: u8) -> EntryRecord {
         let mut entry = [0; ENTRY_BYTES];
         entry[..11].copy_from_slice(name);
         entry[0x0c] = case;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     /// The entries of a long name, the last part first.
-    fn long(name: &str, checksum: u8) -> Vec<[u8; ENTRY_BYTES]> {
+    fn long(name: &str, checksum: u8) -> Vec<EntryRecord> {
         let mut units: Vec<u16> = name.encode_utf16().collect();
         units.push(0);
         let parts: Vec<_> = units.chunks(13).collect();
@@ -191,7 +191,7 @@ mod tests {
     fn a_long_name_that_is_not_this_files_is_ignored() {
         let short = short(b"ALONGN~1TXT", 0);
         let sum = short_checksum(&short[..11]);
-        let check = |entries: &[[u8; ENTRY_BYTES]]| {
+        let check = |entries: &[EntryRecord]| {
             let mut collected = LongName::default();
             entries.iter().for_each(|entry| collected.add(entry));
             assert_eq!(collected.take(&short), None);

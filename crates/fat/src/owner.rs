@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use cardkeep_block::{Extent, ReadAt};
 
-use crate::chain::Chain;
+use crate::chain::{Chain, ChainBounds};
 use crate::directory::{Entry, EntryKind, Place, each_entry};
 use crate::geometry::FIRST_CLUSTER;
 use crate::table::{Lookup, Mark};
@@ -106,9 +106,12 @@ impl<M: ReadAt> FatFs<M> {
                 if walk.seen.len() >= DIRECTORIES_MAX || !walk.seen.insert(first) {
                     continue;
                 }
-                let what = OwnerKind::Directory(path.clone());
-                let clusters_max = self.geometry.directory_clusters_max();
-                self.claim_chain(claims, &mut walk, (first, clusters_max), &what);
+                let claim = ChainClaim {
+                    first,
+                    clusters_max: self.geometry.directory_clusters_max(),
+                    what: &OwnerKind::Directory(path.clone()),
+                };
+                self.claim_chain(claims, &mut walk, claim);
             }
             if walk.steps_left == 0 || claims.is_full() {
                 return;
@@ -139,9 +142,12 @@ impl<M: ReadAt> FatFs<M> {
             }
             EntryKind::Directory => {}
             EntryKind::File => {
-                let clusters_max = entry.size.div_ceil(self.geometry.cluster_bytes);
-                let chain = (entry.first_cluster, clusters_max);
-                self.claim_chain(claims, walk, chain, &OwnerKind::File(path));
+                let claim = ChainClaim {
+                    first: entry.first_cluster,
+                    clusters_max: entry.size.div_ceil(self.geometry.cluster_bytes),
+                    what: &OwnerKind::File(path),
+                };
+                self.claim_chain(claims, walk, claim);
             }
         }
         if walk.steps_left == 0 || claims.is_full() {
@@ -150,19 +156,16 @@ impl<M: ReadAt> FatFs<M> {
         ControlFlow::Continue(())
     }
 
-    fn claim_chain(
-        &self,
-        claims: &mut Claims,
-        walk: &mut Walk,
-        (first, clusters_max): (u32, u32),
-        what: &OwnerKind,
-    ) {
-        let bounds = (clusters_max.min(walk.steps_left), u32::MAX);
-        for run in Chain::new(&self.medium, &self.geometry, first, bounds) {
+    fn claim_chain(&self, claims: &mut Claims, walk: &mut Walk, claim: ChainClaim<'_>) {
+        let bounds = ChainBounds {
+            clusters_max: claim.clusters_max.min(walk.steps_left),
+            run_bytes_max: u32::MAX,
+        };
+        for run in Chain::new(&self.medium, &self.geometry, claim.first, bounds) {
             // Up to where the chain breaks, the clusters are the file's.
             let Ok(run) = run else { return };
             walk.steps_left = walk.steps_left.saturating_sub(run.count);
-            claims.add(self.geometry.clusters(run.first, run.count), what);
+            claims.add(self.geometry.clusters(run.first, run.count), claim.what);
         }
     }
 
@@ -200,6 +203,15 @@ const fn owner_of(mark: Mark) -> OwnerKind {
         Mark::Bad => OwnerKind::Bad,
         Mark::Used => OwnerKind::Unknown,
     }
+}
+
+/// A chain and the file or directory that it belongs to.
+#[derive(Debug)]
+struct ChainClaim<'a> {
+    /// The number of its first cluster.
+    first: u32,
+    clusters_max: u32,
+    what: &'a OwnerKind,
 }
 
 /// What is left to do of a walk.
@@ -312,8 +324,8 @@ mod tests {
 
     use super::{OWNERS_MAX, Owner, OwnerKind};
     use crate::FatFs;
-    use crate::boot_sector::FatKind;
-    use crate::writer::{SECTOR, Writer};
+    use crate::kind::FatKind;
+    use crate::test_writer::{SECTOR, Writer};
 
     /// First cluster, number of clusters, owner.
     fn owners(writer: &Writer, clusters: std::ops::Range<u64>) -> Vec<(u64, u64, OwnerKind)> {
@@ -362,8 +374,8 @@ mod tests {
     fn shared_lost_bad_and_free_clusters_are_told() {
         let writer = Writer::new(FatKind::Fat16, 5000);
         let root = writer.root_start();
-        writer.entry(root, b"A          ", 0x20, (10, 1000));
-        writer.entry(root + 32, b"B          ", 0x20, (12, 1000));
+        writer.entry(root, b"A          ", 0x20, 10, 1000);
+        writer.entry(root + 32, b"B          ", 0x20, 12, 1000);
         writer.chain(&[10, 11]);
         writer.chain(&[12, 11]);
         writer.set_all(13, 0xffff);
@@ -383,13 +395,13 @@ mod tests {
     fn a_directory_that_contains_itself_ends() {
         let writer = Writer::new(FatKind::Fat32, 70_000);
         let root = writer.root_start();
-        writer.entry(root, b"LOOP       ", 0x10, (2, 0));
-        writer.entry(root + 32, b"D          ", 0x10, (9, 0));
+        writer.entry(root, b"LOOP       ", 0x10, 2, 0);
+        writer.entry(root + 32, b"D          ", 0x10, 9, 0);
         writer.chain(&[9, 3]);
         for index in 0..32 {
             let cluster = if index < 16 { 9 } else { 3 };
             let offset = writer.cluster_start(cluster) + index % 16 * 32;
-            writer.entry(offset, b"SUB        ", 0x10, (9, 0));
+            writer.entry(offset, b"SUB        ", 0x10, 9, 0);
         }
         let directory = |path: &str| OwnerKind::Directory(path.to_owned());
         assert_eq!(
@@ -407,9 +419,9 @@ mod tests {
     fn files_that_loop_leave_the_rest_unknown() {
         let writer = Writer::new(FatKind::Fat12, 40);
         let root = writer.root_start();
-        writer.entry(root, b"LOOP       ", 0x20, (10, u32::MAX));
+        writer.entry(root, b"LOOP       ", 0x20, 10, u32::MAX);
         writer.set_all(10, 10);
-        writer.entry(root + 32, b"B          ", 0x20, (12, 100));
+        writer.entry(root + 32, b"B          ", 0x20, 12, 100);
         writer.chain(&[12]);
         let found = owners(&writer, 10..13);
         assert!(found.contains(&(10, 1, file("/LOOP"))));

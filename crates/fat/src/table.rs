@@ -12,13 +12,24 @@
 
 use cardkeep_block::{BlockError, Extent, ReadAt, le_u16, le_u32};
 
-use crate::boot_sector::FatKind;
 use crate::geometry::Geometry;
+use crate::kind::FatKind;
 
 /// For reading a FAT from one end to the other: four copies at once stay below 1 MiB.
 pub(crate) const SCAN_BYTES: u32 = 192 * 1024;
 /// For looking up single entries.
 const LOOKUP_BYTES: u32 = 12 * 1024;
+
+/// Which window of which FAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WindowPlace {
+    /// The FAT, from 0.
+    pub(crate) fat: u8,
+    /// The window, from 0.
+    pub(crate) index: u32,
+    /// The length of every window but the last.
+    pub(crate) window_bytes: u32,
+}
 
 /// What an entry says of its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,28 +127,28 @@ impl Geometry {
         first..first.saturating_add(count).min(self.entry_count())
     }
 
-    /// Where window number `index` of FAT number `fat` (both from 0) lies.
-    pub(crate) fn window_extent(&self, fat: u8, index: u32, window_bytes: u32) -> Extent {
+    /// Where a window lies.
+    pub(crate) fn window_extent(&self, place: WindowPlace) -> Extent {
         let entries = u64::from(self.entry_count());
         let needed = match self.kind {
             FatKind::Fat12 => (entries * 3).div_ceil(2),
             FatKind::Fat16 => entries * 2,
             FatKind::Fat32 => entries * 4,
         };
-        let fat_start = self.first_fat.start() + u64::from(fat) * self.first_fat.len();
-        let within = u64::from(index) * u64::from(window_bytes);
-        let end = needed.min(within + u64::from(window_bytes));
+        let fat_start = self.first_fat.start() + u64::from(place.fat) * self.first_fat.len();
+        let window_bytes = u64::from(place.window_bytes);
+        let within = u64::from(place.index) * window_bytes;
+        let end = needed.min(within + window_bytes);
         Extent::between(fat_start + within, fat_start + end)
     }
 
     pub(crate) fn read_window(
         &self,
         medium: &impl ReadAt,
-        (fat, index): (u8, u32),
-        window_bytes: u32,
+        place: WindowPlace,
     ) -> Result<Window, BlockError> {
-        let extent = self.window_extent(fat, index, window_bytes);
-        let entries = self.window_range(index, window_bytes);
+        let extent = self.window_extent(place);
+        let entries = self.window_range(place.index, place.window_bytes);
         Ok(Window {
             kind: self.kind,
             first: entries.start,
@@ -154,13 +165,21 @@ impl Geometry {
         index: u32,
         window_bytes: u32,
     ) -> Result<Window, BlockError> {
-        let read = |fat| self.read_window(medium, (fat, index), window_bytes);
+        let read = |fat| {
+            let place = WindowPlace {
+                fat,
+                index,
+                window_bytes,
+            };
+            self.read_window(medium, place)
+        };
         read(self.only_fat.unwrap_or(0)).or_else(|error| {
             // Where only one FAT is kept, the others are old.
             let others = match self.only_fat {
                 Some(_) => 0..0,
                 None => 1..self.fat_count,
             };
+            // Where no copy can be read, the error of the first one is told.
             others
                 .into_iter()
                 .find_map(|fat| read(fat).ok())

@@ -15,15 +15,23 @@ use std::collections::BTreeSet;
 
 use cardkeep_block::{Extent, ReadAt};
 
+use crate::draft::{Draft, Named, Slot};
 use crate::fault::Fault;
-use crate::loader::{Draft, Named, Sectors, Slot};
 use crate::mbr::{Entry, Record};
+use crate::sectors::Sectors;
 use crate::{Error, Partition};
 
 /// Linux shows at most 256 partitions of one disk (`DISK_MAX_PARTS`).
 const LINKS_MAX: usize = 256;
 /// Linux counts logical partitions from 5.
 const FIRST_NUMBER: u32 = 5;
+
+/// Where a record of a chain stands.
+#[derive(Clone, Copy, Debug)]
+struct Place<'a> {
+    record_lba: u64,
+    container: &'a Partition,
+}
 
 /// The walk along the chains of all containers of a medium.
 #[derive(Debug)]
@@ -62,7 +70,11 @@ impl Chain {
                 draft.faults.push(Fault::EbrUnsigned { lba });
                 return Ok(());
             };
-            self.add_partitions(sectors, container, (lba, &record), draft);
+            let place = Place {
+                record_lba: lba,
+                container,
+            };
+            self.add_partitions(sectors, place, &record, draft);
             let is_link = |entry: &Entry| entry.is_used() && entry.is_extended();
             let Some(index) = record.entries.iter().position(is_link) else {
                 return Ok(());
@@ -107,22 +119,26 @@ impl Chain {
     fn add_partitions(
         &mut self,
         sectors: &Sectors<'_, impl ReadAt>,
-        container: &Partition,
-        (lba, record): (u64, &Record),
+        place: Place<'_>,
+        record: &Record,
         draft: &mut Draft,
     ) {
+        let Place {
+            record_lba,
+            container,
+        } = place;
         for (index, entry) in record.entries.iter().enumerate() {
             if !entry.is_used() || entry.is_extended() {
                 continue;
             }
             let partition = sectors
-                .partition(self.next_number, lba, entry)
+                .partition(self.next_number, record_lba, entry)
                 .filter(|p| container.extent.covers(p.extent));
             match partition {
                 Some(partition) => {
                     draft.table.partitions.push(partition);
                     draft.slots.push(Slot {
-                        record_lba: lba,
+                        record_lba,
                         index,
                         names: Named::Partition(self.next_number),
                     });
@@ -132,7 +148,7 @@ impl Chain {
                 // Linux skips where it does not fit.
                 None if index >= 2 => {}
                 None => draft.faults.push(Fault::EbrOutside {
-                    lba,
+                    lba: record_lba,
                     container: container.number,
                 }),
             }
@@ -146,12 +162,12 @@ mod tests {
 
     use super::LINKS_MAX;
     use crate::fault::Fault;
-    use crate::writer::write_record;
+    use crate::test_writer::write_record;
     use crate::{Error, Loaded, PartitionTable, load};
 
     const CONTAINER: (u8, u8, u32, u32) = (0, 0x05, 1000, 9000);
 
-    fn medium(records: &[(u64, &[crate::writer::RawEntry])]) -> MemoryMedium {
+    fn medium(records: &[(u64, &[crate::test_writer::RawEntry])]) -> MemoryMedium {
         // Longer than the container, so that leaving it is not leaving the medium.
         let medium = MemoryMedium::new(11_000 * 512);
         write_record(&medium, 512, 0, &[(0, 0x83, 10, 900), CONTAINER]);

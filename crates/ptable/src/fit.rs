@@ -4,10 +4,15 @@
 //! partitions, and every byte whose meaning is not known. Partitions keep their starts here; see
 //! [`crate::Shift`] for those that move.
 
-use cardkeep_block::{Extent, Patch, ReadAt};
+use cardkeep_block::{Extent, ReadAt};
 
-use crate::loader::{Draft, Sectors, draft};
-use crate::{Corrupt, Error, FitError, Loaded, PartitionTable, Scheme, Shift, fit_gpt, fit_record};
+use crate::draft::Draft;
+use crate::fitted::Change;
+use crate::loader::draft;
+use crate::sectors::Sectors;
+use crate::{
+    Corrupt, Error, FitError, Fitted, Loaded, PartitionTable, Scheme, Shift, fit_gpt, fit_record,
+};
 
 /// A change of one partition's length; its start stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,18 +21,6 @@ pub struct Resize {
     pub number: u32,
     /// The new length in bytes, a multiple of the sector size.
     pub len: u64,
-}
-
-/// What turns a medium's table into that of a medium of another size.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fitted {
-    /// The bytes that differ from the old medium's, in address order.
-    pub patches: Vec<Patch>,
-    /// The places of the old medium that hold nothing any more: those that a backup GPT moved
-    /// away from. They may lie past the new medium's end, or in partitions that grew.
-    pub stale: Vec<Extent>,
-    /// The places of the new medium that hold its table, ordered and disjoint.
-    pub metadata: Vec<Extent>,
 }
 
 /// Returns what must change for `table`, which was loaded from `medium`, to be the table of a
@@ -45,35 +38,50 @@ pub struct Fitted {
 /// that the arguments do not go together.
 pub fn fitted(
     medium: &impl ReadAt,
-    sector_bytes: u32,
     table: &PartitionTable,
     new_len: u64,
     resizes: &[Resize],
 ) -> Result<Fitted, FitError> {
-    let old = reload(medium, sector_bytes, table)?;
-    let sectors = Sectors::new(medium, sector_bytes);
-    let new_count = new_len / u64::from(sector_bytes);
-    let total = new_count * u64::from(sector_bytes);
+    let old = reload(medium, table)?;
+    let sector_bytes = u64::from(table.sector_bytes);
+    let new_count = new_len / sector_bytes;
     let mut new = resized(&old.table, resizes)?;
-    fit_containers(&mut new, &old.table, total, resizes)?;
+    fit_containers(&mut new, &old.table, new_count * sector_bytes, resizes)?;
     let unchanged = new == old.table && old.table.damages.is_empty();
-    if unchanged && new_count == sectors.count() {
+    if unchanged && new_count == medium.len() / sector_bytes {
         let metadata = new.metadata;
         return Ok(Fitted {
             metadata,
             ..Fitted::default()
         });
     }
+    fit_to(medium, &old, new, new_count, Shift::default())
+}
+
+/// Returns what turns the table of `old` into `new`, on a medium of `new_count` sectors on which all
+/// is moved by `shift`.
+pub(crate) fn fit_to(
+    medium: &impl ReadAt,
+    old: &Draft,
+    mut new: PartitionTable,
+    new_count: u64,
+    shift: Shift,
+) -> Result<Fitted, FitError> {
+    let sectors = Sectors::new(medium, old.table.sector_bytes);
+    let total = new_count * u64::from(sectors.bytes);
     check_ends(&new, total)?;
+    let change = Change {
+        old: &old.table,
+        new: &new,
+        shift,
+    };
     let mut fitted = match new.scheme {
         Scheme::Mbr => Fitted {
-            patches: fit_record::fit(&sectors, &old, &new, Shift::default())?,
+            patches: fit_record::fit(&sectors, &old.slots, change)?,
             stale: Vec::new(),
             metadata: new.metadata.clone(),
         },
-        Scheme::Gpt | Scheme::HybridGpt => {
-            fit_gpt::fit(&sectors, (&old.table, &new), new_count, Shift::default())?
-        }
+        Scheme::Gpt | Scheme::HybridGpt => fit_gpt::fit(&sectors, change, new_count)?,
     };
     new.metadata.clone_from(&fitted.metadata);
     fitted.metadata = checked(new, total)?.metadata;
@@ -112,12 +120,8 @@ fn new_len_of(number: u32, resizes: &[Resize]) -> Option<u64> {
 }
 
 /// Reads the table again, this time with the places of its entries.
-pub(crate) fn reload(
-    medium: &impl ReadAt,
-    sector_bytes: u32,
-    table: &PartitionTable,
-) -> Result<Draft, FitError> {
-    let mut old = draft(medium, sector_bytes)
+pub(crate) fn reload(medium: &impl ReadAt, table: &PartitionTable) -> Result<Draft, FitError> {
+    let mut old = draft(medium, table.sector_bytes)
         .map_err(FitError::Load)?
         .ok_or(FitError::NotItsTable)?;
     let faults = std::mem::take(&mut old.faults);
@@ -205,7 +209,7 @@ fn content_end(old: &PartitionTable, new: &PartitionTable, container: Extent) ->
         .fold(container.start(), u64::max)
 }
 
-pub(crate) fn check_ends(new: &PartitionTable, total: u64) -> Result<(), FitError> {
+fn check_ends(new: &PartitionTable, total: u64) -> Result<(), FitError> {
     let limit = total.saturating_sub(new.tail_bytes);
     for partition in new.partitions.iter().chain(&new.containers) {
         let by_bytes = partition.extent.end().saturating_sub(limit);
@@ -221,7 +225,7 @@ pub(crate) fn check_ends(new: &PartitionTable, total: u64) -> Result<(), FitErro
 }
 
 /// Holds the new table against the new medium, as if it had been loaded from there.
-pub(crate) fn checked(new: PartitionTable, total: u64) -> Result<PartitionTable, FitError> {
+fn checked(new: PartitionTable, total: u64) -> Result<PartitionTable, FitError> {
     let draft = Draft {
         table: new,
         slots: Vec::new(),
@@ -240,9 +244,9 @@ mod tests {
     use cardkeep_block::{Extent, MemoryMedium, Patch, Patches, ReadAt, WriteAt};
     use proptest::prelude::*;
 
-    use super::{Fitted, Resize, fitted, needed_len};
-    use crate::writer::{Gpt, RawEntry, seal, write_record};
-    use crate::{FitError, Loaded, PartitionTable, load};
+    use super::{Resize, fitted, needed_len};
+    use crate::test_writer::{Gpt, RawEntry, seal, write_record};
+    use crate::{FitError, Fitted, Loaded, PartitionTable, load};
 
     fn table(medium: &MemoryMedium, sector_bytes: u32) -> PartitionTable {
         match load(medium, sector_bytes).unwrap() {
@@ -252,7 +256,7 @@ mod tests {
     }
 
     fn fit(medium: &MemoryMedium, len: u64, resizes: &[Resize]) -> Result<Fitted, FitError> {
-        fitted(medium, 512, &table(medium, 512), len, resizes)
+        fitted(medium, &table(medium, 512), len, resizes)
     }
 
     /// The medium that a restore would leave: the old bytes as far as they go, then the patches.
@@ -357,7 +361,7 @@ mod tests {
     fn another_table_than_the_mediums_is_refused() {
         let medium = mbr(&[(0, 0x83, 10, 90)]);
         let other = table(&mbr(&[(0, 0x83, 10, 91)]), 512);
-        let error = fitted(&medium, 512, &other, 1 << 30, &[]).unwrap_err();
+        let error = fitted(&medium, &other, 1 << 30, &[]).unwrap_err();
         assert!(matches!(error, FitError::NotItsTable), "{error:?}");
     }
 
@@ -598,9 +602,9 @@ mod tests {
                 len: len * gpt.sector_bytes,
             }).collect();
             let needed = needed_len(&old, &resizes);
-            prop_assert!(fitted(&medium, sector_bytes, &old, needed - 1, &resizes).is_err());
+            prop_assert!(fitted(&medium, &old, needed - 1, &resizes).is_err());
             let new_len = needed + more * 512;
-            match fitted(&medium, sector_bytes, &old, new_len, &resizes) {
+            match fitted(&medium, &old, new_len, &resizes) {
                 Ok(fitted) => {
                     let new = applied(&medium, new_len, &fitted.patches);
                     let new = table(&new, sector_bytes);
@@ -620,7 +624,7 @@ mod tests {
                     }).collect();
                     let grown = applied(&medium, new_len, &fitted.patches);
                     let fitted =
-                        super::fitted(&grown, sector_bytes, &new, medium.len(), &back).unwrap();
+                        super::fitted(&grown, &new, medium.len(), &back).unwrap();
                     let back = applied(&grown, new_len.max(medium.len()), &fitted.patches);
                     for extent in old.metadata {
                         let (start, len) = (extent.start(), extent.len() as usize);

@@ -8,12 +8,14 @@
 
 use cardkeep_block::{Extent, Patch, ReadAt, le_u32, le_u64};
 
-use crate::fit_record::Edited;
+use crate::draft::Draft;
+use crate::fit_record::{Edited, NewStart};
+use crate::fitted::Change;
 use crate::gpt::{Copies, PRIMARY_LBA, TableCopy, check_hybrid};
 use crate::gpt_header::has_signature;
-use crate::loader::{Draft, Sectors};
 use crate::mbr::Entry;
-use crate::{Corrupt, FitError, Fitted, PartitionTable, Shift};
+use crate::sectors::Sectors;
+use crate::{Corrupt, FitError, Fitted, PartitionTable};
 
 /// Where the array of entries follows the primary header, unless that says otherwise.
 const PRIMARY_ARRAY_LBA: u64 = 2;
@@ -28,28 +30,35 @@ struct Layout {
     array_sectors: u64,
 }
 
+/// What a header says of its own place, the other header's, and its array's, in sectors.
+#[derive(Clone, Copy, Debug)]
+struct HeaderPlaces {
+    lba: u64,
+    alternate_lba: u64,
+    array_lba: u64,
+}
+
 /// Returns what makes the GPT that of a medium of `new_count` sectors, which [`crate::needed_len`]
 /// was found to allow.
 pub(crate) fn fit(
     sectors: &Sectors<'_, impl ReadAt>,
-    (old, new): (&PartitionTable, &PartitionTable),
+    change: Change<'_>,
     new_count: u64,
-    shift: Shift,
 ) -> Result<Fitted, FitError> {
     let mut first = Edited::read(sectors, 0)?;
     let record = first.record().ok_or(FitError::NotItsTable)?;
     let copies = Copies::read(sectors, &record);
     let model = copies.primary.as_ref().or(copies.backup.as_ref());
+    // A table with both copies broken can't have been loaded.
     let model = model.map_err(|_| FitError::NotItsTable)?;
-    let layout = layout(sectors, &copies, model, new, new_count)?;
+    let layout = layout(sectors, &copies, model, change.new, new_count)?;
     let hybrid = Hybrid {
         sectors,
-        tables: (old, new),
+        change,
         new_count,
-        shift,
     };
     hybrid.fit(&mut first, &copies)?;
-    let array = fit_array(model, sectors.bytes, old, new);
+    let array = fit_array(model, change);
     let metadata = layout.extents(sectors)?;
     let headers = layout.headers(&copies, model, crc32fast::hash(&array));
     let [_, primary_place, primary_array, backup_array, backup_place] = metadata;
@@ -154,27 +163,30 @@ impl Layout {
 
     /// The sectors of the primary and the backup header.
     fn headers(&self, copies: &Copies, model: &TableCopy, array_crc: u32) -> [Vec<u8>; 2] {
-        let primary = (PRIMARY_LBA, self.last_lba, self.primary_array_lba);
-        let backup = (self.last_lba, PRIMARY_LBA, self.backup_array_lba);
-        [(&copies.primary, primary), (&copies.backup, backup)].map(|(copy, lbas)| {
+        let primary = HeaderPlaces {
+            lba: PRIMARY_LBA,
+            alternate_lba: self.last_lba,
+            array_lba: self.primary_array_lba,
+        };
+        let backup = HeaderPlaces {
+            lba: self.last_lba,
+            alternate_lba: PRIMARY_LBA,
+            array_lba: self.backup_array_lba,
+        };
+        [(&copies.primary, primary), (&copies.backup, backup)].map(|(copy, places)| {
             // A copy that says something else than the model is no better than a broken one.
             let own = copy.as_ref().ok().filter(|copy| agree(copy, model));
             let own = own.unwrap_or(model);
-            self.header(own.header_sector.clone(), lbas, array_crc)
+            self.header(own.header_sector.clone(), places, array_crc)
         })
     }
 
-    fn header(
-        &self,
-        mut sector: Vec<u8>,
-        (lba, alternate_lba, array_lba): (u64, u64, u64),
-        array_crc: u32,
-    ) -> Vec<u8> {
+    fn header(&self, mut sector: Vec<u8>, places: HeaderPlaces, array_crc: u32) -> Vec<u8> {
         for (offset, value) in [
-            (0x18, lba),                  // MyLBA
-            (0x20, alternate_lba),        // AlternateLBA
+            (0x18, places.lba),           // MyLBA
+            (0x20, places.alternate_lba), // AlternateLBA
             (0x30, self.last_usable_lba), // LastUsableLBA
-            (0x48, array_lba),            // PartitionEntryLBA
+            (0x48, places.array_lba),     // PartitionEntryLBA
         ] {
             put(&mut sector, offset, &value.to_le_bytes());
         }
@@ -204,19 +216,16 @@ fn put(record: &mut [u8], offset: usize, field: &[u8]) {
 }
 
 /// Returns the array with the first and last sectors of partitions that moved or were resized.
-fn fit_array(
-    model: &TableCopy,
-    sector_bytes: u32,
-    old: &PartitionTable,
-    new: &PartitionTable,
-) -> Vec<u8> {
+fn fit_array(model: &TableCopy, change: Change<'_>) -> Vec<u8> {
+    let sector_bytes = u64::from(change.old.sector_bytes);
     let mut array = model.array.clone();
-    for (before, after) in old.partitions.iter().zip(&new.partitions) {
+    let pairs = change.old.partitions.iter().zip(&change.new.partitions);
+    for (before, after) in pairs {
         if before.extent != after.extent {
             let index = after.number.saturating_sub(1) as usize;
             let entry = index.saturating_mul(model.header.entry_bytes as usize);
-            let last = (after.extent.end() / u64::from(sector_bytes)).saturating_sub(1);
-            let first = after.extent.start() / u64::from(sector_bytes);
+            let last = (after.extent.end() / sector_bytes).saturating_sub(1);
+            let first = after.extent.start() / sector_bytes;
             put(&mut array, entry.saturating_add(0x20), &first.to_le_bytes()); // StartingLBA
             put(&mut array, entry.saturating_add(0x28), &last.to_le_bytes()); // EndingLBA
         }
@@ -238,10 +247,8 @@ fn padded(array: &[u8], place: Extent, sectors: &Sectors<'_, impl ReadAt>) -> Ve
 /// that name a partition follow it.
 struct Hybrid<'a, M> {
     sectors: &'a Sectors<'a, M>,
-    /// The old one and the new one.
-    tables: (&'a PartitionTable, &'a PartitionTable),
+    change: Change<'a>,
     new_count: u64,
-    shift: Shift,
 }
 
 impl<M: ReadAt> Hybrid<'_, M> {
@@ -270,25 +277,30 @@ impl<M: ReadAt> Hybrid<'_, M> {
                 first.set_count(index, start, entry.sector_count, count);
             }
         }
-        check_new_hybrid(self.sectors, first, self.tables.1)
+        check_new_hybrid(self.sectors, first, self.change.new)
     }
 
     /// Moves an entry that lies where all moves, and returns its first sector.
     fn moved(&self, index: usize, entry: &Entry, first: &mut Edited) -> Result<u64, FitError> {
         let sector_bytes = u64::from(self.sectors.bytes);
         let old = u64::from(entry.first_sector);
-        let place = self.shift.place(old.saturating_mul(sector_bytes));
+        let place = self.change.shift.place(old.saturating_mul(sector_bytes));
         let moved = FitError::Moved { number: 0 };
         let new = place.ok_or(moved)? / sector_bytes;
         if new != old {
-            let sector = u32::try_from(new).map_err(|_| FitError::Moved { number: 0 })?;
-            first.set_start(index, (old, new), entry.sector_count, sector);
+            let first_sector = u32::try_from(new).map_err(|_| FitError::Moved { number: 0 })?;
+            let start = NewStart {
+                old,
+                new,
+                first_sector,
+            };
+            first.set_start(index, entry.sector_count, start);
         }
         Ok(new)
     }
 
     fn count(&self, entry: &Entry) -> Result<Option<u32>, FitError> {
-        let (old, new) = self.tables;
+        let Change { old, new, .. } = self.change;
         let sectors = self.sectors;
         let extent = sectors.extent(entry.first_sector.into(), entry.sector_count.into());
         let mut all = old.partitions.iter().zip(&new.partitions);

@@ -6,9 +6,11 @@
 
 use cardkeep_block::{Extent, Patch, ReadAt};
 
-use crate::loader::{Draft, Named, Sectors, Slot};
+use crate::draft::{Named, Slot};
+use crate::fitted::Change;
 use crate::mbr::{ENTRIES_OFFSET, ENTRY_BYTES, Entry, RECORD_BYTES, Record};
-use crate::{Error, FitError, PartitionTable, Shift};
+use crate::sectors::Sectors;
+use crate::{Error, FitError, PartitionTable};
 
 /// Where an entry holds the address of its last sector in cylinders and heads.
 const CHS_END_OFFSET: usize = 5;
@@ -22,6 +24,17 @@ const CHS_SATURATED: [u8; 3] = [0xfe, 0xff, 0xff];
 const HEADS: u64 = 255;
 const SECTORS_PER_TRACK: u64 = 63;
 const CYLINDER_MAX: u64 = 1023;
+
+/// Where an entry starts from now on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewStart {
+    /// The sector of the medium at which it started.
+    pub(crate) old: u64,
+    /// The one at which it starts.
+    pub(crate) new: u64,
+    /// How the entry says that, counted from wherever it counts.
+    pub(crate) first_sector: u32,
+}
 
 /// A record whose entries are being changed.
 #[derive(Debug)]
@@ -54,15 +67,13 @@ impl Edited {
         set_chs(entry, CHS_END_OFFSET, last(old_count), last(count));
     }
 
-    /// Lets an entry, whose last sector was told for `count` sectors, start at sector `new` of the
-    /// medium in place of `old`; `first_sector` is how the entry says it.
-    pub(crate) fn set_start(
-        &mut self,
-        index: usize,
-        (old, new): (u64, u64),
-        count: u32,
-        first_sector: u32,
-    ) {
+    /// Gives an entry, whose last sector was told for `count` sectors, a new start.
+    pub(crate) fn set_start(&mut self, index: usize, count: u32, start: NewStart) {
+        let NewStart {
+            old,
+            new,
+            first_sector,
+        } = start;
         let Some(entry) = self.entry_mut(index) else {
             return;
         };
@@ -132,26 +143,23 @@ fn chs(lba: u64) -> [u8; 3] {
     ]
 }
 
-/// Returns the patches that turn the entries of `draft` into those of `new`, in which all is moved
-/// by `shift`.
+/// Returns the patches that let the entries in `slots` follow the change of their table.
 pub(crate) fn fit(
     sectors: &Sectors<'_, impl ReadAt>,
-    draft: &Draft,
-    new: &PartitionTable,
-    shift: Shift,
+    slots: &[Slot],
+    change: Change<'_>,
 ) -> Result<Vec<Patch>, FitError> {
-    let mut lbas: Vec<u64> = draft.slots.iter().map(|slot| slot.record_lba).collect();
+    let mut lbas: Vec<u64> = slots.iter().map(|slot| slot.record_lba).collect();
     lbas.sort_unstable();
     lbas.dedup();
     let fitting = Fitting {
         sector_bytes: u64::from(sectors.bytes),
-        tables: (&draft.table, new),
-        shift,
+        change,
     };
     let mut patches = Vec::new();
     for lba in lbas {
         let mut edited = Edited::read(sectors, lba)?;
-        for slot in draft.slots.iter().filter(|slot| slot.record_lba == lba) {
+        for slot in slots.iter().filter(|slot| slot.record_lba == lba) {
             fitting.fit_slot(&mut edited, slot)?;
         }
         let start = fitting.moved(lba, 0)?.saturating_mul(fitting.sector_bytes);
@@ -162,15 +170,16 @@ pub(crate) fn fit(
 
 struct Fitting<'a> {
     sector_bytes: u64,
-    /// The old one and the new one.
-    tables: (&'a PartitionTable, &'a PartitionTable),
-    shift: Shift,
+    change: Change<'a>,
 }
 
 impl Fitting<'_> {
     /// Returns where a sector lies afterwards.
     fn moved(&self, lba: u64, number: u32) -> Result<u64, FitError> {
-        let place = self.shift.place(lba.saturating_mul(self.sector_bytes));
+        let place = self
+            .change
+            .shift
+            .place(lba.saturating_mul(self.sector_bytes));
         place
             .map(|place| place / self.sector_bytes)
             .ok_or(FitError::Moved { number })
@@ -182,19 +191,17 @@ impl Fitting<'_> {
         };
         match slot.names {
             Named::Partition(number) => self.fit_partition(edited, slot, number),
-            Named::Link { to_lba } => self.fit_link(edited, (slot.index, &entry), to_lba),
+            Named::Link { to_lba } => self.fit_link(edited, slot.index, &entry, to_lba),
         }
     }
 
     fn fit_partition(&self, edited: &mut Edited, slot: &Slot, number: u32) -> Result<(), FitError> {
         let extent = |table: &PartitionTable| table.any_partition(number).map(|p| p.extent);
-        let (Some(old), Some(new)) = (extent(self.tables.0), extent(self.tables.1)) else {
+        let (Some(old), Some(new)) = (extent(self.change.old), extent(self.change.new)) else {
             return Err(FitError::NotItsTable);
         };
-        let starts = (
-            old.start() / self.sector_bytes,
-            new.start() / self.sector_bytes,
-        );
+        let old_start = old.start() / self.sector_bytes;
+        let new_start = new.start() / self.sector_bytes;
         let count = |extent: Extent| {
             let len = extent.len();
             u32::try_from(len / self.sector_bytes).map_err(|_| FitError::TooLong { number, len })
@@ -202,13 +209,15 @@ impl Fitting<'_> {
         let (old_count, new_count) = (count(old)?, count(new)?);
         // A primary one counts from the medium's beginning, a logical one from its record.
         let base = self.moved(slot.record_lba, number)?;
-        if starts.0 != starts.1 || base != slot.record_lba {
-            let first = starts.1.checked_sub(base);
-            let first = first.and_then(|first| u32::try_from(first).ok());
-            let first = first.ok_or(FitError::Moved { number })?;
-            edited.set_start(slot.index, starts, old_count, first);
+        if old_start != new_start || base != slot.record_lba {
+            let start = NewStart {
+                old: old_start,
+                new: new_start,
+                first_sector: counted_from(base, new_start).ok_or(FitError::Moved { number })?,
+            };
+            edited.set_start(slot.index, old_count, start);
         }
-        edited.set_count(slot.index, starts.1, old_count, new_count);
+        edited.set_count(slot.index, new_start, old_count, new_count);
         Ok(())
     }
 
@@ -217,23 +226,28 @@ impl Fitting<'_> {
     fn fit_link(
         &self,
         edited: &mut Edited,
-        (index, entry): (usize, &Entry),
+        index: usize,
+        entry: &Entry,
         to_lba: u64,
     ) -> Result<(), FitError> {
         let base = to_lba.saturating_sub(entry.first_sector.into());
         let (new_base, new_lba) = (self.moved(base, 0)?, self.moved(to_lba, 0)?);
-        let first = new_lba.checked_sub(new_base);
-        let first = first.and_then(|first| u32::try_from(first).ok());
-        let first = first.ok_or(FitError::Moved { number: 0 })?;
-        edited.set_start(index, (to_lba, new_lba), entry.sector_count, first);
+        let moved = FitError::Moved { number: 0 };
+        let start = NewStart {
+            old: to_lba,
+            new: new_lba,
+            first_sector: counted_from(new_base, new_lba).ok_or(moved)?,
+        };
+        edited.set_start(index, entry.sector_count, start);
         let count = |table: &PartitionTable, lba: u64| {
             let start = lba.saturating_mul(self.sector_bytes);
             let next = table.partitions.iter().filter(|p| p.logical);
             let next = next.filter(|p| p.extent.start() > start);
             let end = next.min_by_key(|p| p.extent.start())?.extent.end();
+            // A length that the entry can't hold is left as it was: nobody reads it.
             u32::try_from((end - start) / self.sector_bytes).ok()
         };
-        let (old, new) = self.tables;
+        let Change { old, new, .. } = self.change;
         if let (Some(was), Some(now)) = (count(old, to_lba), count(new, new_lba))
             && was == entry.sector_count
         {
@@ -241,6 +255,11 @@ impl Fitting<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns how an entry that counts from sector `base` names sector `lba`; `None` where it can't.
+fn counted_from(base: u64, lba: u64) -> Option<u32> {
+    u32::try_from(lba.checked_sub(base)?).ok()
 }
 
 #[cfg(test)]

@@ -14,11 +14,12 @@
 use cardkeep_block::{Extent, ReadAt, le_u64};
 
 use crate::damage::DamageKind;
+use crate::draft::Draft;
 use crate::fault::Fault;
 use crate::flaw::HeaderFlaw;
 use crate::gpt_header::Header;
-use crate::loader::{Draft, Sectors};
 use crate::mbr::Record;
+use crate::sectors::Sectors;
 use crate::{DiskId, Guid, Kind, Partition, Scheme};
 
 pub(crate) const PRIMARY_LBA: u64 = 1;
@@ -47,6 +48,7 @@ pub(crate) struct Copies {
 impl Copies {
     pub(crate) fn read(sectors: &Sectors<'_, impl ReadAt>, record: &Record) -> Self {
         let primary = read_copy(sectors, PRIMARY_LBA);
+        // The flaw of the primary one is kept beside.
         let backup = read_backup(sectors, primary.as_ref().ok(), record);
         Self { primary, backup }
     }
@@ -99,6 +101,7 @@ fn read_backup(
         });
         match end.and_then(|end| end.checked_sub(1)) {
             Some(lba) if lba > PRIMARY_LBA && lba < last_lba => {
+                // No copy there either: what the last sector lacks is the one to tell.
                 read_copy(sectors, lba).map_err(|_| flaw)
             }
             _ => Err(flaw),
@@ -126,6 +129,7 @@ fn read_copy(sectors: &Sectors<'_, impl ReadAt>, lba: u64) -> Result<TableCopy, 
     // ARRAY_BYTES_MAX bounds the length.
     let array = sectors
         .read_extent(array_place, header.array_bytes() as usize)
+        // Dropped for the same reason.
         .map_err(|_| HeaderFlaw::ArrayUnreadable { array_lba })?;
     let computed = crc32fast::hash(&array);
     if computed != header.array_crc {
@@ -155,12 +159,14 @@ fn note_damages(
         (Ok(one), Ok(other)) if differ(one, other) => draft.damage(DamageKind::CopiesDiffer),
         _ => {}
     }
+    // A broken one was noted above.
     if let Ok(copy) = backup
         && copy.header.lba != last_lba
     {
         let lba = copy.header.lba;
         draft.damage(DamageKind::BackupNotAtEnd { lba, last_lba });
     }
+    // Where both are broken, the caller tells.
     if let Some(copy) = primary.as_ref().or(backup.as_ref()).ok()
         && copy.header.last_usable_lba > last_lba
     {
@@ -257,7 +263,7 @@ mod tests {
     use crate::damage::DamageKind;
     use crate::fault::Fault;
     use crate::flaw::HeaderFlaw;
-    use crate::writer::{Gpt, LINUX, seal, write_record};
+    use crate::test_writer::{Gpt, LINUX, seal, write_record};
     use crate::{Damage, DiskId, Error, Guid, Kind, Loaded, PartitionTable, Scheme, load};
 
     fn gpt() -> Gpt {

@@ -9,6 +9,7 @@
 //! [`Error::Corrupt`], which still holds what could be read, for showing only.
 
 mod damage;
+mod draft;
 mod ebr;
 mod error;
 mod fault;
@@ -17,6 +18,8 @@ mod fit;
 mod fit_error;
 mod fit_gpt;
 mod fit_record;
+mod fit_shifted;
+mod fitted;
 mod flaw;
 mod gpt;
 mod gpt_header;
@@ -24,17 +27,20 @@ mod guid;
 mod kind;
 mod loader;
 mod mbr;
+mod sectors;
 mod shift;
 mod table;
 #[cfg(test)]
-mod writer;
+mod test_writer;
 
 pub use damage::Damage;
 pub use error::{Corrupt, Error, Unsupported};
-pub use fit::{Fitted, Resize, fitted, needed_len};
+pub use fit::{Resize, fitted, needed_len};
 pub use fit_error::FitError;
+pub use fit_shifted::fitted_with_shift;
+pub use fitted::Fitted;
 pub use guid::Guid;
 pub use kind::Kind;
 pub use loader::load;
-pub use shift::{Shift, fitted_with_shift};
+pub use shift::Shift;
 pub use table::{DiskId, Loaded, Partition, PartitionTable, Scheme};

@@ -1,16 +1,15 @@
 //! Loading: finds out which kind of table a medium has, and holds it against the medium.
 
-use cardkeep_block::{BlockError, Extent, ReadAt};
+use cardkeep_block::ReadAt;
 
 use crate::damage::DamageKind;
+use crate::draft::{Draft, Named, Slot};
 use crate::ebr::Chain;
 use crate::fault::Fault;
 use crate::filesystem_sector::filesystem_of;
-use crate::mbr::{Entry, RECORD_BYTES, Record};
-use crate::{
-    Corrupt, Damage, DiskId, Error, Kind, Loaded, Partition, PartitionTable, Scheme, Unsupported,
-    gpt, gpt_header,
-};
+use crate::mbr::{Entry, Record};
+use crate::sectors::Sectors;
+use crate::{DiskId, Error, Loaded, Scheme, Unsupported, gpt, gpt_header};
 
 /// Loads the partition table of a medium whose sectors have `sector_bytes` bytes.
 ///
@@ -74,6 +73,7 @@ fn read_mbr(sectors: &Sectors<'_, impl ReadAt>, record: &Record) -> Result<Draft
     );
     draft.table.metadata.extend(sectors.extent(0, 1));
     // A header that a table no longer announces tells that another tool wrote over a GPT.
+    // Where it can't be read, nothing of a GPT is known.
     if sectors
         .read(1)
         .is_ok_and(|sector| gpt_header::has_signature(&sector))
@@ -106,227 +106,6 @@ fn read_mbr(sectors: &Sectors<'_, impl ReadAt>, record: &Record) -> Result<Draft
     Ok(draft)
 }
 
-/// A medium in sectors.
-#[derive(Debug)]
-pub(crate) struct Sectors<'a, M> {
-    medium: &'a M,
-    pub(crate) bytes: u32,
-}
-
-impl<'a, M: ReadAt> Sectors<'a, M> {
-    /// Returns the medium in sectors of `bytes`, which must not be 0.
-    pub(crate) const fn new(medium: &'a M, bytes: u32) -> Self {
-        Self { medium, bytes }
-    }
-
-    /// The number of whole sectors.
-    pub(crate) fn count(&self) -> u64 {
-        self.medium.len() / u64::from(self.bytes)
-    }
-
-    /// The extent of `count` sectors, if 64 bits can count its bytes.
-    pub(crate) fn extent(&self, lba: u64, count: u64) -> Option<Extent> {
-        let bytes = u64::from(self.bytes);
-        Extent::new(lba.checked_mul(bytes)?, count.checked_mul(bytes)?)
-    }
-
-    /// The same, if all of it lies on the medium.
-    pub(crate) fn extent_on_medium(&self, lba: u64, count: u64) -> Option<Extent> {
-        self.extent(lba, count)
-            .filter(|&extent| self.holds_extent(extent))
-    }
-
-    /// Tells whether all of it lies on the medium.
-    pub(crate) fn holds_extent(&self, extent: Extent) -> bool {
-        extent.end() <= self.medium.len()
-    }
-
-    pub(crate) fn read(&self, lba: u64) -> Result<Vec<u8>, BlockError> {
-        let offset = lba.saturating_mul(u64::from(self.bytes));
-        self.medium.read_vec(offset, self.bytes as usize)
-    }
-
-    pub(crate) fn read_extent(&self, extent: Extent, len: usize) -> Result<Vec<u8>, BlockError> {
-        self.medium.read_vec(extent.start(), len)
-    }
-
-    /// The first 512 bytes of a sector: what counts of an MBR or EBR.
-    pub(crate) fn record(&self, lba: u64) -> Result<[u8; RECORD_BYTES], BlockError> {
-        let mut record = [0; RECORD_BYTES];
-        let offset = lba.saturating_mul(u64::from(self.bytes));
-        self.medium.read_at(offset, &mut record)?;
-        Ok(record)
-    }
-
-    /// Tells whether these bytes are on the medium already.
-    pub(crate) fn holds_bytes(&self, offset: u64, bytes: &[u8]) -> bool {
-        // What can't be read, or lies past the end, must be written.
-        let held = self.medium.read_vec(offset, bytes.len());
-        held.is_ok_and(|held| held == bytes)
-    }
-
-    fn holds(&self, entry: &Entry) -> bool {
-        let start = u64::from(entry.first_sector);
-        let extent = self.extent_on_medium(start, entry.sector_count.into());
-        entry.is_used() && start > 0 && extent.is_some()
-    }
-
-    /// The partition of an MBR or EBR entry that counts from sector `base`.
-    pub(crate) fn partition(&self, number: u32, base: u64, entry: &Entry) -> Option<Partition> {
-        let lba = base.checked_add(entry.first_sector.into())?;
-        Some(Partition {
-            number,
-            extent: self.extent(lba, entry.sector_count.into())?,
-            kind: Kind::Mbr(entry.kind),
-            name: None,
-            bootable: entry.is_active(),
-            logical: base != 0,
-            guid: None,
-        })
-    }
-}
-
-/// Where an MBR or a chain of EBRs names something.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Slot {
-    pub(crate) record_lba: u64,
-    /// Which of the record's four entries.
-    pub(crate) index: usize,
-    pub(crate) names: Named,
-}
-
-/// What an entry of a record names.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Named {
-    /// The partition, or extended partition, with this number.
-    Partition(u32),
-    /// The next record of a chain.
-    Link { to_lba: u64 },
-}
-
-/// A table in the making, with the faults found so far.
-#[derive(Debug)]
-pub(crate) struct Draft {
-    pub(crate) table: PartitionTable,
-    /// The entries of an MBR and its chains; empty for a GPT.
-    pub(crate) slots: Vec<Slot>,
-    pub(crate) faults: Vec<Fault>,
-}
-
-impl Draft {
-    pub(crate) fn new(scheme: Scheme, disk_id: DiskId, sector_bytes: u32) -> Self {
-        Self {
-            table: PartitionTable {
-                scheme,
-                disk_id,
-                sector_bytes,
-                partitions: Vec::new(),
-                containers: Vec::new(),
-                metadata: Vec::new(),
-                damages: Vec::new(),
-                usable_start: sector_bytes.into(),
-                tail_bytes: 0,
-            },
-            slots: Vec::new(),
-            faults: Vec::new(),
-        }
-    }
-
-    pub(crate) fn damage(&mut self, kind: DamageKind) {
-        self.table.damages.push(Damage(kind));
-    }
-
-    /// Holds the table against a medium of `medium_len` bytes.
-    pub(crate) fn finish(mut self, medium_len: u64) -> Result<Loaded, Error> {
-        self.check_ends(medium_len);
-        self.check_overlaps();
-        self.check_metadata();
-        self.table.metadata = disjoint(std::mem::take(&mut self.table.metadata));
-        let Self { table, faults, .. } = self;
-        if faults.is_empty() {
-            return Ok(Loaded::Table(table));
-        }
-        match Corrupt::of(faults, Some(table)) {
-            Some(corrupt) => Err(Error::Corrupt(corrupt)),
-            None => Ok(Loaded::None),
-        }
-    }
-
-    fn check_ends(&mut self, medium_len: u64) {
-        let all = self.table.partitions.iter().chain(&self.table.containers);
-        for partition in all.filter(|p| p.extent.end() > medium_len) {
-            self.faults.push(Fault::PastEnd {
-                number: partition.number,
-                extent: partition.extent,
-            });
-        }
-    }
-
-    /// Logical partitions are known to lie inside their container: those overlap each other, or
-    /// their containers overlap something.
-    fn check_overlaps(&mut self) {
-        let (logical, primary): (Vec<_>, Vec<_>) =
-            self.table.partitions.iter().partition(|p| p.logical);
-        let primary = primary.into_iter().chain(&self.table.containers);
-        let mut faults = overlaps(primary);
-        faults.extend(overlaps(logical.into_iter()));
-        self.faults.append(&mut faults);
-    }
-
-    fn check_metadata(&mut self) {
-        for partition in &self.table.partitions {
-            let hit = self
-                .table
-                .metadata
-                .iter()
-                .find(|m| m.overlaps(partition.extent));
-            if let Some(metadata) = hit {
-                self.faults.push(Fault::OnTable {
-                    number: partition.number,
-                    at: metadata.intersection(partition.extent),
-                });
-            }
-        }
-    }
-}
-
-fn overlaps<'a>(partitions: impl Iterator<Item = &'a Partition>) -> Vec<Fault> {
-    let mut sorted: Vec<_> = partitions.collect();
-    sorted.sort_by_key(|p| (p.extent, p.number));
-    let mut faults = Vec::new();
-    let mut furthest: Option<&Partition> = None;
-    for partition in sorted {
-        if let Some(before) = furthest
-            && before.extent.overlaps(partition.extent)
-        {
-            faults.push(Fault::Overlap {
-                one: before.number,
-                other: partition.number,
-                at: before.extent.intersection(partition.extent),
-            });
-        }
-        if furthest.is_none_or(|before| before.extent.end() < partition.extent.end()) {
-            furthest = Some(partition);
-        }
-    }
-    faults
-}
-
-/// Returns the extents ordered, with those that touch or overlap joined.
-fn disjoint(mut extents: Vec<Extent>) -> Vec<Extent> {
-    extents.sort_unstable();
-    let mut joined: Vec<Extent> = Vec::with_capacity(extents.len());
-    for extent in extents {
-        match joined.last_mut() {
-            Some(last) if extent.start() <= last.end() => {
-                *last = Extent::between(last.start(), last.end().max(extent.end()));
-            }
-            _ => joined.push(extent),
-        }
-    }
-    joined
-}
-
 #[cfg(test)]
 mod tests {
     use cardkeep_block::{Extent, MemoryMedium, ReadAt, Slice, WriteAt};
@@ -334,7 +113,7 @@ mod tests {
     use super::load;
     use crate::damage::DamageKind;
     use crate::fault::Fault;
-    use crate::writer::{Gpt, write_record};
+    use crate::test_writer::{Gpt, write_record};
     use crate::{Damage, Error, Loaded, PartitionTable, Scheme};
 
     fn table(medium: &impl ReadAt) -> PartitionTable {

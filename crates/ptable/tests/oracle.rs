@@ -254,7 +254,7 @@ fn resize(number: u32, len: u64) -> Resize {
 fn refit(path: &Path, sector_bytes: u32, len: u64, resizes: &[Resize]) -> PartitionTable {
     let before = table(path, sector_bytes);
     let file = FileMedium(File::options().read(true).write(true).open(path).unwrap());
-    let fitted = fitted(&file, sector_bytes, &before, len, resizes).unwrap();
+    let fitted = fitted(&file, &before, len, resizes).unwrap();
     file.0.set_len(len).unwrap();
     for patch in &fitted.patches {
         file.0.write_all_at(&patch.bytes, patch.offset).unwrap();

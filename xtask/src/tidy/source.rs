@@ -157,7 +157,9 @@ impl Source {
     /// Tells whether the whole file is test code.
     pub(crate) fn is_test_file(&self) -> bool {
         let path = &self.text.path;
-        path.contains("/tests/") || path.contains("/benches/") || path.ends_with("/tests.rs")
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let is_named = name == "tests.rs" || name.starts_with("test_");
+        path.contains("/tests/") || path.contains("/benches/") || is_named
     }
 
     /// Tells whether the line with this number, from 1, is test code.
@@ -174,7 +176,7 @@ impl Source {
 }
 
 /// Tells whether one of the attributes is `#[cfg(test)]` or `#[test]`.
-fn are_of_tests(attributes: &[syn::Attribute]) -> bool {
+pub(super) fn are_of_tests(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("test")
             || attribute.path().is_ident("cfg")

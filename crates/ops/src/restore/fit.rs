@@ -199,10 +199,9 @@ impl Fit {
         change: Change<'_>,
     ) -> Result<Self, OpError> {
         let Fitting { origin, len, .. } = fitting;
-        let sector_bytes = origin.sector_bytes;
         let fit = |content: &dyn ReadAt| match change {
-            Change::Lengths(resizes) => fitted(&content, sector_bytes, table, len, resizes),
-            Change::Shift(shift) => fitted_with_shift(&content, sector_bytes, (table, shift), len),
+            Change::Lengths(resizes) => fitted(&content, table, len, resizes),
+            Change::Shift(shift) => fitted_with_shift(&content, table, shift, len),
         };
         let looked = match origin.table_medium() {
             Some(medium) => Some(fit(medium)),

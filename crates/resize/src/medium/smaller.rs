@@ -222,13 +222,13 @@ impl Candidate {
         };
         let relocation = self.relocation(medium, partition_len)?;
         let fitted = match &relocation {
-            Some(own) => fitted_with_shift(medium, table.sector_bytes, (table, own.shift), len)?,
+            Some(own) => fitted_with_shift(medium, table, own.shift, len)?,
             None => {
                 let resize = Resize {
                     number: self.number,
                     len: partition_len,
                 };
-                fitted(medium, table.sector_bytes, table, len, &[resize])?
+                fitted(medium, table, len, &[resize])?
             }
         };
         Ok(End {

@@ -5,8 +5,8 @@ use cardkeep_block::{
     BlockError, BlockErrorKind, Extent, MemoryMedium, Operation, ReadAt, WriteAt,
 };
 
-use crate::boot_sector::FatKind;
-use crate::directory::ENTRY_BYTES;
+use crate::entry_record::ENTRY_BYTES;
+use crate::kind::FatKind;
 
 pub(crate) const SECTOR: u64 = 512;
 const RESERVED_SECTORS: u64 = 4;
@@ -132,12 +132,18 @@ impl Writer {
     }
 
     /// Writes a record with a short name at `offset`.
-    pub(crate) fn entry(&self, offset: u64, name: &[u8; 11], attributes: u8, file: (u64, u32)) {
-        let (first_cluster, size) = file;
+    pub(crate) fn entry(
+        &self,
+        offset: u64,
+        name: &[u8; 11],
+        attributes: u8,
+        first_cluster: u16,
+        size: u32,
+    ) {
         let mut record = [0; ENTRY_BYTES];
         record[..11].copy_from_slice(name);
         record[0x0b] = attributes;
-        record[0x1a..0x1c].copy_from_slice(&(first_cluster as u16).to_le_bytes());
+        record[0x1a..0x1c].copy_from_slice(&first_cluster.to_le_bytes());
         record[0x1c..0x20].copy_from_slice(&size.to_le_bytes());
         self.put(offset, &record);
     }
