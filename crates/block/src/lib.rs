@@ -19,6 +19,7 @@ mod path_text;
 mod rescue_map;
 mod size;
 mod slice;
+mod structure;
 
 pub use buffer::{AlignedBuffer, BUFFER_ALIGNMENT, BufferPool};
 pub use bytes::{be_u16, be_u32, be_u64, le_u16, le_u32, le_u64};
@@ -36,3 +37,4 @@ pub use path_text::{PathText, path_text};
 pub use rescue_map::{RescueMap, RescueRun, RescueStatus};
 pub use size::size_text;
 pub use slice::Slice;
+pub use structure::Structure;

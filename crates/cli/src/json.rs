@@ -164,8 +164,8 @@ fn survey_value(survey: &Survey) -> Value {
         "os": survey.identity.os,
         "hostname": survey.identity.hostname,
         "table": survey.table.as_ref().map(|table| json!({
-            "scheme": table.scheme,
-            "disk_id": table.disk_id,
+            "scheme": table.scheme.to_string(),
+            "disk_id": table.disk_id.to_string(),
         })),
         "partitions": partitions,
         "gaps": gaps,
@@ -338,7 +338,7 @@ fn place_value(place: &Place) -> Value {
         "len": place.extent.len(),
         "partition": place.partition,
         "path": place.path,
-        "what": place.what,
+        "what": place.what.map(|what| what.to_string()),
     })
 }
 

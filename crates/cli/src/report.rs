@@ -152,13 +152,13 @@ fn lost(report: &BackupReport) -> String {
         return "<p>Nothing: all was read.</p>".to_owned();
     }
     let row = |place: &cardkeep_survey::Place| {
-        let what = place.path.as_deref().or(place.what.as_deref());
+        let what = place.name();
         let partition = place.partition.map_or_else(String::new, |n| n.to_string());
         format!(
             "<tr><td>{}</td><td>{}</td><td>{partition}</td><td>{}</td><td>{}</td></tr>\n",
             place.extent.start(),
             place.extent.len(),
-            markup(what.unwrap_or("unknown")),
+            markup(what.as_deref().unwrap_or("unknown")),
             place.loss()
         )
     };

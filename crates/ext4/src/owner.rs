@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use cardkeep_block::{Extent, Monitor, ReadAt};
+use cardkeep_block::{Extent, Monitor, ReadAt, Structure};
 
 use crate::block_walk::{Depth, Step};
 use crate::effort::Effort;
@@ -39,8 +39,8 @@ pub enum OwnerKind {
     Path(String),
     /// An inode's that no directory names (deleted but open when the power went, or special).
     Inode(InodeNumber),
-    /// The filesystem's own, in words.
-    Metadata(&'static str),
+    /// The filesystem's own.
+    Metadata(Structure),
 }
 
 impl<M: ReadAt> Ext4<M> {
@@ -124,14 +124,14 @@ impl<M: ReadAt> Ext4<M> {
             let base = superblock.base_block_count(number);
             let base = base.min(superblock.group_block_count(number));
             let pieces = [
-                (first, base, "superblock and group descriptors"),
-                (group.block_bitmap, 1, "block bitmap"),
-                (group.inode_bitmap, 1, "inode bitmap"),
-                (group.inode_table, table, "inode table"),
+                (first, base, Structure::SuperblockAndDescriptors),
+                (group.block_bitmap, 1, Structure::BlockBitmap),
+                (group.inode_bitmap, 1, Structure::InodeBitmap),
+                (group.inode_table, table, Structure::InodeTable),
             ];
-            for (block, count, name) in pieces {
+            for (block, count, structure) in pieces {
                 parts.collect(0, self.extent(block, count));
-                let kind = OwnerKind::Metadata(name);
+                let kind = OwnerKind::Metadata(structure);
                 owners.extend(parts.found.drain(..).map(|(_, extent)| Owner {
                     extent,
                     kind: kind.clone(),
@@ -274,12 +274,12 @@ impl<'a> Names<'a> {
 }
 
 /// Reserved inodes (kernel doc, "Special inodes").
-const fn special(number: InodeNumber) -> Option<&'static str> {
+const fn special(number: InodeNumber) -> Option<Structure> {
     match number {
-        1 => Some("list of bad blocks"),
-        3 | 4 => Some("quota"),
-        7 => Some("reserved group descriptors"),
-        8 => Some("journal"),
+        1 => Some(Structure::BadBlockList),
+        3 | 4 => Some(Structure::Quota),
+        7 => Some(Structure::ReservedDescriptors),
+        8 => Some(Structure::Journal),
         _ => None,
     }
 }

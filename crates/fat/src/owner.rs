@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use cardkeep_block::{Extent, ReadAt};
+use cardkeep_block::{Extent, ReadAt, Structure};
 
 use crate::chain::{Chain, ChainBounds};
 use crate::directory::{Entry, EntryKind, Place, each_entry};
@@ -37,8 +37,8 @@ pub enum OwnerKind {
     File(String),
     /// The directory at this path; `/` is the root.
     Directory(String),
-    /// A part of the filesystem's frame, by name.
-    Metadata(&'static str),
+    /// A part of the filesystem's frame.
+    Metadata(Structure),
     /// A cluster marked bad.
     Bad,
     /// A free cluster.
@@ -84,11 +84,11 @@ impl<M: ReadAt> FatFs<M> {
         let metadata = OwnerKind::Metadata;
         claims.add(
             Extent::between(0, fat.start()),
-            &metadata("reserved sectors"),
+            &metadata(Structure::ReservedSectors),
         );
         claims.add(
             Extent::between(fat.start(), fats_end),
-            &metadata("file allocation table"),
+            &metadata(Structure::FileAllocationTable),
         );
         claims.add(geometry.root, &OwnerKind::Directory("/".to_owned()));
         let outside = Extent::between(geometry.data().end(), self.medium.len());
@@ -320,7 +320,7 @@ fn joined(ordered: &[Extent]) -> Vec<Extent> {
 
 #[cfg(test)]
 mod tests {
-    use cardkeep_block::{Extent, ReadAt};
+    use cardkeep_block::{Extent, ReadAt, Structure};
 
     use super::{OWNERS_MAX, Owner, OwnerKind};
     use crate::FatFs;
@@ -361,8 +361,12 @@ mod tests {
             what,
         };
         let expected = [
-            owner(100, fats, OwnerKind::Metadata("reserved sectors")),
-            owner(fats, root, OwnerKind::Metadata("file allocation table")),
+            owner(100, fats, OwnerKind::Metadata(Structure::ReservedSectors)),
+            owner(
+                fats,
+                root,
+                OwnerKind::Metadata(Structure::FileAllocationTable),
+            ),
             owner(root, root + 100, OwnerKind::Directory("/".to_owned())),
             owner(len - 700, len - 512, OwnerKind::Free),
             owner(len - 512, len, OwnerKind::Outside),

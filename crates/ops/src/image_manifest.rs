@@ -14,7 +14,7 @@ pub(crate) fn manifest_of(plan: &BackupPlan, frames: Vec<Option<FrameDigest>>) -
     manifest.everything = plan.request().scope == Scope::Everything;
     manifest.clean = Some(survey.is_clean());
     manifest.source = SourceIdentity {
-        disk_id: survey.table.as_ref().map(|table| table.disk_id.clone()),
+        disk_id: survey.table.as_ref().map(|table| table.disk_id.to_string()),
         os: survey.identity.os.clone(),
         hostname: survey.identity.hostname.clone(),
         ..SourceIdentity::default()

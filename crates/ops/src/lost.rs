@@ -130,8 +130,8 @@ pub(crate) fn try_recorded(
 
 /// Says what is lost, and what that means.
 fn told(place: &Place, when: Lost) -> String {
-    let what = place.path.as_deref().or(place.what.as_deref());
-    let what = what.unwrap_or("something unknown");
+    let what = place.name();
+    let what = what.as_deref().unwrap_or("something unknown");
     let partition = match place.partition {
         Some(number) if number > 0 => format!(" in partition {number}"),
         _ => String::new(),

@@ -45,11 +45,11 @@ pub(crate) fn read_again(
         monitor,
     );
     for place in places.iter().take(TOLD_MAX) {
-        let what = place.path.as_deref().or(place.what.as_deref());
+        let what = place.name();
         let message = format!(
             "unstable: {} of {} read differently a second time; don't trust this card",
             size_text(place.extent.len()),
-            what.unwrap_or("something unknown")
+            what.as_deref().unwrap_or("something unknown")
         );
         monitor.trouble(Trouble::new(message).at(place.extent));
     }

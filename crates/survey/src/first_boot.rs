@@ -6,19 +6,16 @@
 
 use cardkeep_block::{ReadAt, Slice};
 use cardkeep_fat::FatFs;
-use cardkeep_ptable::{Loaded, PartitionTable};
+use cardkeep_ptable::PartitionTable;
 
 /// The firmware takes no longer ones.
 const CMDLINE_BYTES_MAX: usize = 16 * 1024;
 
-/// Tells whether the system on `medium` will grow its last partition itself when it is booted.
-/// `false` also where that can't be told.
+/// Tells whether the system on `medium`, which has this partition table, will grow its last
+/// partition itself when it is booted. `false` also where that can't be told.
 #[must_use]
-pub fn grows_itself(medium: &dyn ReadAt, sector_bytes: u32) -> bool {
-    match cardkeep_ptable::load(&medium, sector_bytes) {
-        Ok(Loaded::Table(table)) => cmdlines(medium, &table).any(|cmdline| asks_for_it(&cmdline)),
-        _ => false,
-    }
+pub fn grows_itself(medium: &dyn ReadAt, table: &PartitionTable) -> bool {
+    cmdlines(medium, table).any(|cmdline| asks_for_it(&cmdline))
 }
 
 /// Returns the kernel's command line of each boot partition.

@@ -28,7 +28,7 @@ pub use folder::fat_folders;
 pub use gap::{Gap, GapKind};
 pub use identity::{Identity, holds_system};
 pub use locate::{Place, locate};
-pub use medium::{Partition, Scope, Survey, TableSummary, survey};
+pub use medium::{Partition, Scope, Survey, TableState, survey};
 pub use passing::PassingSurvey;
 pub use recognise::{RECOGNISE_BYTES, Recognised, recognise};
 pub use stale::clear_stale_signatures;

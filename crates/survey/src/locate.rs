@@ -1,6 +1,6 @@
 //! From bytes of a medium to names that mean something: partition, file, or what else lies there.
 
-use cardkeep_block::{Cached, Extent, Monitor, ReadAt, Slice};
+use cardkeep_block::{Cached, Extent, Monitor, ReadAt, Slice, Structure};
 use cardkeep_ext4::{Ext4, OwnerKind as ExtOwner};
 use cardkeep_fat::{FatFs, OwnerKind as FatOwner};
 
@@ -16,35 +16,27 @@ pub struct Place {
     pub partition: Option<u32>,
     /// A path within the partition.
     pub path: Option<String>,
-    /// What it is, where it is no file: `inode table`, `partition table or boot area`.
-    pub what: Option<String>,
+    /// What it is, where it is no file.
+    pub what: Option<Structure>,
 }
 
 impl Place {
+    /// Returns the name of what the bytes belong to: the path, or else the structure; `None` where
+    /// neither is known.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        let what = || self.what.map(|what| what.to_string());
+        self.path.clone().or_else(what)
+    }
+
     /// Returns what it means that the bytes are lost, in words.
     #[must_use]
     pub fn loss(&self) -> &'static str {
-        let Some(what) = &self.what else {
-            return match (&self.path, self.partition) {
-                (Some(_), _) => "a part of it is zeros; if it is a folder, names in it are gone",
-                (None, Some(_)) => "nothing tells what it held",
-                (None, None) => "the boot loader of some boards lies there",
-            };
-        };
-        match what.as_str() {
-            "free space" | "cluster marked bad" => "no loss",
-            "superblock and group descriptors" | "reserved sectors" => {
-                "the filesystem may not mount before it is repaired; copies of it are kept elsewhere"
-            }
-            "block bitmap" | "inode bitmap" => "no file is lost; repair the filesystem",
-            "inode table" => "files and folders whose records lay there are gone",
-            "file allocation table" => "no file is lost where the other copy is whole",
-            "journal" => "no file is lost; changes that waited in it may be",
-            "quota" | "reserved group descriptors" | "list of bad blocks" => {
-                "no file is lost; repair the filesystem"
-            }
-            "outside all partitions" => "the partition table or a boot loader may be damaged",
-            _ => "a file without a name has lost a part",
+        match (self.what, &self.path, self.partition) {
+            (Some(what), ..) => what.loss(),
+            (None, Some(_), _) => "a part of it is zeros; if it is a folder, names in it are gone",
+            (None, None, Some(_)) => "nothing tells what it held",
+            (None, None, None) => "the boot loader of some boards lies there",
         }
     }
 }
@@ -79,7 +71,7 @@ pub fn locate(
                     extent,
                     partition: None,
                     path: None,
-                    what: Some("outside all partitions".to_owned()),
+                    what: Some(Structure::OutsidePartitions),
                 }),
         );
     }
@@ -100,7 +92,7 @@ fn owners(
         .iter()
         .map(|extent| Extent::between(extent.start() - start, extent.end() - start))
         .collect();
-    let place = |extent: Extent, path: Option<String>, what: Option<String>| Place {
+    let place = |extent: Extent, path: Option<String>, what: Option<Structure>| Place {
         extent: Extent::between(extent.start() + start, extent.end() + start),
         partition: Some(partition.number),
         path,
@@ -111,12 +103,11 @@ fn owners(
             .into_iter()
             .map(|owner| match owner.kind {
                 ExtOwner::Path(path) => place(owner.extent, Some(path), None),
-                ExtOwner::Metadata(name) => place(owner.extent, None, Some(name.to_owned())),
-                ExtOwner::Inode(number) => place(
-                    owner.extent,
-                    None,
-                    Some(format!("inode {number}, which has no name")),
-                ),
+                ExtOwner::Metadata(what) => place(owner.extent, None, Some(what)),
+                ExtOwner::Inode(number) => {
+                    let what = Structure::NamelessInode(number.into());
+                    place(owner.extent, None, Some(what))
+                }
                 _ => place(owner.extent, None, None),
             })
             .collect(),
@@ -128,9 +119,9 @@ fn owners(
                 FatOwner::File(path) | FatOwner::Directory(path) => {
                     place(owner.extent, Some(path), None)
                 }
-                FatOwner::Metadata(name) => place(owner.extent, None, Some(name.to_owned())),
-                FatOwner::Bad => place(owner.extent, None, Some("cluster marked bad".to_owned())),
-                FatOwner::Free => place(owner.extent, None, Some("free space".to_owned())),
+                FatOwner::Metadata(what) => place(owner.extent, None, Some(what)),
+                FatOwner::Bad => place(owner.extent, None, Some(Structure::BadCluster)),
+                FatOwner::Free => place(owner.extent, None, Some(Structure::FreeSpace)),
                 _ => place(owner.extent, None, None),
             })
             .collect(),

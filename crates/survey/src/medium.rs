@@ -21,13 +21,17 @@ pub enum Scope {
     Everything,
 }
 
-/// What is known of the partition table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableSummary {
-    /// `MBR`, `GPT` or a hybrid, in words.
-    pub scheme: String,
-    /// The disk's id, as `blkid` prints it.
-    pub disk_id: String,
+/// How far a survey's partition table is the medium's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableState {
+    /// It was loaded from the whole medium, and agrees with it.
+    Whole,
+    /// It reaches past the medium's end, and lists all partitions.
+    Cut,
+    /// It reaches past the medium's end, and records of partitions lie there.
+    Incomplete,
+    /// It is good for showing: it passed by, or the medium got another size since.
+    Shown,
 }
 
 /// One partition with what it holds.
@@ -63,7 +67,9 @@ pub struct Survey {
     /// The size in bytes of the sectors that its partition table counts in.
     pub sector_bytes: u32,
     /// Its partition table, where it has one that can be trusted.
-    pub table: Option<TableSummary>,
+    pub table: Option<PartitionTable>,
+    /// How far that is the medium's own.
+    pub table_state: TableState,
     /// Its partitions in address order.
     pub partitions: Vec<Partition>,
     /// What lies outside all partitions.
@@ -104,6 +110,21 @@ impl Survey {
             .all(|summary| summary.is_clean)
     }
 
+    /// Returns the partition table, where it was loaded from the whole medium and agrees with it.
+    #[must_use]
+    pub fn whole_table(&self) -> Option<&PartitionTable> {
+        let is_whole = self.table_state == TableState::Whole;
+        self.table.as_ref().filter(|_| is_whole)
+    }
+
+    /// Returns the partition table, where it lists all partitions, even such as reach past the
+    /// medium's end.
+    #[must_use]
+    pub fn complete_table(&self) -> Option<&PartitionTable> {
+        let is_complete = matches!(self.table_state, TableState::Whole | TableState::Cut);
+        self.table.as_ref().filter(|_| is_complete)
+    }
+
     /// Returns the partition that holds the byte at `offset`.
     #[must_use]
     pub fn partition_at(&self, offset: u64) -> Option<&Partition> {
@@ -127,6 +148,7 @@ pub fn survey(
         len: medium.len(),
         sector_bytes,
         table: None,
+        table_state: TableState::Whole,
         partitions: Vec::new(),
         gaps: Vec::new(),
         cut: None,
@@ -159,7 +181,7 @@ impl Survey {
         for damage in table.damages.iter().filter(|own| !own.is_of_length()) {
             monitor.trouble(Trouble::new(format!("partition table: {damage}")));
         }
-        self.table = Some(summary(table));
+        self.table = Some(table.clone());
         if table.partitions.is_empty() {
             // A table without partitions proves nothing: what lies there may be older than it.
             monitor.trouble(Trouble::new(
@@ -318,6 +340,10 @@ impl Survey {
             cut.add(place, own_len, |extent| extent.len());
         }
         self.cut = Some(cut);
+        self.table_state = match corrupt.lacks_partitions() {
+            true => TableState::Incomplete,
+            false => TableState::Cut,
+        };
         self.add_table(&Extended::new(medium, end), table, monitor);
         self.cut = self.cut.take().and_then(Cut::found);
     }
@@ -391,12 +417,4 @@ pub(crate) fn longer_than_partition(number: u32, partition: Extent, stated: u64)
          (`echo ,{sectors} | sudo sfdisk -N{number} CARD`), then check the filesystem"
     ))
     .at(partition)
-}
-
-/// Returns what is shown of a table.
-pub(crate) fn summary(table: &PartitionTable) -> TableSummary {
-    TableSummary {
-        scheme: table.scheme.to_string(),
-        disk_id: table.disk_id.to_string(),
-    }
 }

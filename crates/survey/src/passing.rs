@@ -25,7 +25,7 @@ use crate::cut::{Cut, content_len};
 use crate::gap::{Gap, gaps};
 use crate::identity::{Identity, shown};
 use crate::kept::Kept;
-use crate::medium::{Partition, Survey, TableSummary, summary};
+use crate::medium::{Partition, Survey, TableState};
 use crate::passing_partition::{Known, PassingPartition};
 use crate::stale::stale_places;
 use crate::stated_len::stated_len;
@@ -60,7 +60,7 @@ pub struct PassingSurvey {
     /// What to do when, by the offset that must have passed.
     agenda: BTreeSet<(u64, Task)>,
     table_tries_left: u32,
-    table: Option<TableSummary>,
+    table: Option<PartitionTable>,
     /// In address order, disjoint.
     partitions: Vec<PassingPartition>,
     gaps: Vec<Gap>,
@@ -181,6 +181,7 @@ impl PassingSurvey {
             len,
             sector_bytes: self.sector_bytes,
             table: self.table.clone(),
+            table_state: TableState::Shown,
             partitions: self.shown_partitions(len),
             gaps: self.gaps.clone(),
             cut: self.cut(),
@@ -294,7 +295,7 @@ impl PassingSurvey {
         let mut entries = table.partitions.clone();
         entries.sort_by_key(|entry| entry.extent);
         let is_hit = |missed: Extent| entries.iter().any(|e| e.extent.overlaps(missed));
-        self.table = Some(summary(table));
+        self.table = Some(table.clone());
         if missed.is_some_and(is_hit) {
             return;
         }

@@ -85,11 +85,8 @@ fn line(place: &Place) -> String {
         Some(0) => "the filesystem".to_owned(),
         Some(number) => format!("partition {number}"),
     };
-    let owner = match (&place.path, &place.what) {
-        (Some(path), _) => path.clone(),
-        (None, Some(what)) => what.clone(),
-        (None, None) => "no known owner".to_owned(),
-    };
+    let owner = place.name();
+    let owner = owner.as_deref().unwrap_or("no known owner");
     format!(
         "byte {}, {} bytes, {partition}: {owner}",
         place.extent.start(),

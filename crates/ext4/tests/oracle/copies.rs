@@ -1,7 +1,7 @@
 //! Filesystems whose superblock or group descriptors can't be read, against what they say where they
 //! can.
 
-use cardkeep_block::{AllocationMap, Extent, ReadAt, Silent, State};
+use cardkeep_block::{AllocationMap, Extent, ReadAt, Silent, State, Structure};
 use cardkeep_ext4::{Error, Ext4, OwnerKind, probe, probe_copies};
 use cardkeep_testkit::{Fault, FaultyMedium};
 
@@ -130,7 +130,7 @@ fn what_is_lost_has_names_though_inode_tables_and_directories_are_lost_in_part()
     let of = |kind: &OwnerKind| owners.iter().find(|o| o.kind == *kind).unwrap().extent;
     let file = of(&OwnerKind::Path("/etc/deep/file 5".to_owned()));
     let folder = of(&OwnerKind::Path("/etc/deep/deeper".to_owned()));
-    let table = of(&OwnerKind::Metadata("inode table"));
+    let table = of(&OwnerKind::Metadata(Structure::InodeTable));
     // The last inodes in use are those of the entries in the folder.
     let lost = [
         Extent::between(file.start() + 1024, file.start() + 1536),
@@ -152,7 +152,7 @@ fn what_is_lost_has_names_though_inode_tables_and_directories_are_lost_in_part()
     let mut expected = vec![
         (lost[0], OwnerKind::Path("/etc/deep/file 5".to_owned())),
         (lost[1], OwnerKind::Path("/etc/deep/deeper".to_owned())),
-        (lost[2], OwnerKind::Metadata("inode table")),
+        (lost[2], OwnerKind::Metadata(Structure::InodeTable)),
     ];
     expected.sort_by_key(|(extent, _)| *extent);
     assert_eq!(found, expected);

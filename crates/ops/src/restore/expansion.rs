@@ -77,7 +77,8 @@ pub(crate) fn expansion(
         survey: origin.survey.as_ref(),
     };
     let looked = origin.look(monitor, |content| {
-        let is_pending = grows_itself(content, origin.sector_bytes);
+        let table = origin.table.as_ref();
+        let is_pending = table.is_some_and(|table| grows_itself(content, table));
         (is_pending, larger(content, growth, monitor))
     })?;
     let Some((is_pending, larger)) = looked else {

@@ -208,6 +208,7 @@ impl Origin {
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
         let learnt = survey(&content, sector_bytes, scope, monitor);
+        let table = learnt.complete_table().cloned();
         Ok(Self {
             path: Some(path.to_path_buf()),
             device: None,
@@ -219,7 +220,7 @@ impl Origin {
             manifest: None,
             digests: Vec::new(),
             input: StandardInput::default(),
-            table: table_of(&content, sector_bytes),
+            table,
             notes: Vec::new(),
             stream_notes: StreamNotes::default(),
             kind: OriginKind::Medium(content),

@@ -142,7 +142,7 @@ impl Known<'_> {
         };
         let places = locate(content, &learnt, &[extent], self.monitor);
         let place = places.first()?;
-        let what = place.path.as_deref().or(place.what.as_deref())?;
+        let what = place.name()?;
         Some(match place.partition {
             Some(number) if number > 0 => format!("it belongs to {what} in partition {number}"),
             _ => format!("it belongs to {what}"),

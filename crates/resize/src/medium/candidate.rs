@@ -63,10 +63,13 @@ impl Candidate {
         survey: Option<&Survey>,
         access: Access,
     ) -> Result<Vec<Self>, Declined> {
-        let table = match cardkeep_ptable::load(medium, sector_bytes) {
-            Ok(Loaded::None) => return Self::whole(medium, sector_bytes),
-            Ok(Loaded::Table(table)) => table,
-            Err(error) => return Err(Declined::BrokenTable(error)),
+        let table = match survey.and_then(Survey::whole_table) {
+            Some(table) => table.clone(),
+            None => match cardkeep_ptable::load(medium, sector_bytes) {
+                Ok(Loaded::None) => return Self::whole(medium, sector_bytes),
+                Ok(Loaded::Table(table)) => table,
+                Err(error) => return Err(Declined::BrokenTable(error)),
+            },
         };
         if table.partitions.is_empty() {
             return Err(Declined::NoPartition);

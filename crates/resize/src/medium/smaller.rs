@@ -8,7 +8,7 @@ use cardkeep_block::{
 };
 use cardkeep_ext4::Ext4;
 use cardkeep_ptable::{Fitted, Resize, Shift, fitted, fitted_with_shift, needed_len};
-use cardkeep_survey::{Content, Survey};
+use cardkeep_survey::{Content, Survey, TableState};
 
 use super::candidate::{Access, Candidate};
 use super::declined::Declined;
@@ -262,6 +262,7 @@ impl Candidate {
     ) -> Survey {
         let mut own = old.clone();
         own.len = map.len();
+        own.table_state = TableState::Shown;
         own.map = map.clone();
         own.gaps.retain(|gap| {
             let is_moved = gap.extent.start() >= self.extent.end() && self.behind.is_some();

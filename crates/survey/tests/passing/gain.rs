@@ -145,7 +145,7 @@ fn the_report_names_what_passed() {
     let (_, passing) = judged(&card, None, MIB);
     let survey = passing.survey();
     assert_eq!(survey.len, card.len() as u64);
-    assert_eq!(survey.table.unwrap().scheme, "MBR");
+    assert_eq!(survey.table.unwrap().scheme.to_string(), "MBR");
     let names: Vec<_> = survey.partitions.iter().map(|p| p.content.name()).collect();
     assert_eq!(names, ["fat32", "ext4", "swap"]);
     for partition in &survey.partitions {
