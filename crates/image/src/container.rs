@@ -10,66 +10,13 @@
 //! ```
 
 use crate::error::UnsupportedKind;
+use crate::frame_encoder::{FrameEncoder, PieceInfo};
 use crate::gzip_encoder::{self, GzipBooks, GzipEncoder};
 use crate::seek_table::SeekTableBuilder;
 use crate::xz_encoder::{self, XzBooks, XzEncoder};
 use crate::xz_layout;
 use crate::zstd_encoder::{self, ZstdEncoder};
 use crate::{Error, Format, Manifest, ScannedPiece, manifest_frame};
-
-/// One thread's compressor: makes the piece of the container that holds a frame.
-///
-/// A piece depends on nothing but the frame's content and the container's options, so that
-/// pieces can be made in any order by any thread, and the same content gives the same bytes.
-pub trait FrameEncoder: Send {
-    /// Puts into `piece`, which is cleared first, what holds `frame`.
-    ///
-    /// # Errors
-    /// [`Error::Io`] where the compressor fails, which only lack of memory makes it do.
-    fn encode(&mut self, frame: &[u8], piece: &mut Vec<u8>) -> Result<PieceInfo, Error>;
-}
-
-/// What the container must know of a piece besides its length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PieceInfo {
-    content_len: usize,
-    /// XXH64's low half for zstd, CRC32 for gzip.
-    checksum: u32,
-    /// The block's length without its padding, for xz.
-    unpadded: u64,
-}
-
-impl PieceInfo {
-    pub(crate) const fn new(content_len: usize, checksum: u32) -> Self {
-        Self {
-            content_len,
-            checksum,
-            unpadded: 0,
-        }
-    }
-
-    pub(crate) const fn with_unpadded(content_len: usize, unpadded: u64) -> Self {
-        Self {
-            content_len,
-            checksum: 0,
-            unpadded,
-        }
-    }
-
-    pub(crate) const fn checksum(&self) -> u32 {
-        self.checksum
-    }
-
-    pub(crate) const fn unpadded(&self) -> u64 {
-        self.unpadded
-    }
-
-    /// Returns the length of the frame's content in bytes.
-    #[must_use]
-    pub const fn content_len(&self) -> usize {
-        self.content_len
-    }
-}
 
 /// How a container is to be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -165,7 +112,7 @@ impl Container {
     /// [`Error::Unsupported`] where the container can't hold so many or so large pieces.
     pub fn add(&mut self, piece: &[u8], info: &PieceInfo) -> Result<(), Error> {
         match &mut self.books {
-            Books::Zstd(table) => table.add(piece.len(), info.content_len, info.checksum),
+            Books::Zstd(table) => table.add(piece.len(), info.content_len(), info.checksum()),
             Books::Gzip(books) => {
                 books.add(info);
                 Ok(())
@@ -188,7 +135,7 @@ impl Container {
             Books::Zstd(table) => {
                 let unsupported = |_| Error::unsupported(UnsupportedKind::Writing("unfinished"));
                 let len = usize::try_from(piece.entry.compressed.len()).map_err(unsupported)?;
-                table.add(len, info.content_len, info.checksum)?;
+                table.add(len, info.content_len(), info.checksum())?;
             }
             Books::Gzip(books) => books.add(info),
             Books::Xz(books) => books.add(info),

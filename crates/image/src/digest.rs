@@ -37,7 +37,7 @@ impl FrameDigest {
 
     fn parse(hex: &str) -> Option<Self> {
         blake3::Hash::from_hex(hex)
-            .ok()
+            .ok() // The caller names the field that it stands in.
             .map(|hash| Self(hash.into()))
     }
 }

@@ -7,35 +7,8 @@
 
 use cardkeep_block::{ReadAt, le_u16, le_u32};
 
+use crate::foreign_kind::ForeignKind;
 use crate::{Error, Format, foreign_text};
-
-/// A kind of file that is no disk image as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ForeignKind {
-    name: &'static str,
-    advice: &'static str,
-}
-
-impl ForeignKind {
-    /// The first bytes that [`detect_foreign`] needs in order to know all kinds.
-    pub const DETECT_BYTES: usize = 64 * 1024;
-
-    pub(crate) const fn new(name: &'static str, advice: &'static str) -> Self {
-        Self { name, advice }
-    }
-
-    /// Returns what it is, with its article: "a 7z archive".
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Returns what to do about it; `FILE` stands for its name.
-    #[must_use]
-    pub const fn advice(&self) -> &'static str {
-        self.advice
-    }
-}
 
 const SEVENZIP: &str = "unpack it (`7z x FILE`), and use the image that is in it";
 const CONVERT: &str = "convert it first: `qemu-img convert -O raw FILE disk.img`";

@@ -4,7 +4,7 @@
 //! No medium begins with a line of text: boot code, superblocks and zeros do not look like one.
 
 use crate::Format;
-use crate::foreign::ForeignKind;
+use crate::foreign_kind::ForeignKind;
 
 const FETCH: &str = "the download went wrong: open the file in an editor to see why, check the \
                      address, and download the image again";

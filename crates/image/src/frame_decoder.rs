@@ -2,8 +2,8 @@
 
 use liblzma::stream::{Action, Error as XzError, Status, Stream};
 
+use crate::decoder::MEMORY_BYTES_MAX;
 use crate::error::{CorruptKind, UnsupportedKind};
-use crate::stream::MEMORY_BYTES_MAX;
 use crate::xz_layout;
 use crate::{Error, Format};
 

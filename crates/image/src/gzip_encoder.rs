@@ -11,8 +11,8 @@
 use flate2::{Compress, Compression, FlushCompress, Status};
 
 use crate::Error;
-use crate::container::{FrameEncoder, PieceInfo};
 use crate::error::UnsupportedKind;
+use crate::frame_encoder::{FrameEncoder, PieceInfo};
 
 /// gzip's own default.
 pub(crate) const LEVEL_DEFAULT: i32 = 6;

@@ -5,11 +5,15 @@
 
 use std::io::{self, Cursor, Read};
 
-use crate::bzip2_streams::Bzip2Streams;
+use bzip2::bufread::BzDecoder;
+use flate2::bufread::GzDecoder;
+
+use crate::checked::Checked;
+use crate::decoder::{xz_decoder, zstd_decoder};
 use crate::error::UnsupportedKind;
-use crate::gzip_members::GzipMembers;
 use crate::input::Input;
-use crate::stream::{Checked, unsupported, xz_decoder, zstd_decoder};
+use crate::members::Members;
+use crate::stream_error::unsupported;
 use crate::tar_stream::TarStream;
 use crate::zip_stream::ZipStream;
 use crate::{Error, Format, StreamNotes};
@@ -40,9 +44,9 @@ pub(crate) fn layer(
     let decoder: Box<dyn Read + Send> = match format {
         Format::Raw => Box::new(input),
         Format::Zstd => Box::new(zstd_decoder(input, memory)?),
-        Format::Gzip => Box::new(GzipMembers::new(input, notes)),
+        Format::Gzip => Box::new(Members::<GzDecoder<_>, _>::new(input, notes)),
         Format::Xz => Box::new(xz_decoder(input, memory)?),
-        Format::Bzip2 => Box::new(Bzip2Streams::new(input, notes)),
+        Format::Bzip2 => Box::new(Members::<BzDecoder<_>, _>::new(input, notes)),
         Format::Zip => Box::new(ZipStream::new(input, memory)),
         Format::Tar => Box::new(TarStream::new(input, notes)),
     };

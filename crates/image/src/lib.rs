@@ -9,30 +9,34 @@
 //! Like every format crate this one opens no files, spawns no threads and reads no clock.
 
 mod archive_choice;
-mod bzip2_streams;
+mod checked;
 mod container;
+mod decoder;
 mod digest;
 mod error;
 mod foreign;
+mod foreign_kind;
 mod foreign_text;
 mod format;
 mod frame_decoder;
+mod frame_encoder;
 mod frame_reader;
 mod frame_scan;
 mod frame_table;
 mod gzip_encoder;
-mod gzip_members;
 mod index;
 mod input;
 mod layers;
 mod manifest;
 mod manifest_frame;
 mod mapfile;
+mod members;
 mod piece_scan;
 mod run_list;
 mod seek_table;
 mod stated_len;
 mod stream;
+mod stream_error;
 mod stream_notes;
 mod tar_header;
 mod tar_stream;
@@ -47,29 +51,22 @@ mod zip_stream;
 mod zstd_encoder;
 mod zstd_frame;
 
-pub use container::{Container, EncodeOptions, FrameEncoder, PieceInfo};
+pub use container::{Container, EncodeOptions};
 pub use digest::{FrameDigest, ImageDigest, zero_digest};
 pub use error::{Corrupt, Error, Unsupported};
-pub use foreign::{ForeignKind, detect_foreign, load_foreign};
+pub use foreign::{detect_foreign, load_foreign};
+pub use foreign_kind::ForeignKind;
 pub use format::Format;
 pub use frame_decoder::FrameDecoder;
+pub use frame_encoder::{FRAME_BYTES, FrameEncoder, PieceInfo};
 pub use frame_reader::FrameReader;
 pub use frame_scan::{FrameScan, scan_frames};
 pub use frame_table::{FrameEntry, FrameTable};
 pub use index::{Index, load_index};
-pub use manifest::{INDEXED_BYTES_MAX, Manifest, PartitionEntry, SourceIdentity};
+pub use manifest::{INDEXED_BYTES_MAX, LOST_MAX, Manifest, PartitionEntry, SourceIdentity};
 pub use mapfile::{Mapfile, RescuePhase};
 pub use piece_scan::{ScannedPiece, scan_pieces};
 pub use stated_len::stated_len;
 pub use stream::{stream, stream_layer, stream_noting, stream_within};
 pub use stream_notes::StreamNotes;
 pub use zip_directory::{ZipMember, load_zip_member};
-
-/// Bytes of the medium's address space per frame; the last one may be shorter.
-///
-/// A reader takes any frame size, so that a change breaks no format. It does change the bytes of
-/// new images, and the memory that one frame under way takes.
-pub const FRAME_BYTES: usize = 4 << 20;
-
-/// The most extents that a manifest may call lost.
-pub const LOST_MAX: usize = manifest::LOST_MAX;

@@ -27,8 +27,10 @@ pub const INDEXED_BYTES_MAX: u64 = FRAMES_MAX as u64 * FRAME_BYTES as u64;
 /// A GPT has 128 entries, an MBR's chain rarely 20.
 const PARTITIONS_MAX: usize = 4096;
 const NOTES_MAX: usize = 4096;
+/// The most extents that a manifest may call lost.
+///
 /// As many as a rescue map can tell apart; a writer that has more joins neighbours.
-pub(crate) const LOST_MAX: usize = 1 << 19;
+pub const LOST_MAX: usize = 1 << 19;
 
 /// What an image says about the medium it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

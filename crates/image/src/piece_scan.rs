@@ -2,9 +2,9 @@
 
 use cardkeep_block::{Extent, ReadAt};
 
-use crate::container::PieceInfo;
 use crate::error::Error;
 use crate::format::Format;
+use crate::frame_encoder::PieceInfo;
 use crate::frame_scan::scan_frames;
 use crate::frame_table::FrameEntry;
 use crate::index::FRAME_FILE_BYTES_MAX;

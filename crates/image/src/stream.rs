@@ -1,19 +1,10 @@
 //! Decodes any image from its beginning, whoever made it.
 
-use std::io::{self, BufRead, ErrorKind, Read};
-use std::sync::Arc;
+use std::io::Read;
 
-use liblzma::bufread::XzDecoder;
-use liblzma::stream::Stream;
-
-use crate::error::{CorruptKind, UnsupportedKind};
-use crate::input::InputSeen;
+use crate::decoder::MEMORY_BYTES_MAX;
 use crate::layers::{LayerOptions, Layers, layer};
 use crate::{Error, Format, StreamNotes};
-
-/// What a decoder may take: a window of 2^27 bytes, zstd's own limit, and the 65 MiB that xz's
-/// highest preset needs.
-pub(crate) const MEMORY_BYTES_MAX: u64 = 128 << 20;
 
 /// Returns the content of an image that `reader` gives from its beginning, in at most 128 MiB of
 /// memory; see [`stream_within`].
@@ -104,123 +95,4 @@ fn layers(
         return Ok(container);
     }
     Ok(Box::new(Layers::of(format, container, options)))
-}
-
-/// Returns a decoder of zstd frames that refuses windows of more than `memory_bytes_max`.
-///
-/// # Errors
-/// [`Error::Io`] where memory is short.
-pub(crate) fn zstd_decoder<R: BufRead>(
-    input: R,
-    memory_bytes_max: u64,
-) -> Result<zstd::Decoder<'static, R>, Error> {
-    let mut decoder = zstd::Decoder::with_buffer(input).map_err(Error::codec)?;
-    // zstd knows windows of 2^10 to 2^31 bytes.
-    let window_log = memory_bytes_max.max(1).ilog2().clamp(10, 31);
-    decoder.window_log_max(window_log).map_err(Error::codec)?;
-    Ok(decoder)
-}
-
-/// Returns a decoder of xz streams that takes no more than `memory_bytes_max`.
-///
-/// # Errors
-/// [`Error::Io`] where memory is short.
-pub(crate) fn xz_decoder<R: BufRead>(
-    input: R,
-    memory_bytes_max: u64,
-) -> Result<XzDecoder<R>, Error> {
-    let stream = Stream::new_stream_decoder(memory_bytes_max, liblzma::stream::CONCATENATED)
-        .map_err(|error| Error::codec(error.into()))?;
-    Ok(XzDecoder::new_stream(input, stream))
-}
-
-/// Returns the error of an image that is damaged where the decoder is: [`Checked`] adds where
-/// that is.
-pub(crate) fn damaged(what: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, what)
-}
-
-/// Returns the error of an image that may be sound.
-pub(crate) fn unsupported(kind: UnsupportedKind) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, Error::unsupported(kind))
-}
-
-/// Returns what a decoder's error says that an image needs which may be sound.
-fn unsupported_kind(error: &(dyn std::error::Error + 'static)) -> Option<UnsupportedKind> {
-    if error.downcast_ref() == Some(&liblzma::stream::Error::MemLimit) {
-        return Some(UnsupportedKind::Memory);
-    }
-    // The names that libzstd gives ZSTD_error_frameParameter_windowTooLarge and
-    // ZSTD_error_dictionary_wrong.
-    match error.to_string() {
-        message if message.contains("too much memory") => Some(UnsupportedKind::Window),
-        message if message.contains("Dictionary mismatch") => Some(UnsupportedKind::Dictionary),
-        _ => None,
-    }
-}
-
-/// A decoder whose errors say what is wrong with the image and where.
-pub(crate) struct Checked {
-    decoder: Box<dyn Read + Send>,
-    seen: Arc<InputSeen>,
-    is_failed: bool,
-}
-
-impl Checked {
-    /// Returns the content that `decoder` makes of the input that `seen` tells of.
-    pub(crate) fn new(decoder: Box<dyn Read + Send>, seen: Arc<InputSeen>) -> Self {
-        Self {
-            decoder,
-            seen,
-            is_failed: false,
-        }
-    }
-
-    fn image_error(&self, error: io::Error) -> io::Error {
-        if error.get_ref().is_some_and(|inner| inner.is::<Error>()) {
-            return error;
-        }
-        if let Some(kind) = error.get_ref().and_then(|inner| unsupported_kind(inner)) {
-            return unsupported(kind);
-        }
-        let (kind, what) = match error.kind() {
-            ErrorKind::UnexpectedEof => (ErrorKind::UnexpectedEof, "it is cut off".to_owned()),
-            _ => (ErrorKind::InvalidData, error.to_string()),
-        };
-        let offset = self.seen.offset();
-        io::Error::new(kind, Error::corrupt(CorruptKind::Stream(what)).at(offset))
-    }
-}
-
-impl Read for Checked {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.is_failed {
-            return Err(io::Error::other("the image can't be read any further"));
-        }
-        self.decoder.read(buffer).map_err(|error| {
-            self.is_failed = true;
-            if self.seen.has_failed() {
-                return error;
-            }
-            self.image_error(error)
-        })
-    }
-}
-
-/// Tells whether nothing but zeros is left of `reader`, reading it to its end if so.
-///
-/// # Errors
-/// As the reader.
-pub(crate) fn only_zeros_left(reader: &mut impl BufRead) -> io::Result<bool> {
-    loop {
-        let bytes = reader.fill_buf()?;
-        if bytes.is_empty() {
-            return Ok(true);
-        }
-        if bytes.iter().any(|&byte| byte != 0) {
-            return Ok(false);
-        }
-        let len = bytes.len();
-        reader.consume(len);
-    }
 }

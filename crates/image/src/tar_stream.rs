@@ -9,7 +9,7 @@ use crate::StreamNotes;
 use crate::archive_choice::{Candidates, likeness, printable};
 use crate::error::{ArchiveKind, UnsupportedKind};
 use crate::input::Input;
-use crate::stream::{damaged, unsupported};
+use crate::stream_error::{damaged, unsupported};
 use crate::tar_header::{BLOCK_BYTES, MemberKind, Segment, TarHeader, segments};
 
 /// Names and attributes are some hundred bytes.

@@ -5,7 +5,7 @@
 use std::io::{self, BufRead, Read};
 
 use crate::StreamNotes;
-use crate::stream::damaged;
+use crate::stream_error::damaged;
 
 /// fwtool's metadata and signatures are a few KiB.
 const METADATA_BYTES_MAX: u64 = 64 * 1024;
@@ -20,7 +20,8 @@ const METADATA_BYTES_MAX: u64 = 64 * 1024;
 /// Where it may be the rest of a damaged image, at the offset where it begins; as the reader.
 pub(crate) fn pass_over(
     reader: &mut impl BufRead,
-    (pieces_count, magic): (u64, &[u8]),
+    pieces_count: u64,
+    magic: &[u8],
     notes: &StreamNotes,
 ) -> io::Result<()> {
     let zeros = skip_zeros(reader)?;
@@ -57,7 +58,11 @@ fn follows() -> io::Error {
     damaged("something else follows the compressed image")
 }
 
-fn skip_zeros(reader: &mut impl BufRead) -> io::Result<u64> {
+/// Reads all zeros that come next, and returns how many there were.
+///
+/// # Errors
+/// As the reader.
+pub(crate) fn skip_zeros(reader: &mut impl BufRead) -> io::Result<u64> {
     let mut count = 0;
     loop {
         let bytes = reader.fill_buf()?;
@@ -79,7 +84,7 @@ mod tests {
     fn pass(bytes: &[u8], pieces_count: u64) -> Result<Vec<String>, String> {
         let notes = StreamNotes::default();
         let mut reader = std::io::BufReader::with_capacity(1 << 17, bytes);
-        pass_over(&mut reader, (pieces_count, b"\x1f\x8b\x08"), &notes)
+        pass_over(&mut reader, pieces_count, b"\x1f\x8b\x08", &notes)
             .map(|()| notes.all())
             .map_err(|error| error.to_string())
     }

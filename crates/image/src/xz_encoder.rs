@@ -7,8 +7,8 @@
 use liblzma::stream::{Action, Check, Filters, LzmaOptions, Status, Stream};
 
 use crate::Error;
-use crate::container::{FrameEncoder, PieceInfo};
 use crate::error::UnsupportedKind;
+use crate::frame_encoder::{FRAME_BYTES, FrameEncoder, PieceInfo};
 use crate::xz_layout::{self, BlockHeader, CHECK_CRC64_BYTES, HEADER_BYTES, Record};
 
 /// Preset 2 has a dictionary of 2 MiB and takes 17 MiB per encoder by xz's manual: four workers
@@ -16,7 +16,7 @@ use crate::xz_layout::{self, BlockHeader, CHECK_CRC64_BYTES, HEADER_BYTES, Recor
 pub(crate) const LEVEL_DEFAULT: i32 = 2;
 const LEVEL_MAX: u32 = 9;
 /// A dictionary longer than the frame would only take memory.
-const DICTIONARY_BYTES_MAX: u32 = crate::FRAME_BYTES as u32;
+const DICTIONARY_BYTES_MAX: u32 = FRAME_BYTES as u32;
 /// What liblzma's own block header takes for LZMA2 alone, without sizes: size, flags, id, size of
 /// properties, dictionary, 3 of padding, CRC32.
 const OWN_HEADER_BYTES: usize = 12;

@@ -6,10 +6,11 @@ use std::mem;
 use cardkeep_block::{Extent, ReadAt, le_u16, le_u32, le_u64};
 
 use crate::archive_choice::{Candidates, likeness, printable};
+use crate::checked::Checked;
+use crate::decoder::MEMORY_BYTES_MAX;
 use crate::error::{ArchiveKind, CorruptKind, UnsupportedKind};
 use crate::input::Input;
 use crate::layers::{LayerOptions, Layers};
-use crate::stream::{Checked, MEMORY_BYTES_MAX};
 use crate::zero_tail::zeros_start;
 use crate::zip_layout::{
     CENTRAL_HEADER, CENTRAL_HEADER_BYTES, DIRECTORY_SIGNATURE, END, END_BYTES, LOCAL_HEADER,

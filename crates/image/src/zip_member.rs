@@ -10,8 +10,9 @@ use liblzma::bufread::XzDecoder;
 
 use crate::Error;
 use crate::archive_choice::printable;
+use crate::decoder::{xz_decoder, zstd_decoder};
 use crate::error::{ArchiveKind, UnsupportedKind};
-use crate::stream::{damaged, xz_decoder, zstd_decoder};
+use crate::stream_error::damaged;
 use crate::zip_layout::{DATA_DESCRIPTOR, Method, ZipEntry};
 
 /// A member's content; its checksum and length are compared by [`MemberReader::finish`].

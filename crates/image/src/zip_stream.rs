@@ -9,7 +9,8 @@ use cardkeep_block::{le_u16, le_u32, le_u64};
 use crate::archive_choice::{Candidates, Likeness, likeness};
 use crate::error::{ArchiveKind, UnsupportedKind};
 use crate::input::Input;
-use crate::stream::{damaged, only_zeros_left, unsupported};
+use crate::stream_error::{damaged, unsupported};
+use crate::trailing::skip_zeros;
 use crate::zip_layout::{
     CENTRAL_HEADER, CENTRAL_HEADER_BYTES, DIRECTORY_SIGNATURE, END, END_BYTES, LOCAL_HEADER,
     LOCAL_HEADER_BYTES, Tail, ZIP64_END, ZIP64_LOCATOR, ZIP64_LOCATOR_BYTES, ZipEntry,
@@ -250,7 +251,8 @@ fn read_end(input: &mut impl BufRead, entries_count: u64) -> io::Result<()> {
         return Err(damaged("its directory has other members"));
     }
     skip(input, le_u16(&end, 20).into())?;
-    if !only_zeros_left(input)? {
+    skip_zeros(input)?;
+    if !input.fill_buf()?.is_empty() {
         return Err(damaged("something else follows the archive"));
     }
     Ok(())

@@ -3,8 +3,8 @@
 use zstd::zstd_safe::{CParameter, compress_bound};
 
 use crate::Error;
-use crate::container::{FrameEncoder, PieceInfo};
 use crate::error::UnsupportedKind;
+use crate::frame_encoder::{FrameEncoder, PieceInfo};
 
 /// zstd's own default: faster than a card on one core of a laptop.
 pub(crate) const LEVEL_DEFAULT: i32 = 3;
