@@ -37,6 +37,13 @@ pub enum CopyError {
         /// The length of the card in bytes.
         len_max: u64,
     },
+    /// What is on the content's partitions ends behind the card's end.
+    TooLarge {
+        /// How long a card has to be at the least, in bytes.
+        needed: u64,
+        /// The length of the card in bytes.
+        len_max: u64,
+    },
     /// The content ended before what is used of its partitions does.
     Truncated(Box<Cut>),
     /// There is no memory for what has to be held at once.
@@ -112,6 +119,10 @@ impl fmt::Display for CopyError {
                     "the content goes on where the card ends, at byte {len_max}"
                 )
             }
+            Self::TooLarge { needed, len_max } => write!(
+                f,
+                "its partitions need {needed} bytes at the least, and the card has {len_max}"
+            ),
             Self::Truncated(cut) => write!(f, "the content {cut}"),
             Self::NoMemory { bytes } => write!(f, "there are no {bytes} bytes of memory left"),
             Self::Doubt(what) => write!(

@@ -50,8 +50,8 @@ pub(crate) enum ArchiveKind {
     Method(String, u16),
     Split,
     DirectoryBytes(u64),
-    /// Its segments are described in a way that is not known.
-    Sparse(String),
+    /// Its segments are described in a way that is not known: the member, and the record that says so.
+    Sparse(String, String),
     /// It is meant to be unpacked: the files of a card's FAT filesystem.
     FatFiles,
     /// It is meant to be unpacked: all files of a system.
@@ -203,7 +203,7 @@ impl ArchiveKind {
             Self::FatFiles => "unpack it onto a card that is formatted with FAT32",
             Self::RootTree => "unpack it as root onto an ext4 partition",
             Self::Images(_) => "unpack the one you want, and restore that",
-            Self::Sparse(_) => "unpack it first: `tar -xSf FILE`",
+            Self::Sparse(..) => "unpack it first: `tar -xSf FILE`",
             Self::Encrypted(_) | Self::UnknownLen(_) | Self::Method(..) => {
                 "unpack it first: `7z x FILE`"
             }
@@ -235,9 +235,9 @@ impl ArchiveKind {
             Self::DirectoryBytes(bytes) => {
                 write!(f, "the {archive} archive has a directory of {bytes} bytes")
             }
-            Self::Sparse(name) => write!(
+            Self::Sparse(name, record) => write!(
                 f,
-                "{name} in the {archive} archive is sparse in a way that is not known"
+                "{name} in the {archive} archive is a sparse file of an unknown kind ({record})"
             ),
             Self::FatFiles => write!(
                 f,

@@ -54,6 +54,14 @@ impl Index {
         }
     }
 
+    /// Returns the check's id, where the frames are blocks of xz.
+    pub(crate) const fn xz_check(&self) -> Option<u8> {
+        match self.codec {
+            Codec::Zstd => None,
+            Codec::Xz { check } => Some(check),
+        }
+    }
+
     fn zstd(table: FrameTable, manifest: Option<Manifest>) -> Self {
         Self {
             table,

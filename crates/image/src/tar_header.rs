@@ -10,6 +10,9 @@
 /// Every header is a block, and data fills whole ones.
 pub(crate) const BLOCK_BYTES: usize = 512;
 
+/// A map of 8 MiB: what is stored in more pieces was never sparse.
+pub(crate) const SEGMENTS_MAX: usize = 1 << 19;
+
 /// A part of a sparse member that is stored; the rest is zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {

@@ -10,12 +10,11 @@ use crate::archive_choice::{Candidates, likeness, printable};
 use crate::error::{ArchiveKind, UnsupportedKind};
 use crate::input::Input;
 use crate::stream_error::{damaged, unsupported};
-use crate::tar_header::{BLOCK_BYTES, MemberKind, Segment, TarHeader, segments};
+use crate::tar_header::{BLOCK_BYTES, MemberKind, SEGMENTS_MAX, Segment, TarHeader, segments};
+use crate::tar_sparse::{SparseLayout, SparseRecords, read_map};
 
 /// Names and attributes are some hundred bytes.
 const ATTRIBUTES_BYTES_MAX: u64 = 1 << 20;
-/// A map of 8 MiB: what is stored in more pieces was never sparse.
-const SEGMENTS_MAX: usize = 1 << 19;
 
 /// The content of the first member that looks like an image. That no other one does is known at
 /// the end only, and an error then.
@@ -38,8 +37,7 @@ enum State {
 struct Attributes {
     name: Option<String>,
     data_len: Option<u64>,
-    /// It is sparse in one of the ways that pax records describe.
-    is_sparse: bool,
+    sparse: SparseRecords,
 }
 
 impl<R: Read> TarStream<R> {
@@ -83,7 +81,7 @@ impl<R: Read> TarStream<R> {
         let is_file = matches!(header.kind, MemberKind::File | MemberKind::Sparse);
         let content_len = match &header.sparse {
             Some((_, _, real_len)) => *real_len,
-            None => data_len,
+            None => attributes.sparse.real_len().unwrap_or(data_len),
         };
         let likeness = likeness(&name, Some(if is_file { content_len } else { 0 }));
         let is_best = self.candidates.add(&name, likeness);
@@ -91,26 +89,51 @@ impl<R: Read> TarStream<R> {
             self.check()?;
         }
         let stored = match header.sparse {
-            Some((first, has_more, _)) => self.segments(first, has_more)?,
-            None => vec![Segment {
-                offset: 0,
-                len: data_len,
-            }],
+            Some((first, has_more, _)) => Some(self.segments(first, has_more)?),
+            None => None,
         };
         if self.has_image || !is_best {
             self.skip(padded(data_len)?)?;
             return Ok(State::Between);
         }
-        if attributes.is_sparse {
-            let kind = ArchiveKind::Sparse(printable(&name));
-            return Err(unsupported(UnsupportedKind::Tar(kind)));
-        }
+        let data = match stored {
+            Some(stored) => FileData::new(stored, content_len, data_len)?,
+            None => self.pax_data(&name, attributes.sparse, data_len)?,
+        };
         self.candidates.settle();
         self.has_image = true;
         let shown = printable(&name);
         self.notes
             .add(format!("the image is {shown} in a tar archive"));
-        FileData::new(stored, content_len, data_len).map(State::Image)
+        Ok(State::Image(data))
+    }
+
+    /// Returns the content of a member that pax records describe, where any do.
+    fn pax_data(
+        &mut self,
+        name: &str,
+        sparse: SparseRecords,
+        data_len: u64,
+    ) -> io::Result<FileData> {
+        if !sparse.is_sparse() {
+            let offset = 0;
+            let stored = vec![Segment {
+                offset,
+                len: data_len,
+            }];
+            return FileData::new(stored, data_len, data_len);
+        }
+        match sparse.layout() {
+            Ok(SparseLayout::Listed(stored, len)) => FileData::new(stored, len, data_len),
+            Ok(SparseLayout::InData(len)) => {
+                let (stored, map_len) = read_map(&mut self.input, data_len)?;
+                FileData::new(stored, len, data_len - map_len)
+            }
+            Err(why) => {
+                let kind = ArchiveKind::Sparse(printable(name), printable(&why));
+                Err(unsupported(UnsupportedKind::Tar(kind)))
+            }
+        }
     }
 
     /// Refuses an archive of which enough is known. Whether it has no image shows at its end.
@@ -209,17 +232,15 @@ impl Attributes {
     fn add(&mut self, records: &[u8]) {
         let mut rest = records;
         while let Some((record, next)) = next_record(rest) {
-            let value = |key: &[u8]| record.strip_prefix(key);
-            if let Some(path) = value(b"GNU.sparse.name=") {
-                self.name = Some(String::from_utf8_lossy(path).into_owned());
-                self.is_sparse = true;
-            } else if let Some(path) = value(b"path=").filter(|_| !self.is_sparse) {
-                self.name = Some(String::from_utf8_lossy(path).into_owned());
-            } else if let Some(size) = value(b"size=") {
-                let digits = std::str::from_utf8(size).ok();
-                self.data_len = digits.and_then(|digits| digits.parse().ok());
-            } else if record.starts_with(b"GNU.sparse.") {
-                self.is_sparse = true;
+            let record = String::from_utf8_lossy(record);
+            let (keyword, value) = record.split_once('=').unwrap_or((&record, ""));
+            self.sparse.add(keyword, value);
+            match keyword {
+                // The name of a sparse member in its header is another one.
+                "GNU.sparse.name" => self.name = Some(value.to_owned()),
+                "path" if !self.sparse.is_sparse() => self.name = Some(value.to_owned()),
+                "size" => self.data_len = value.parse().ok(),
+                _ => {}
             }
             rest = next;
         }

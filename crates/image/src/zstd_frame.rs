@@ -61,6 +61,13 @@ pub(crate) fn frame_at(
     }
 }
 
+/// Tells whether the frame that `head` begins with names a dictionary (section 3.1.1.1.1.6); `None` where
+/// no frame of content begins there.
+pub(crate) fn has_dictionary(head: &[u8]) -> Option<bool> {
+    let is_frame = head.len() > 4 && le_u32(head, 0) == MAGIC;
+    is_frame.then(|| head[4] & 3 != 0)
+}
+
 #[derive(Debug)]
 struct FrameHeader {
     len: u64,

@@ -33,7 +33,7 @@ fn tar(options: &[&str], files: &[(&str, &[u8])]) -> Option<Vec<u8>> {
 }
 
 /// Returns an archive of a file `pi.img` that has holes where `content` has blocks of zeros.
-fn sparse_tar(format: &str, content: &[u8]) -> Option<Vec<u8>> {
+fn sparse_tar(options: &[&str], content: &[u8]) -> Option<Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let file = File::create(folder.path().join("pi.img")).unwrap();
     file.set_len(content.len() as u64).unwrap();
@@ -43,7 +43,9 @@ fn sparse_tar(format: &str, content: &[u8]) -> Option<Vec<u8>> {
         }
     }
     let mut command = Command::new("tar");
-    command.args([format, "--sparse", "-cf", "-", "pi.img"]);
+    command
+        .args(options)
+        .args(["--sparse", "-cf", "-", "pi.img"]);
     match command.current_dir(folder.path()).output() {
         Ok(made) => Some(made.stdout),
         Err(_) => {
@@ -95,11 +97,20 @@ fn many_holes_of_a_sparse_member_are_zeros() {
     for hole in (0..card.len()).step_by(40 * 1024) {
         card[hole..hole + 4096].copy_from_slice(&noise[hole / 10..hole / 10 + 4096]);
     }
-    let Some(file) = sparse_tar("--format=gnu", &card) else {
-        return;
-    };
-    assert!(file.len() < card.len() / 2, "it is sparse");
-    assert!(decode(Format::Tar, &file).unwrap() == card);
+    for options in [
+        &["--format=gnu"][..],
+        &["--format=pax", "--sparse-version=0.0"],
+        &["--format=pax", "--sparse-version=0.1"],
+        &["--format=pax", "--sparse-version=1.0"],
+    ] {
+        let Some(file) = sparse_tar(options, &card) else {
+            return;
+        };
+        assert!(file.len() < card.len() / 2, "it is sparse");
+        assert!(decode(Format::Tar, &file).unwrap() == card, "{options:?}");
+        let cut = &file[..file.len() / 2 / 512 * 512];
+        decode(Format::Tar, cut).unwrap_err();
+    }
 }
 
 #[test]
@@ -132,12 +143,14 @@ fn archives_that_hold_no_image_or_several_say_so() {
             assert_eq!(refusal(&file), expected);
         }
     }
-    if let Some(file) = sparse_tar("--format=pax", &card) {
-        let said = refusal(&file);
-        assert_eq!(
-            said,
-            "pi.img in the tar archive is sparse in a way that is not known"
-        );
+    let options = ["--format=pax", "--sparse-version=1.0"];
+    if let Some(mut file) = sparse_tar(&options, &card) {
+        let major = b"GNU.sparse.major=1";
+        let at = file.windows(major.len()).position(|part| part == major);
+        file[at.unwrap() + major.len() - 1] = b'2';
+        let expected = "pi.img in the tar archive is a sparse file of an unknown kind \
+                        (GNU.sparse version 2.0)";
+        assert_eq!(refusal(&file), expected);
     }
 }
 

@@ -64,13 +64,18 @@ impl Checksum {
         })
     }
 
-    /// Reads the image file at `path`, and returns in words that it has this checksum.
+    /// Reads all of `source`, the image file that was opened at `path`, and returns in words that it has
+    /// this checksum. The path is not looked at again: it may name another file by now.
     ///
     /// # Errors
     /// [`OpErrorKind::Mismatch`] where it has another one, and errors of reading it.
-    pub(crate) fn check(&self, path: &Path, monitor: &dyn Monitor) -> Result<String, OpError> {
+    pub(crate) fn check(
+        &self,
+        path: &Path,
+        source: &Source,
+        monitor: &dyn Monitor,
+    ) -> Result<String, OpError> {
         let of_source = |error| OpError::of_source(path, error);
-        let source = Source::open(path).map_err(of_source)?;
         monitor.phase(Phase::Survey, Some(source.len()));
         let mut sum = Sha256::new();
         let mut piece = vec![0; PIECE_BYTES];
@@ -140,6 +145,7 @@ mod tests {
     use super::{Checksum, stated_of};
     use crate::error::OpErrorKind;
     use cardkeep_block::Silent;
+    use cardkeep_device::Source;
 
     /// SHA-256 of "abc": FIPS 180-4's example.
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -166,6 +172,21 @@ mod tests {
     }
 
     #[test]
+    fn the_file_that_was_opened_is_summed_whatever_has_its_name_by_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("pi.img");
+        std::fs::write(&image, "abc").unwrap();
+        let sum = Checksum::of(&image, Some(ABC)).unwrap().unwrap();
+        let opened = Source::open(&image).unwrap();
+        std::fs::write(folder.path().join("other"), "swapped").unwrap();
+        std::fs::rename(folder.path().join("other"), &image).unwrap();
+        sum.check(&image, &opened, &Silent).unwrap();
+        let swapped = Source::open(&image).unwrap();
+        let error = sum.check(&image, &swapped, &Silent).unwrap_err();
+        assert_eq!(error.kind, OpErrorKind::Mismatch);
+    }
+
+    #[test]
     fn what_lies_beside_an_image_or_was_given_is_held_against_it() {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("pi.img");
@@ -173,14 +194,24 @@ mod tests {
         let found = |given| Checksum::of(&image, given).unwrap();
         assert_eq!(found(None), None);
         std::fs::write(folder.path().join("SHA256SUMS"), format!("{ABC}  pi.img\n")).unwrap();
-        let note = found(None).unwrap().check(&image, &Silent).unwrap();
+        let opened = Source::open(&image).unwrap();
+        let note = found(None)
+            .unwrap()
+            .check(&image, &opened, &Silent)
+            .unwrap();
         assert!(note.contains("SHA256SUMS"), "{note}");
         // The image's own list comes first; one line of digits will do.
         let other = ABC.replace('b', "c");
         std::fs::write(folder.path().join("pi.img.sha256"), &other).unwrap();
-        let error = found(None).unwrap().check(&image, &Silent).unwrap_err();
+        let error = found(None)
+            .unwrap()
+            .check(&image, &opened, &Silent)
+            .unwrap_err();
         assert_eq!(error.kind, OpErrorKind::Mismatch);
-        found(Some(ABC)).unwrap().check(&image, &Silent).unwrap();
+        found(Some(ABC))
+            .unwrap()
+            .check(&image, &opened, &Silent)
+            .unwrap();
         let error = Checksum::of(&image, Some("abc")).unwrap_err();
         assert_eq!(error.kind, OpErrorKind::Usage);
     }

@@ -13,7 +13,7 @@ use cardkeep_survey::{Scope, survey};
 use crate::admission::ContentRule;
 use crate::error::OpError;
 use crate::opened::Opened;
-use crate::restore::{Expand, Fit, Fitting, Origin};
+use crate::restore::{Expand, Fit, Fitting, Origin, Reading};
 
 /// The boot record with its four entries: the same in two tables of one layout, another one
 /// whenever a partition has another length (a GPT's own entries lie right behind).
@@ -37,7 +37,13 @@ impl Pair {
         card: &Opened,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
-        let origin = Origin::of_image(path, Scope::UsedOnly, ContentRule::Any, monitor)?;
+        let reading = Reading {
+            scope: Scope::UsedOnly,
+            rule: ContentRule::Any,
+            room: None,
+            sum: None,
+        };
+        let origin = Origin::of_image(path, reading, monitor)?;
         let own = Self {
             content: Arc::clone(&image.content),
             card: Arc::clone(&card.content),

@@ -12,7 +12,7 @@ use crate::admission::{Admitted, ContentRule, admit};
 use crate::error::OpError;
 use crate::lost::tell_lost_bytes;
 use crate::opened::{Opened, OpenedKind};
-use crate::restore::prescan;
+use crate::restore::{Prescan, prescan};
 use crate::speed::measure;
 
 /// What was learnt.
@@ -76,7 +76,13 @@ fn info_of_stream(path: &Path, monitor: &dyn Monitor) -> Result<InfoReport, OpEr
         Admitted::Indexed(index) => index.format(),
         Admitted::Raw => Format::Raw,
     };
-    let scanned = prescan(path, &source, (format, &notes), Scope::UsedOnly, monitor)?;
+    let how = Prescan {
+        format,
+        notes: &notes,
+        scope: Scope::UsedOnly,
+        room: None,
+    };
+    let scanned = prescan(path, &source, how, monitor)?;
     tell_lost_bytes(path, (format, scanned.len), monitor);
     let mut notes = notes.all();
     notes.insert(

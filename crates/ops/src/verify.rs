@@ -73,9 +73,11 @@ pub fn verify(
 ) -> Result<VerifyReport, OpError> {
     let image = request.image.clone();
     let sum = Checksum::of(&image, request.sha256.as_deref())?;
-    let sum = sum.map(|sum| sum.check(&image, monitor)).transpose()?;
+    let source = Source::open(&image).map_err(|error| OpError::of_source(&image, error))?;
+    let sum = sum
+        .map(|sum| sum.check(&image, &source, monitor))
+        .transpose()?;
     let Some(card) = &request.against else {
-        let source = Source::open(&image).map_err(|error| OpError::of_source(&image, error))?;
         let source = Arc::new(source);
         if !source.is_device() {
             admit(&image, &source, ContentRule::Known)?;

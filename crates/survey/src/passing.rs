@@ -227,6 +227,45 @@ impl PassingSurvey {
         self.agenda.iter().any(|&(_, task)| task == Task::Table) && self.kept.passed() >= HEAD_BYTES
     }
 
+    /// Returns how long a medium has to be at the least to hold what is known so far, in bytes; it never gets
+    /// less. What follows the last partition, and what is not known yet, counts for nothing.
+    #[must_use]
+    pub fn needed_len(&self) -> u64 {
+        let ends = self.partitions.iter().enumerate();
+        ends.map(|(index, partition)| self.needed_end(index, partition))
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn needed_end(&self, index: usize, partition: &PassingPartition) -> u64 {
+        let Partition {
+            number,
+            extent,
+            content,
+            ..
+        } = &partition.summary;
+        let waits = |task: &Task| matches!(*task, Task::Head(own) | Task::Fat(own) | Task::Descriptors(own) if own == index);
+        if self.agenda.iter().any(|(_, task)| waits(task)) {
+            return extent.start();
+        }
+        let stated = content.filesystem().map(|summary| summary.len);
+        let known = [partition.content_len, stated].into_iter().flatten().min();
+        match (number, stated) {
+            // Without a table, nothing but a filesystem says where the medium ends.
+            (0, None) => 0,
+            _ => extent
+                .start()
+                .saturating_add(known.unwrap_or(u64::MAX).min(extent.len())),
+        }
+    }
+
+    /// Tells whether the medium is known to have no partition table.
+    #[must_use]
+    pub fn is_without_table(&self) -> bool {
+        let first = self.partitions.first();
+        first.is_some_and(|partition| partition.summary.number == 0)
+    }
+
     /// A medium whose length is not known ends, for showing, where it has passed.
     fn shown_partitions(&self, len: u64) -> Vec<Partition> {
         let mut shown: Vec<Partition> = self.partitions.iter().map(|p| p.summary.clone()).collect();

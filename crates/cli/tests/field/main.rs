@@ -11,6 +11,7 @@
 
 mod desk;
 mod incomplete;
+mod inputs;
 mod layouts;
 mod leftovers;
 mod not_images;

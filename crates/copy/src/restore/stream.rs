@@ -208,6 +208,10 @@ impl NewContent<'_> {
             {
                 return Err(CopyError::Doubt(doubt.message.clone()));
             }
+            let (needed, len_max) = (self.survey.needed_len(), self.len_max);
+            if needed > len_max {
+                return Err(CopyError::TooLarge { needed, len_max });
+            }
             let start = index as u64 * FRAME_BYTES as u64;
             // A medium is made of whole sectors.
             let whole = len.next_multiple_of(SECTOR_BYTES).min(FRAME_BYTES);
@@ -216,7 +220,6 @@ impl NewContent<'_> {
             if extent.end() > self.len_max {
                 let beyond = self.len_max.saturating_sub(start).min(whole as u64) as usize;
                 if !is_zero(&content[beyond..whole]) || self.is_larger_than_card() {
-                    let len_max = self.len_max;
                     return Err(CopyError::TooLong { len_max });
                 }
             }

@@ -13,16 +13,17 @@ use cardkeep_image::{
     detect_foreign, stream_noting,
 };
 use cardkeep_ptable::{Error as TableError, Loaded, PartitionTable};
-use cardkeep_survey::{Cut, Identity, RECOGNISE_BYTES, Scope, Survey, survey};
+use cardkeep_survey::{Cut, Identity, PassingSurvey, RECOGNISE_BYTES, Scope, Survey, survey};
 
 use crate::admission::{Admitted, ContentRule, admit, check_head, foreign_error};
 use crate::backup::Unmount;
+use crate::checksum::Checksum;
 use crate::completeness::{cut_by_table, cut_of};
 use crate::error::{OpError, OpErrorKind};
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::check_mounts;
 use crate::restore::parts::look_at_stream;
-use crate::restore::prescan::{Prefix, prescan};
+use crate::restore::prescan::{Prefix, Prescan, Room, prescan};
 
 /// The unit of every medium, in bytes.
 const SECTOR_BYTES: u64 = 512;
@@ -53,6 +54,19 @@ pub enum OriginKind {
     },
     /// Once.
     Pipe(Mutex<Option<Box<dyn Read + Send>>>),
+}
+
+/// How an image is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    /// How much of it is wanted.
+    pub(crate) scope: Scope,
+    /// Which content is taken.
+    pub(crate) rule: ContentRule,
+    /// The shortest card that it must fit, where it is for any.
+    pub(crate) room: Option<&'a Room>,
+    /// The checksum that it must have.
+    pub(crate) sum: Option<&'a Checksum>,
 }
 
 /// What cards are restored from.
@@ -89,10 +103,10 @@ impl Origin {
     /// Opens an image.
     pub(crate) fn of_image(
         path: &Path,
-        scope: Scope,
-        rule: ContentRule,
+        reading: Reading<'_>,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
+        let Reading { scope, rule, .. } = reading;
         let of_source = |error| OpError::of_source(path, error);
         let source = Source::open(path).map_err(of_source)?;
         if source.is_device() {
@@ -104,8 +118,11 @@ impl Origin {
             let message = format!("{} is empty", path_text(path));
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
+        // ORDER: before all else that reads it. What broke on its way need not be understood.
+        let sum = reading.sum.map(|sum| sum.check(path, &source, monitor));
+        let note = sum.transpose()?;
         let source = Arc::new(source);
-        match admit(path, &source, rule)? {
+        let own = match admit(path, &source, rule)? {
             Admitted::Raw => {
                 check_raw(path, &source)?;
                 Self::of_medium(path, source, 512, scope, monitor)
@@ -114,10 +131,13 @@ impl Origin {
                 Self::of_index(path, source, *index, scope, monitor)
             }
             Admitted::Indexed(index) => {
-                Self::of_stream(path, source, index.format(), scope, monitor)
+                Self::of_stream(path, source, index.format(), reading, monitor)
             }
-            Admitted::Stream(format) => Self::of_stream(path, source, format, scope, monitor),
-        }
+            Admitted::Stream(format) => Self::of_stream(path, source, format, reading, monitor),
+        };
+        let mut own = own?;
+        own.notes.extend(note);
+        Ok(own)
     }
 
     /// Opens a card.
@@ -146,7 +166,7 @@ impl Origin {
     pub(crate) fn of_pipe(
         mut pipe: Box<dyn Read + Send>,
         (name, rule): (&Path, ContentRule),
-        (len_max, sector_bytes): (u64, u32),
+        (room, sector_bytes): (&Room, u32),
     ) -> Result<Self, OpError> {
         let mut head = Vec::new();
         let failed = |error: std::io::Error| {
@@ -180,6 +200,9 @@ impl Origin {
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
         let notes = check_head(&path_text(name).to_string(), &first[..len], rule)?;
+        let mut passing = PassingSurvey::new(None, sector_bytes);
+        passing.see(&first[..len]);
+        room.expect_partitions(name, &passing)?;
         let content: Box<dyn Read + Send> =
             Box::new(std::io::Cursor::new(first).take(len as u64).chain(content));
         Ok(Self {
@@ -188,7 +211,7 @@ impl Origin {
             device: None,
             len: None,
             sector_bytes,
-            map: AllocationMap::all(len_max, State::Used),
+            map: AllocationMap::all(room.len, State::Used),
             survey: None,
             cut: None,
             manifest: None,
@@ -238,6 +261,7 @@ impl Origin {
             .map_err(|error| OpError::of_image(path, error))?;
         let content = Arc::new(reader);
         check_first_frame(path, &content)?;
+        check_headers(path, &file, &index, monitor)?;
         let manifest = index.manifest.clone().map(Box::new);
         let sector_bytes = manifest.as_ref().map_or(512, |own| own.sector_bytes);
         // The manifest knows which bytes were copied; without one the filesystems have to tell.
@@ -284,12 +308,17 @@ impl Origin {
         path: &Path,
         file: Arc<Source>,
         format: Format,
-        scope: Scope,
+        reading: Reading<'_>,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
         let stream_notes = StreamNotes::default();
-        let container = (format, &stream_notes);
-        let scanned = prescan(path, &file, container, scope, monitor)?;
+        let how = Prescan {
+            format,
+            notes: &stream_notes,
+            scope: reading.scope,
+            room: reading.room,
+        };
+        let scanned = prescan(path, &file, how, monitor)?;
         let sector_bytes = 512;
         let mut own = Self {
             path: Some(path.to_path_buf()),
@@ -426,6 +455,22 @@ fn check_first_frame(path: &Path, content: &dyn ReadAt) -> Result<(), OpError> {
                 .hint("fetch or make it again; nothing was written")
                 .caused_by(error))
         }
+    }
+}
+
+/// Reads what each frame says of itself: one that can't be decoded must not cost what is on the cards.
+fn check_headers(
+    path: &Path,
+    file: &Source,
+    index: &Index,
+    monitor: &dyn Monitor,
+) -> Result<(), OpError> {
+    index
+        .check_headers(&file, &|| monitor.is_cancelled())
+        .map_err(|error| OpError::of_image(path, error))?;
+    match monitor.is_cancelled() {
+        true => Err(OpError::new(OpErrorKind::Interrupted, "stopped")),
+        false => Ok(()),
     }
 }
 

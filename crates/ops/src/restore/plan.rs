@@ -17,7 +17,8 @@ use crate::error::{OpError, OpErrorKind};
 use crate::lost::{Record, tell_lost_before, tell_lost_bytes};
 use crate::restore::expansion::Expand;
 use crate::restore::fit::{Fit, Fitting};
-use crate::restore::origin::{Origin, OriginKind};
+use crate::restore::origin::{Origin, OriginKind, Reading};
+use crate::restore::prescan::Room;
 use crate::restore::target::{Looked, TargetPlan, contents, look, refused};
 
 /// What cards are restored from.
@@ -110,12 +111,12 @@ pub fn plan(
     // ORDER: the cards first. That one must not be written is known at once, and reading an image
     // may take minutes.
     let looked = look_at_all(machine, &request)?;
-    let reading = Reading {
+    let wanted = Wanted {
         scope: request.scope,
         content: request.content,
         sha256: request.sha256.as_deref(),
     };
-    let mut origin = open_origin(machine, request.from, &reading, &looked, monitor)?;
+    let mut origin = open_origin(machine, request.from, &wanted, &looked, monitor)?;
     let notes = check_origin(&origin, request.content, monitor)?;
     origin.notes.extend(notes);
     check_whole(
@@ -154,7 +155,7 @@ pub fn plan(
 }
 
 /// How an original is read.
-struct Reading<'a> {
+struct Wanted<'a> {
     scope: Scope,
     content: ContentRule,
     /// The SHA-256 that the user gave.
@@ -165,31 +166,33 @@ struct Reading<'a> {
 fn open_origin(
     machine: &dyn Machine,
     from: RestoreFrom,
-    reading: &Reading<'_>,
+    wanted: &Wanted<'_>,
     looked: &[Looked],
     monitor: &dyn Monitor,
 ) -> Result<Origin, OpError> {
-    let &Reading {
+    let &Wanted {
         scope,
         content,
         sha256,
-    } = reading;
-    let shortest = looked.iter().map(|card| card.len).min().unwrap_or(0);
+    } = wanted;
+    let room = room_of(looked);
     let sector_bytes = looked.first().map_or(512, |card| card.sector_bytes);
     match from {
         RestoreFrom::Image(path) if is_pipe(&path) => {
             refuse_sum(sha256)?;
             let pipe = Box::new(open_pipe(&path)?);
-            Origin::of_pipe(pipe, (&path, content), (shortest, sector_bytes))
+            Origin::of_pipe(pipe, (&path, content), (&room, sector_bytes))
         }
         RestoreFrom::Image(path) => {
             check_image_place(machine, &path, looked)?;
             let sum = Checksum::of(&path, sha256)?;
-            // ORDER: before all else that reads it. What broke on its way need not be understood.
-            let note = sum.map(|sum| sum.check(&path, monitor)).transpose()?;
-            let mut origin = Origin::of_image(&path, scope, content, monitor)?;
-            origin.notes.extend(note);
-            Ok(origin)
+            let reading = Reading {
+                scope,
+                rule: content,
+                room: Some(&room),
+                sum: sum.as_ref(),
+            };
+            Origin::of_image(&path, reading, monitor)
         }
         RestoreFrom::Card(path) => {
             check_image_place(machine, &path, looked)?;
@@ -199,9 +202,18 @@ fn open_origin(
             check_input(machine, &input, looked)?;
             refuse_sum(sha256)?;
             let of_pipe = (Path::new("standard input"), content);
-            let origin = Origin::of_pipe(pipe, of_pipe, (shortest, sector_bytes))?;
+            let origin = Origin::of_pipe(pipe, of_pipe, (&room, sector_bytes))?;
             Ok(Origin { input, ..origin })
         }
+    }
+}
+
+/// Returns the shortest card.
+fn room_of(looked: &[Looked]) -> Room {
+    let shortest = looked.iter().min_by_key(|card| card.len);
+    Room {
+        card: shortest.map_or_else(PathBuf::new, |card| card.path.clone()),
+        len: shortest.map_or(0, |card| card.len),
     }
 }
 

@@ -1,12 +1,12 @@
 //! Reading an image from its beginning to its end before any card is touched.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cardkeep_block::{
     AllocationMap, BlockError, BlockErrorKind, Extent, MapBuilder, Monitor, Operation, Phase,
-    ReadAt, State, Trouble, path_text,
+    ReadAt, Run, State, Trouble, path_text,
 };
 use cardkeep_copy::{CopyError, decoded_noting, read_content};
 use cardkeep_device::Source;
@@ -53,14 +53,90 @@ pub(crate) struct Scanned {
     pub(crate) prefix: Prefix,
 }
 
-/// Reads an image to its end.
+/// The shortest of the cards that an image is for.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    /// The card.
+    pub(crate) card: PathBuf,
+    /// How long it is, in bytes.
+    pub(crate) len: u64,
+}
+
+impl Room {
+    /// Refuses content that won't fit, however it goes on; `last` has passed last.
+    ///
+    /// # Errors
+    /// [`OpErrorKind::Refused`].
+    pub(crate) fn expect_fit(
+        &self,
+        image: &Path,
+        passing: &PassingSurvey,
+        last: Extent,
+    ) -> Result<(), OpError> {
+        let position = last.end();
+        let beyond = Extent::between(self.len.clamp(last.start(), position), position);
+        let is_used = |run: &Run| run.state != State::Free;
+        let has_more = passing.is_without_table() && passing.runs(beyond).iter().any(is_used);
+        let needed = match has_more {
+            true => passing.needed_len().max(position),
+            false => passing.needed_len(),
+        };
+        self.expect_room_for(image, needed).map_err(|error| {
+            error.hint(
+                "`cardkeep shrink IMAGE` makes a smaller image of it, where its files leave room",
+            )
+        })
+    }
+
+    /// Refuses content whose partitions are known not to fit by what has passed of it.
+    ///
+    /// # Errors
+    /// [`OpErrorKind::Refused`].
+    pub(crate) fn expect_partitions(
+        &self,
+        image: &Path,
+        passing: &PassingSurvey,
+    ) -> Result<(), OpError> {
+        self.expect_room_for(image, passing.needed_len())
+    }
+
+    fn expect_room_for(&self, image: &Path, needed: u64) -> Result<(), OpError> {
+        if needed <= self.len {
+            return Ok(());
+        }
+        let (shown, card, len) = (path_text(image), path_text(&self.card), self.len);
+        let message = format!(
+            "{card} is too small: {shown} needs at least {needed} bytes, the card has {len}"
+        );
+        Err(OpError::new(OpErrorKind::Refused, message).hint(
+            "it can only be read from its beginning on, so no filesystem in it can be made smaller",
+        ))
+    }
+}
+
+/// How an image is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prescan<'a> {
+    pub(crate) format: Format,
+    pub(crate) notes: &'a StreamNotes,
+    pub(crate) scope: Scope,
+    /// The card that it must fit, where it is for one.
+    pub(crate) room: Option<&'a Room>,
+}
+
+/// Reads an image to its end, or until it is known that it won't fit.
 pub(crate) fn prescan(
     path: &Path,
     file: &Arc<Source>,
-    (format, notes): (Format, &StreamNotes),
-    scope: Scope,
+    how: Prescan<'_>,
     monitor: &dyn Monitor,
 ) -> Result<Scanned, OpError> {
+    let Prescan {
+        format,
+        notes,
+        scope,
+        room,
+    } = how;
     monitor.phase(Phase::Survey, Some(file.len()));
     let failed = |error| OpError::of_copy(path, path, error);
     let file = Arc::clone(file) as Arc<dyn ReadAt>;
@@ -86,6 +162,9 @@ pub(crate) fn prescan(
         monitor.advance(Phase::Survey, now - told);
         told = now;
         len += done as u64;
+        if let Some(room) = room {
+            room.expect_fit(path, &passing, Extent::between(len - done as u64, len))?;
+        }
     }
     if len == 0 {
         let message = format!("there is nothing in {}", path_text(path));

@@ -118,9 +118,11 @@ fn kept_kind(path: &Path) -> Result<Option<String>, OpError> {
 }
 
 /// What files are named that hold an image, an archive, a virtual disk, or a part of a backup.
-const KEPT_ENDINGS: [&str; 24] = [
-    "zst", "zstd", "gz", "xz", "bz2", "zip", "tar", "tgz", "txz", "tbz2", "7z", "rar", "lz4", "lz",
-    "qcow", "qcow2", "vmdk", "vdi", "vhd", "vhdx", "dmg", "partial", "rescue", "map",
+const KEPT_ENDINGS: [&str; 38] = [
+    "zst", "zstd", "gz", "xz", "bz2", "zip", "tar", "tgz", "txz", "tbz", "tbz2", "tzst", "tlz",
+    "7z", "rar", "lz4", "lz", "lzma", "lzo", "lrz", "z", "cab", "wim", "iso", "qcow", "qcow2",
+    "qed", "vmdk", "vdi", "vhd", "vhdx", "dmg", "ova", "bmap", "sha256", "partial", "rescue",
+    "map",
 ];
 
 fn check_device(device: &Device, expected_serial: Option<&str>) -> Result<(), OpError> {

@@ -85,7 +85,9 @@ fn no_memory(name: &str) -> String {
 fn of_origin(name: &str, error: &CopyError) -> OpError {
     let (kind, message) = match error {
         CopyError::Source(_) => (OpErrorKind::Medium, format!("{name} can't be read")),
-        CopyError::TooLong { .. } => (OpErrorKind::Refused, format!("{name} does not fit")),
+        CopyError::TooLong { .. } | CopyError::TooLarge { .. } => {
+            (OpErrorKind::Refused, format!("{name} does not fit"))
+        }
         CopyError::Mismatch { .. } => (
             OpErrorKind::Mismatch,
             format!("{name} is not what it was when it was made"),

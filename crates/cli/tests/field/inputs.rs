@@ -1,0 +1,58 @@
+//! What images come as: streams that don't fit, containers that can't be decoded, checksums beside them.
+
+use std::fs;
+
+use cardkeep_testkit::Answer;
+
+use crate::desk::Desk;
+
+mod streams;
+
+/// A card of 24 MiB with FAT and ext4: `card.img`.
+const CARD: &str = "truncate -s 24M card.img
+printf 'label: dos\\nstart=2048, size=16384, type=c\\nstart=18432, type=83\\n' | sfdisk -q card.img
+mkfs.vfat -n BOOT --offset 2048 card.img 8192 >/dev/null 2>&1
+mkdir -p tree/etc; echo pi > tree/etc/hostname; head -c 2000000 /dev/urandom > tree/data
+mke2fs -q -t ext4 -d tree -E offset=9437184 card.img 15360k
+rm -r tree";
+
+/// What is on the target before.
+const OLD: u8 = 0xa5;
+
+/// Returns a folder with a small card in it, and a target that was used for something else.
+fn desk() -> Desk {
+    let desk = Desk::new();
+    desk.sh(CARD);
+    renew(&desk);
+    desk
+}
+
+fn renew(desk: &Desk) {
+    desk.filled("target", 32 << 20, OLD);
+}
+
+fn is_untouched(desk: &Desk) -> bool {
+    let found = fs::read(desk.path("target")).unwrap();
+    found.iter().all(|&byte| byte == OLD)
+}
+
+/// Restores from a file, or what it holds from standard input.
+fn restore(desk: &Desk, name: &str, is_piped: bool, options: &[&str]) -> Answer {
+    let from = if is_piped { "-" } else { name };
+    let words = [&["restore", from, "target", "--yes"], options].concat();
+    let mut command = desk.command(&words);
+    if is_piped {
+        command.stdin(fs::File::open(desk.path(name)).unwrap());
+    }
+    command.output().unwrap().into()
+}
+
+/// Asserts that a restore ends with this code and says this.
+fn check_refused(desk: &Desk, (name, is_piped): (&str, bool), code: i32, expected: &[&str]) {
+    let answer = restore(desk, name, is_piped, &[]);
+    let said = &answer.stderr;
+    assert_eq!(answer.code, code, "{name}: {said}");
+    for expected in expected {
+        assert!(said.contains(expected), "{name}: {expected}: {said}");
+    }
+}
