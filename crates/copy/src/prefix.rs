@@ -101,6 +101,12 @@ impl Prefix {
         self.digests.len()
     }
 
+    /// Returns how many bytes of the file they take.
+    #[must_use]
+    pub const fn stored_bytes(&self) -> u64 {
+        self.end
+    }
+
     /// Returns up to where on the medium the frames reach.
     pub(crate) fn content_end(&self) -> u64 {
         self.pieces

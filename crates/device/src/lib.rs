@@ -4,6 +4,7 @@
 //! reads everything below an injectable root, so that recorded machines are tests.
 
 mod aligned_file;
+mod as_named;
 mod beside;
 mod device;
 mod device_sink;
@@ -12,12 +13,14 @@ mod file_id;
 mod file_target;
 mod filesystem;
 mod flock;
+mod image_files;
 mod interrupt;
 #[cfg(target_os = "linux")]
 mod linux;
 mod machine;
 #[cfg(any(target_os = "macos", test))]
 mod macos;
+mod map_note;
 mod partial_file;
 mod partial_file_error;
 mod peak_memory;
@@ -33,6 +36,7 @@ mod transfer;
 mod unsupported;
 mod user;
 mod verdict;
+mod watch;
 mod write_permit;
 
 #[cfg(target_os = "linux")]
@@ -49,12 +53,17 @@ pub use eject_error::EjectError;
 pub use file_id::{FileId, are_same_file};
 pub use file_target::FileTarget;
 pub use filesystem::{FsKind, filesystem_of, free_space, max_file_bytes, stored_bytes};
+pub use image_files::{
+    BeginError, Event, FilesState, Found, ImageFiles, LeftOver, Losses, Making, NotNow, Origin,
+    Step, StoreKind, Transition, next_state,
+};
 pub use interrupt::Signals;
 #[cfg(target_os = "linux")]
 pub use linux::Linux;
 pub use machine::{Machine, UnmountError};
 #[cfg(target_os = "macos")]
 pub use macos::MacOs;
+pub use map_note::{MapNote, MapOf};
 pub use partial_file::{Overwrite, PartialFile};
 pub use partial_file_error::{PartialFileError, PartialFileErrorKind};
 pub use peak_memory::peak_memory_bytes;
@@ -65,6 +74,7 @@ pub use standard_input::StandardInput;
 pub use text_file::TextFile;
 pub use user::{effective_user_is_root, permission_hint};
 pub use verdict::{Guard, Verdict, verdict};
+pub use watch::{Change, Watch};
 pub use write_permit::WritePermit;
 
 /// Returns the machine that the program runs on.

@@ -9,12 +9,13 @@ use std::sync::{Mutex, PoisonError};
 
 use cardkeep_block::{BlockError, Extent, Operation, ReadAt, WriteAt};
 
+use crate::as_named::open_as_named;
 use crate::beside::beside;
 use crate::partial_file_error::{PartialFileError, PartialFileErrorKind};
-use crate::renaming::rename_no_replace;
 use crate::shared_folder::is_planted;
 use crate::source::Source;
 use crate::transfer::{read_covering, system_error, write_all};
+use crate::watch::{Change, Watched};
 use crate::{platform, platform_writing, user};
 
 /// What to do about a file that already has the final name.
@@ -37,6 +38,15 @@ pub struct PartialFile {
     overwrite: Overwrite,
     /// Whether a flush has failed.
     is_in_doubt: Mutex<bool>,
+    watched: Watched,
+}
+
+/// Where a partial file lies, what it will be called, and who hears of its changes.
+struct Place<'a> {
+    partial: PathBuf,
+    final_path: &'a Path,
+    overwrite: Overwrite,
+    watched: Watched,
 }
 
 impl PartialFile {
@@ -49,17 +59,32 @@ impl PartialFile {
     /// [`PartialFileErrorKind::PartialExists`] where an earlier run left a partial file, and
     /// [`PartialFileErrorKind::Medium`] for what the system said.
     pub fn create(final_path: &Path, overwrite: Overwrite) -> Result<Self, PartialFileError> {
+        Self::create_watched(final_path, overwrite, Watched::default())
+    }
+
+    /// Does the work of [`PartialFile::create`]; `watched` makes all changes.
+    pub(crate) fn create_watched(
+        final_path: &Path,
+        overwrite: Overwrite,
+        watched: Watched,
+    ) -> Result<Self, PartialFileError> {
         let partial = check_names(final_path, overwrite)?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true);
-        let file = open_as_named(&mut options, &partial).map_err(|error| match error.kind() {
+        let created = watched.create(OpenOptions::new().read(true), &partial);
+        let file = created.map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => PartialFileErrorKind::PartialExists.at(&partial),
             _ => failed(&partial, Operation::Open, error),
         })?;
         user::give_to_sudo_user(&file).map_err(|e| failed(&partial, Operation::Open, e))?;
         // What its name tells of other files must not outlive them, nor they it.
-        sync_folder(&partial).map_err(|e| failed(&partial, Operation::Flush, e))?;
-        Self::locked(file, partial, final_path, overwrite)
+        let flushed = watched.flush_folder(&partial);
+        flushed.map_err(|e| failed(&partial, Operation::Flush, e))?;
+        let place = Place {
+            partial,
+            final_path,
+            overwrite,
+            watched,
+        };
+        Self::locked(file, place)
     }
 
     /// Opens the partial file that an earlier run left for `final_path`, to go on with it.
@@ -67,41 +92,58 @@ impl PartialFile {
     /// # Errors
     /// As [`PartialFile::create`]; [`PartialFileErrorKind::InUse`] where another run holds it.
     pub fn reopen(final_path: &Path, overwrite: Overwrite) -> Result<Self, PartialFileError> {
+        Self::reopen_watched(final_path, overwrite, Watched::default())
+    }
+
+    /// Does the work of [`PartialFile::reopen`]; `watched` makes all changes.
+    pub(crate) fn reopen_watched(
+        final_path: &Path,
+        overwrite: Overwrite,
+        watched: Watched,
+    ) -> Result<Self, PartialFileError> {
         let partial = check_names(final_path, overwrite)?;
         let mut options = OpenOptions::new();
         let opened = open_as_named(options.read(true).write(true), &partial);
         let file = opened.map_err(|error| failed(&partial, Operation::Open, error))?;
         check_own(&file, &partial)?;
-        Self::locked(file, partial, final_path, overwrite)
+        let place = Place {
+            partial,
+            final_path,
+            overwrite,
+            watched,
+        };
+        Self::locked(file, place)
     }
 
-    /// Opens `<final_path>.rescue`, which keeps what was read of a failing card until the image can
-    /// be made of it; creates it where there is none, as [`PartialFile::create`] does.
+    /// Opens the file at `path`, which keeps what was read of a failing card until the image
+    /// `final_path` can be made of it; creates it where there is none, as [`PartialFile::create`] does.
     ///
     /// # Errors
     /// As [`PartialFile::reopen`], but for [`PartialFileErrorKind::Exists`].
-    pub fn rescue(final_path: &Path) -> Result<Self, PartialFileError> {
-        let path = Self::rescue_path(final_path);
+    pub(crate) fn store(
+        path: &Path,
+        final_path: &Path,
+        watched: Watched,
+    ) -> Result<Self, PartialFileError> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        let existing = open_as_named(&mut options, &path);
+        let existing = open_as_named(options.read(true).write(true), path);
         let file = match existing {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let file = open_as_named(options.create_new(true), &path);
-                let file = file.map_err(|error| failed(&path, Operation::Open, error))?;
-                user::give_to_sudo_user(&file).map_err(|e| failed(&path, Operation::Open, e))?;
+                let file = watched.create(OpenOptions::new().read(true), path);
+                let file = file.map_err(|error| failed(path, Operation::Open, error))?;
+                user::give_to_sudo_user(&file).map_err(|e| failed(path, Operation::Open, e))?;
                 file
             }
-            result => result.map_err(|error| failed(&path, Operation::Open, error))?,
+            result => result.map_err(|error| failed(path, Operation::Open, error))?,
         };
-        check_own(&file, &path)?;
-        Self::locked(file, path, final_path, Overwrite::Refuse)
-    }
-
-    /// Returns the name under which bytes of a failing card are kept.
-    #[must_use]
-    pub fn rescue_path(final_path: &Path) -> PathBuf {
-        beside(final_path, ".rescue")
+        check_own(&file, path)?;
+        let place = Place {
+            partial: path.to_path_buf(),
+            final_path,
+            overwrite: Overwrite::Refuse,
+            watched,
+        };
+        Self::locked(file, place)
     }
 
     /// Removes the partial file that an earlier run left for `final_path`; none is no error.
@@ -122,30 +164,26 @@ impl PartialFile {
         beside(final_path, ".partial")
     }
 
-    fn locked(
-        file: File,
-        partial: PathBuf,
-        final_path: &Path,
-        overwrite: Overwrite,
-    ) -> Result<Self, PartialFileError> {
+    fn locked(file: File, place: Place<'_>) -> Result<Self, PartialFileError> {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
-                return Err(PartialFileErrorKind::InUse.at(&partial));
+                return Err(PartialFileErrorKind::InUse.at(&place.partial));
             }
             // A filesystem without locks (some network shares) is no reason to refuse a backup.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
         // ORDER: lock before look. Who held it may have ended since it was opened, and what was
         // opened may be a finished image by now.
-        if !is_still_named(&file, &partial) {
-            return Err(PartialFileErrorKind::InUse.at(&partial));
+        if !is_still_named(&file, &place.partial) {
+            return Err(PartialFileErrorKind::InUse.at(&place.partial));
         }
         Ok(Self {
             file,
-            partial,
-            destination: final_path.to_path_buf(),
-            overwrite,
+            partial: place.partial,
+            destination: place.final_path.to_path_buf(),
+            overwrite: place.overwrite,
             is_in_doubt: Mutex::new(false),
+            watched: place.watched,
         })
     }
 
@@ -167,7 +205,8 @@ impl PartialFile {
     /// # Errors
     /// [`cardkeep_block::BlockErrorKind::NoSpace`] where the filesystem can't hold a file of that length.
     pub fn set_len(&self, len: u64) -> Result<(), BlockError> {
-        let result = self.file.set_len(len);
+        let allowed = self.watched.before(Change::Resize, &self.partial);
+        let result = allowed.and_then(|()| self.file.set_len(len));
         result.map_err(|error| system_error(Operation::Write, error))
     }
 
@@ -192,7 +231,9 @@ impl PartialFile {
         if *is_in_doubt {
             return Err(io::Error::other("an earlier flush has failed"));
         }
-        sync(&self.file).inspect_err(|_| *is_in_doubt = true)
+        let allowed = self.watched.before(Change::Flush, &self.partial);
+        let synced = allowed.and_then(|()| sync(&self.file));
+        synced.inspect_err(|_| *is_in_doubt = true)
     }
 
     /// Starts to write `extent` to the disk without waiting, so that the last flush is short.
@@ -230,20 +271,25 @@ impl PartialFile {
     /// [`PartialFileErrorKind::Exists`] where a file with that name appeared meanwhile and may
     /// not be replaced, else what the system said. The partial file stays then.
     pub fn finish(self) -> Result<(), PartialFileError> {
+        self.rename_to_final()
+    }
+
+    /// Does the work of [`PartialFile::finish`] while others may still hold the file; nobody must
+    /// write to it any more.
+    pub(crate) fn rename_to_final(&self) -> Result<(), PartialFileError> {
         let partial = &self.partial;
         // ORDER: content before name. A name that outlives a crash must not name half an image.
-        let synced = self.synced(File::sync_all);
-        synced.map_err(|error| failed(partial, Operation::Flush, error))?;
+        self.flush_all()?;
         let renamed = match self.overwrite {
-            Overwrite::Replace => std::fs::rename(partial, &self.destination),
-            Overwrite::Refuse => rename_no_replace(partial, &self.destination),
+            Overwrite::Replace => self.watched.rename(partial, &self.destination),
+            Overwrite::Refuse => self.watched.rename_no_replace(partial, &self.destination),
         };
         renamed.map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => PartialFileErrorKind::Exists.at(&self.destination),
             _ => failed(partial, Operation::Write, error),
         })?;
-        sync_folder(&self.destination)
-            .map_err(|error| failed(&self.destination, Operation::Flush, error))
+        let flushed = self.watched.flush_folder(&self.destination);
+        flushed.map_err(|error| failed(&self.destination, Operation::Flush, error))
     }
 
     /// Removes the partial file.
@@ -251,7 +297,14 @@ impl PartialFile {
     /// # Errors
     /// What the system said.
     pub fn abandon(self) -> Result<(), PartialFileError> {
-        std::fs::remove_file(&self.partial)
+        self.remove_name()
+    }
+
+    /// Does the work of [`PartialFile::abandon`] while others may still hold the file.
+    pub(crate) fn remove_name(&self) -> Result<(), PartialFileError> {
+        let removed = self.watched.remove(&self.partial);
+        removed
+            .map(|_| ())
             .map_err(|error| failed(&self.partial, Operation::Write, error))
     }
 
@@ -260,6 +313,11 @@ impl PartialFile {
     /// # Errors
     /// What the system reported; the file stays all the same.
     pub fn keep(self) -> Result<(), PartialFileError> {
+        self.flush_all()
+    }
+
+    /// Makes content and length durable.
+    pub(crate) fn flush_all(&self) -> Result<(), PartialFileError> {
         let synced = self.synced(File::sync_all);
         synced.map_err(|error| failed(&self.partial, Operation::Flush, error))
     }
@@ -278,10 +336,14 @@ const ZERO_PART_BYTES: u64 = 1 << 20;
 
 impl WriteAt for PartialFile {
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), BlockError> {
+        let allowed = self.watched.before(Change::Write, &self.partial);
+        allowed.map_err(|error| system_error(Operation::Write, error))?;
         write_all(&self.file, offset, data)
     }
 
     fn write_zeros(&self, extent: Extent) -> Result<(), BlockError> {
+        let allowed = self.watched.before(Change::Write, &self.partial);
+        allowed.map_err(|error| system_error(Operation::Write, error))?;
         if extent.is_empty() || platform_writing::zero(&self.file, extent) {
             return Ok(());
         }
@@ -322,7 +384,10 @@ impl ReadAt for PartialFile {
 }
 
 /// Checks that the final name may be used, and returns the partial one.
-fn check_names(final_path: &Path, overwrite: Overwrite) -> Result<PathBuf, PartialFileError> {
+pub(crate) fn check_names(
+    final_path: &Path,
+    overwrite: Overwrite,
+) -> Result<PathBuf, PartialFileError> {
     match final_path.metadata() {
         Ok(metadata) if !metadata.is_file() => Err(PartialFileErrorKind::NotAFile.at(final_path)),
         Ok(_) if overwrite == Overwrite::Refuse => Err(PartialFileErrorKind::Exists.at(final_path)),
@@ -364,43 +429,8 @@ fn is_still_named(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Opens exactly the file of that name: a link planted in a shared folder must not lead the
-/// image of a whole card elsewhere, and a pipe must not be waited for. What it makes is its owner's
-/// alone: a card holds password hashes and keys.
-pub(crate) fn open_as_named(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        options.mode(0o600).custom_flags(flags);
-    }
-    options.open(path)
-}
-
 fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
-}
-
-/// Makes a new name in a folder durable.
-pub(crate) fn sync_folder(file: &Path) -> io::Result<()> {
-    if cfg!(not(unix)) {
-        return Ok(());
-    }
-    let folder = file
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    match File::open(folder.unwrap_or(Path::new(".")))?.sync_all() {
-        // Some filesystems (FUSE, network shares) have no such call; the name is theirs to keep.
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::InvalidInput | ErrorKind::Unsupported
-            ) =>
-        {
-            Ok(())
-        }
-        result => result,
-    }
 }
 
 fn failed(path: &Path, operation: Operation, error: io::Error) -> PartialFileError {
@@ -409,7 +439,8 @@ fn failed(path: &Path, operation: Operation, error: io::Error) -> PartialFileErr
 
 #[cfg(test)]
 mod tests {
-    use super::{Overwrite, PartialFile, PartialFileErrorKind};
+    use super::{Overwrite, PartialFile, PartialFileErrorKind, Place};
+    use crate::watch::Watched;
 
     /// Catches: a lost write of which one thread is told, and that another one's flush calls durable.
     #[test]
@@ -435,7 +466,13 @@ mod tests {
         let first = PartialFile::create(&image, Overwrite::Refuse).unwrap();
         let opened = std::fs::File::open(&partial).unwrap();
         first.finish().unwrap();
-        let late = PartialFile::locked(opened, partial, &image, Overwrite::Replace);
+        let place = Place {
+            partial,
+            final_path: &image,
+            overwrite: Overwrite::Replace,
+            watched: Watched::default(),
+        };
+        let late = PartialFile::locked(opened, place);
         assert_eq!(late.unwrap_err().kind, PartialFileErrorKind::InUse);
     }
 }

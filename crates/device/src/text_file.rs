@@ -1,21 +1,23 @@
 //! A small file that is replaced as a whole: a crash leaves the old content or the new one.
 
 use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use cardkeep_block::{BlockError, Operation};
 
+use crate::as_named::open_as_named;
 use crate::beside::beside;
-use crate::partial_file::{open_as_named, sync_folder};
 use crate::transfer::system_error;
 use crate::user;
+use crate::watch::Watched;
 
 /// A small file that is replaced as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct TextFile {
     path: PathBuf,
     readers: Readers,
+    watched: Watched,
 }
 
 /// Who may read a file that is made, if the process's mask lets them.
@@ -34,7 +36,13 @@ impl TextFile {
         Self {
             path: path.into(),
             readers: Readers::Owner,
+            watched: Watched::default(),
         }
+    }
+
+    /// Returns the same file, whose changes `watched` makes.
+    pub(crate) fn watched(self, watched: Watched) -> Self {
+        Self { watched, ..self }
     }
 
     /// Returns the same file, to be made so that everybody may read it: it tells nothing of a card.
@@ -83,38 +91,48 @@ impl TextFile {
     /// What the system said; the old content stays then.
     pub fn replace(&self, content: &[u8]) -> Result<(), BlockError> {
         let write = || -> io::Result<()> {
-            let aside = self.aside();
+            let (aside, watched) = (self.aside(), &self.watched);
             // A crash may have left one. A link is removed, not followed.
-            match std::fs::remove_file(&aside) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut options = OpenOptions::new();
-            let mut file = open_as_named(options.write(true).create_new(true), &aside)?;
+            watched.remove(&aside)?;
+            let file = watched.create(&mut OpenOptions::new(), &aside)?;
             if self.readers == Readers::All {
                 allow_all_to_read(&file)?;
             }
             user::give_to_sudo_user(&file)?;
-            file.write_all(content)?;
+            watched.write_all(&file, &aside, content)?;
             // ORDER: content before name. A name that outlives a crash must name all of it.
-            file.sync_all()?;
-            std::fs::rename(&aside, &self.path)?;
-            sync_folder(&self.path)
+            watched.flush(&file, &aside)?;
+            watched.rename(&aside, &self.path)?;
+            watched.flush_folder(&self.path)
         };
         write().map_err(|error| system_error(Operation::Write, error))
     }
 
-    /// Removes the file; none is no error.
+    /// Removes the file, and what a crash left of a new one; none is no error. Durable when it returns.
     ///
     /// # Errors
     /// What the system said.
     pub fn remove(&self) -> Result<(), BlockError> {
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(system_error(Operation::Write, error))
+        let remove = || -> io::Result<()> {
+            let was_aside = self.watched.remove(&self.aside())?;
+            let was_there = self.watched.remove(&self.path)?;
+            match was_aside || was_there {
+                true => self.watched.flush_folder(&self.path),
+                false => Ok(()),
             }
-            _ => Ok(()),
-        }
+        };
+        remove().map_err(|error| system_error(Operation::Write, error))
+    }
+
+    /// Removes what a crash left of a new content; none is no error.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn sweep(&self) -> Result<(), BlockError> {
+        let swept = self.watched.remove(&self.aside());
+        swept
+            .map(|_| ())
+            .map_err(|error| system_error(Operation::Write, error))
     }
 
     fn aside(&self) -> PathBuf {

@@ -10,7 +10,7 @@ use cardkeep_copy::{
     Attendant, CopyError, FileShelf, FrameList, Health, Job, Limits, ManifestOf, Outcome, Output,
     Rescue, RescueReport, RetryPolicy, Unattended, Verify, copy, copy_rescuing,
 };
-use cardkeep_device::{Machine, Overwrite};
+use cardkeep_device::{ImageFiles, Losses, Machine, Overwrite};
 use cardkeep_image::{EncodeOptions, Format};
 use cardkeep_resize::medium::{Declined, Length, Smaller, smaller};
 use cardkeep_survey::{Place, Scope, Survey, fat_folders, survey};
@@ -151,6 +151,8 @@ pub struct BackupPlan {
     pub speed: Option<u64>,
     /// The sizes of the pipeline.
     pub limits: Limits,
+    /// The image's files; `None` for a stream.
+    files: Option<ImageFiles>,
     /// What `opened` reads.
     slot: Arc<Slot>,
     request: BackupRequest,
@@ -190,6 +192,12 @@ pub struct BackupReport {
 }
 
 impl BackupPlan {
+    /// Lets `watch` hear of each change to the image's files.
+    #[cfg(test)]
+    pub(crate) fn watch(&mut self, watch: Arc<dyn cardkeep_device::Watch>) {
+        self.files = self.files.take().map(|files| files.watched_by(watch));
+    }
+
     pub(crate) const fn request(&self) -> &BackupRequest {
         &self.request
     }
@@ -294,6 +302,7 @@ pub(crate) fn planned(
         opened,
         survey,
         shrunk,
+        files: image.clone().map(ImageFiles::of),
         image,
         format,
         speed,
@@ -302,7 +311,7 @@ pub(crate) fn planned(
         request,
     };
     if let Some(image) = &plan.image {
-        let kept_bytes = Unfinished::kept_bytes(&plan.request, image);
+        let kept_bytes = Unfinished::kept_bytes(&plan.request, &ImageFiles::of(image));
         let image = (image.as_path(), kept_bytes);
         check_destination(&plan.opened.path, plan.contents(), image, format)?;
     }
@@ -458,51 +467,38 @@ fn to_file(
     manifest: ManifestOf<'_>,
     monitor: &dyn Monitor,
 ) -> Result<(Outcome, RescueReport), OpError> {
-    let of_file = |error| OpError::of_partial_file(image, error);
-    let overwrite = overwrite_of(&plan.request, image);
-    let file = Unfinished::open(&plan.request, image, job.format, overwrite)?;
+    let files = plan.files.clone().unwrap_or(ImageFiles::of(image));
+    let file = Unfinished::open(&plan.request, &files, job.format)?;
     let card = fingerprint(job.source, &telling_places(plan.contents()));
     let maker = maker(&plan.request, card.as_deref());
-    let shelf = file.shelf(&maker, job.format);
+    let shelf = file.shelf(&maker);
     let checked = rescue_of_same(plan, (job, attendant), (&file, &shelf, &maker), image);
     let rescue = match checked {
         Ok(rescue) => rescue,
         Err(error) => {
             drop(shelf);
-            file.give_back();
+            file.withdraw();
             return Err(error);
         }
     };
-    file.clear_left(job)
+    file.begin_map(&shelf, &rescue, job)
+        .and_then(|()| file.clear_left(job))
         .map_err(|error| told(plan, image, error))?;
-    // A map that is there already speaks of another image.
-    if file.is_new() && (image.exists() || FileShelf::map_path(image).exists()) {
-        let begun = shelf.begin(&rescue.map);
-        begun.map_err(|error| told(plan, image, CopyError::Destination(error)))?;
-    }
     let (result, rescued) =
         copy_rescuing(job, rescue, Output::Stored(file.file()), manifest, monitor);
+    drop(shelf);
     let outcome = match result {
         Ok(outcome) => outcome,
         Err(error) => {
-            drop(shelf);
-            // The first error is the one to tell.
-            drop(file.keep());
+            file.keep();
             return Err(told(plan, image, error));
         }
     };
-    if rescued.lost.is_empty() {
-        shelf
-            .discard()
-            .map_err(|error| OpError::of_leftover(image, error))?;
-    } else {
-        drop(shelf);
-    }
-    file.finish().map_err(of_file)?;
-    if let Err(error) = FileShelf::forget_old(image) {
-        let message = format!("the map of the image that was replaced is left: {error}");
-        monitor.trouble(Trouble::new(message));
-    }
+    let losses = match rescued.lost.is_empty() {
+        true => Losses::None,
+        false => Losses::Some,
+    };
+    file.finish(losses, monitor)?;
     Ok((outcome, rescued))
 }
 
@@ -510,7 +506,7 @@ fn to_file(
 fn rescue_of_same<'a>(
     plan: &BackupPlan,
     (job, attendant): (&Job<'_>, &'a dyn Attendant),
-    (file, shelf, maker): (&Unfinished, &'a FileShelf<'a>, &str),
+    (file, shelf, maker): (&Unfinished, &'a FileShelf, &str),
     image: &Path,
 ) -> Result<Rescue<'a>, OpError> {
     if plan.request.resume == Resume::Yes {
@@ -519,7 +515,7 @@ fn rescue_of_same<'a>(
     let rescue = file
         .rescue((shelf, attendant), job, &plan.request)
         .map_err(|error| match error {
-            CopyError::Image(_) => told(plan, &FileShelf::map_path(image), error),
+            CopyError::Image(_) => told(plan, &ImageFiles::of(image).map(), error),
             error => told(plan, image, error),
         })?;
     check_same(plan, job, &rescue, image)?;
@@ -549,7 +545,7 @@ fn check_same(
 /// Refuses to go on with a mapfile that was made of another card, or of what this one was before.
 fn check_maker(
     plan: &BackupPlan,
-    shelf: &FileShelf<'_>,
+    shelf: &FileShelf,
     maker: &str,
     image: &Path,
 ) -> Result<(), OpError> {
@@ -589,8 +585,8 @@ fn changed_meanwhile(plan: &BackupPlan) -> OpError {
 }
 
 /// An image that has a rescue map is not finished: going on with it replaces it.
-fn overwrite_of(request: &BackupRequest, image: &Path) -> Overwrite {
-    let is_unfinished = request.resume == Resume::Yes && FileShelf::map_path(image).exists();
+pub(crate) fn overwrite_of(request: &BackupRequest, image: &Path) -> Overwrite {
+    let is_unfinished = request.resume == Resume::Yes && ImageFiles::of(image).map().exists();
     if is_unfinished {
         Overwrite::Replace
     } else {

@@ -6,6 +6,7 @@ use cardkeep_block::{
     AllocationMap, Extent, Lossy, Monitor, ReadAt, State, Trouble, path_text, size_text,
 };
 use cardkeep_copy::{CopyError, FileShelf};
+use cardkeep_device::ImageFiles;
 use cardkeep_image::{Format, Manifest};
 use cardkeep_survey::{Place, Scope, Survey, locate, survey};
 
@@ -88,7 +89,7 @@ pub(crate) fn tell_lost_bytes(path: &Path, (format, len): (Format, u64), monitor
 
 fn recorded(path: &Path, record: Record<'_>, len: u64, monitor: &dyn Monitor) -> Vec<Extent> {
     try_recorded(path, record, len).unwrap_or_else(|error| {
-        let map = FileShelf::map_path(path);
+        let map = ImageFiles::of(path).map();
         let message = format!(
             "what {} says of the image can't be read: {}",
             path_text(&map),
@@ -124,7 +125,7 @@ pub(crate) fn try_recorded(
 ) -> Result<Vec<Extent>, CopyError> {
     match record {
         Record::Manifest(manifest) => Ok(manifest.lost.clone()),
-        Record::Map(format) => FileShelf::lost_of_image(path, format, len),
+        Record::Map(format) => FileShelf::lost_of_image(&ImageFiles::of(path), format, len),
     }
 }
 

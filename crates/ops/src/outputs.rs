@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cardkeep_block::path_text;
-use cardkeep_copy::FileShelf;
-use cardkeep_device::{PartialFile, are_same_file};
+use cardkeep_device::{ImageFiles, are_same_file};
 
 use crate::backup::BackupPlan;
 use crate::error::{OpError, OpErrorKind};
@@ -17,18 +16,14 @@ impl BackupPlan {
     /// [`OpErrorKind::Refused`], with the file that would be lost.
     pub fn check_report(&self, report: &Path) -> Result<(), OpError> {
         let source = &self.opened.path;
-        let map = FileShelf::map_path(source);
+        let map = ImageFiles::of(source).map();
         if is_one_place(report, source) || is_one_place(report, &map) {
             return Err(lost(report, "what is read"));
         }
         let Some(image) = &self.image else {
             return Ok(());
         };
-        let beside = [
-            PartialFile::partial_path(image),
-            PartialFile::rescue_path(image),
-            FileShelf::map_path(image),
-        ];
+        let beside = ImageFiles::of(image).beside();
         if is_one_place(report, image) || beside.iter().any(|path| is_one_place(report, path)) {
             return Err(lost(report, "the image, or a file that belongs to it"));
         }

@@ -1,17 +1,14 @@
-//! The image while it is made, with what earlier runs left of it.
-//!
-//! ```text
-//!   NAME.partial   the image so far: whole frames, or a raw image with its bytes in place
-//!   NAME.rescue    bytes of a card that fails, until a compressed image can be made of them
-//!   NAME.map       which bytes those are, in ddrescue's words
-//!   NAME.map.old   the same of the image that is being replaced
-//! ```
+//! The image while it is made, with what earlier runs left of it. Which files that are, and all that
+//! creates and removes them, is in [`ImageFiles`].
 
-use std::path::Path;
+use std::sync::Arc;
 
-use cardkeep_block::{Extent, ReadAt, State, WriteAt, path_text};
+use cardkeep_block::{Extent, Monitor, ReadAt, State, Trouble, WriteAt, path_text};
 use cardkeep_copy::{Attendant, CopyError, FileShelf, FrameList, Job, Prefix, Rescue, untried};
-use cardkeep_device::{Overwrite, PartialFile, PartialFileError, stored_bytes};
+use cardkeep_device::{
+    BeginError, Event, ImageFiles, LeftOver, Losses, Making, NotNow, Origin, Overwrite,
+    PartialFile, Step, StoreKind, stored_bytes,
+};
 use cardkeep_image::Format;
 
 use crate::backup::{BackupRequest, Resume};
@@ -19,125 +16,75 @@ use crate::error::{OpError, OpErrorKind};
 
 /// The image while it is made.
 pub(crate) struct Unfinished {
-    file: PartialFile,
-    left: Left,
-}
-
-/// What there was of an image before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Left {
-    Nothing,
-    /// What an interrupted run has made of it.
-    Begun,
-    /// A raw image with a mapfile, of ddrescue's perhaps, which knows no filesystem.
-    Store,
+    making: Making,
+    store: StoreKind,
+    program: String,
 }
 
 impl Unfinished {
-    /// Opens what an earlier run left of `image`, where that is wanted and there; or begins anew.
+    /// Opens what an earlier run left of an image, where that is wanted and there; or begins anew.
     pub(crate) fn open(
         request: &BackupRequest,
-        image: &Path,
+        files: &ImageFiles,
         format: Format,
-        overwrite: Overwrite,
     ) -> Result<Self, OpError> {
-        let of_file = |error| OpError::of_partial_file(image, error);
-        let partial = PartialFile::partial_path(image);
-        if request.resume == Resume::Yes {
-            check_map(image)?;
-            let may_be_store =
-                format == Format::Raw && !partial.exists() && overwrite == Overwrite::Replace;
-            if may_be_store && take_back(image, &partial)? {
-                return Self::reopen_taken(image, &partial, overwrite);
-            }
-            if partial.exists() {
-                let file = PartialFile::reopen(image, overwrite).map_err(of_file)?;
-                let left = Left::Begun;
-                return Ok(Self { file, left });
-            }
-            set_aside(image)?;
-        } else if overwrite == Overwrite::Replace {
-            return Self::begin_anew(request, image);
-        }
-        let file = PartialFile::create(image, overwrite).map_err(of_file)?;
-        let left = Left::Nothing;
-        Ok(Self { file, left })
-    }
-
-    /// Begins an image that may replace another one, and what an earlier run left of it.
-    fn begin_anew(request: &BackupRequest, image: &Path) -> Result<Self, OpError> {
-        let of_file = |error| OpError::of_partial_file(image, error);
-        let of_leftover = |error| OpError::of_leftover(image, error);
-        let is_left = PartialFile::partial_path(image).symlink_metadata().is_ok();
-        // ORDER: the map is set aside, then the partial file is there, then the map goes. By the partial
-        // file the map that is set aside is told from one that is left over.
-        let file = if is_left {
-            let file = PartialFile::reopen(image, Overwrite::Replace).map_err(of_file)?;
-            let emptied = file.set_len(0).and_then(|()| file.sync_data());
-            emptied.map_err(|error| OpError::of_destination(image, error))?;
-            file
-        } else {
-            set_aside(image)?;
-            PartialFile::create(image, Overwrite::Replace).map_err(of_file)?
+        let store = match format {
+            Format::Raw => StoreKind::Image,
+            _ => StoreKind::Beside,
         };
-        let shelf = FileShelf::beside(image, &request.tool);
-        shelf.discard().map_err(of_leftover)?;
-        let left = Left::Nothing;
-        Ok(Self { file, left })
+        let overwrite = request.overwrite;
+        let event = match (request.resume, overwrite) {
+            (Resume::Yes, _) => Event::Resume { store, overwrite },
+            (Resume::No, Overwrite::Replace) => Event::MakeAnew,
+            (Resume::No, Overwrite::Refuse) => Event::Make,
+        };
+        let program = request.tool.split_whitespace().next().unwrap_or_default();
+        let making = files.begin(event, program);
+        Ok(Self {
+            making: making.map_err(|error| not_begun(files, error))?,
+            store,
+            program: program.to_owned(),
+        })
     }
 
-    /// Opens an image that was taken back, or gives it its name back.
-    fn reopen_taken(image: &Path, partial: &Path, overwrite: Overwrite) -> Result<Self, OpError> {
-        match PartialFile::reopen(image, overwrite) {
-            Ok(file) => Ok(Self {
-                file,
-                left: Left::Store,
-            }),
-            Err(error) => {
-                rename_back(partial, image);
-                Err(OpError::of_partial_file(image, error))
-            }
-        }
-    }
-
-    /// Returns how many bytes of the disk an earlier run took for `image`, which are used again.
-    pub(crate) fn kept_bytes(request: &BackupRequest, image: &Path) -> u64 {
-        let partial = PartialFile::partial_path(image);
-        let may_be_store = request.resume == Resume::Yes && FileShelf::map_path(image).exists();
+    /// Returns how many bytes of the disk an earlier run took for an image, which are used again.
+    pub(crate) fn kept_bytes(request: &BackupRequest, files: &ImageFiles) -> u64 {
+        let partial = files.partial();
+        let may_be_store = request.resume == Resume::Yes && files.map().exists();
         match partial.exists() {
-            false if may_be_store => stored_bytes(image),
+            false if may_be_store => stored_bytes(files.image()),
             _ => stored_bytes(&partial),
         }
     }
 
     /// Tells whether nothing of the image was made before.
-    pub(crate) fn is_new(&self) -> bool {
-        self.left == Left::Nothing
+    fn is_new(&self) -> bool {
+        matches!(self.making.origin(), Origin::Created | Origin::Emptied)
     }
 
-    /// Gives the image its name back where it was taken for a store, and nothing was changed in it.
-    pub(crate) fn give_back(self) {
-        if self.left == Left::Store {
-            rename_back(self.file.path(), self.file.final_path());
-        }
+    /// Makes undone what opening has done, where nothing was changed in it.
+    pub(crate) fn withdraw(self) {
+        // Why it is not made is the error to tell; what stays can be resumed.
+        drop(self.making.withdraw(&self.program));
     }
 
-    pub(crate) const fn file(&self) -> &PartialFile {
-        &self.file
+    pub(crate) fn file(&self) -> &PartialFile {
+        self.making.file()
     }
 
     /// Returns where bytes are kept that a failing card gave.
-    pub(crate) fn shelf(&self, tool: &str, format: Format) -> FileShelf<'_> {
-        match format {
-            Format::Raw => FileShelf::within(&self.file, tool),
-            _ => FileShelf::beside(self.file.final_path(), tool),
+    pub(crate) fn shelf(&self, tool: &str) -> FileShelf {
+        let files = self.making.files().clone();
+        match self.store {
+            StoreKind::Image => FileShelf::within(files, Arc::clone(self.making.file()), tool),
+            StoreKind::Beside => FileShelf::beside(files, tool),
         }
     }
 
     /// Returns how far earlier runs came.
     pub(crate) fn rescue<'a>(
         &self,
-        (shelf, attendant): (&'a FileShelf<'a>, &'a dyn Attendant),
+        (shelf, attendant): (&'a FileShelf, &'a dyn Attendant),
         job: &Job<'_>,
         request: &BackupRequest,
     ) -> Result<Rescue<'a>, CopyError> {
@@ -145,9 +92,9 @@ impl Unfinished {
         let mut prefix = Prefix::default();
         if request.resume == Resume::Yes {
             map = shelf.load(job.map.len())?;
-            if job.format != Format::Raw && self.left == Left::Begun {
+            if self.store == StoreKind::Beside && self.making.origin() == Origin::Reopened {
                 // What the cache holds may never have reached the disk: a failed write leaves it there.
-                let reader = self.file.reader().map_err(CopyError::Destination)?;
+                let reader = self.file().reader().map_err(CopyError::Destination)?;
                 prefix = Prefix::load(&reader, &FrameList::new(job.map), job.format)?;
                 // Frames that were made of a store hold zeros in its holes, be it there or not.
                 prefix = prefix.before_rescued(&shelf.told(job.map.len())?, job.map);
@@ -164,11 +111,11 @@ impl Unfinished {
 
     /// Zeros what must be zero in what an earlier run left, now that it is known to be this card's.
     pub(crate) fn clear_left(&self, job: &Job<'_>) -> Result<(), CopyError> {
-        match (self.left, job.format) {
-            (Left::Store, _) => self.clear(job, &[State::Zero]),
+        match (self.making.origin(), self.store) {
+            (Origin::TakenBack, _) => self.clear(job, &[State::Zero]),
             // What a disk that was pulled out never wrote reads as what it held before, where its
             // filesystem has no holes.
-            (Left::Begun, Format::Raw) => self.clear(job, &[State::Zero, State::Free]),
+            (Origin::Reopened, StoreKind::Image) => self.clear(job, &[State::Zero, State::Free]),
             _ => Ok(()),
         }
     }
@@ -178,73 +125,111 @@ impl Unfinished {
     fn clear(&self, job: &Job<'_>, states: &[State]) -> Result<(), CopyError> {
         let runs = job.map.runs().filter(|run| states.contains(&run.state));
         for extent in runs.map(|run| run.extent) {
-            let end = extent.end().min(self.file.len());
+            let end = extent.end().min(self.file().len());
             let place = Extent::between(extent.start().min(end), end);
-            self.file
+            self.file()
                 .write_zeros(place)
                 .map_err(CopyError::Destination)?;
         }
         Ok(())
     }
 
-    /// Gives the image its name.
-    pub(crate) fn finish(self) -> Result<(), PartialFileError> {
-        self.file.finish()
+    /// Saves how far the image is, where a map that is there says anything else: it may be of another image,
+    /// or of a store that is gone, and must not be believed once there is one of that length again.
+    pub(crate) fn begin_map(
+        &self,
+        shelf: &FileShelf,
+        rescue: &Rescue<'_>,
+        job: &Job<'_>,
+    ) -> Result<(), CopyError> {
+        let files = self.making.files();
+        let is_there = files.map().exists();
+        let is_begun = match self.is_new() {
+            true => files.image().exists() || is_there,
+            false => is_there && shelf.told(job.map.len())? != rescue.map,
+        };
+        if !is_begun {
+            return Ok(());
+        }
+        if self.store == StoreKind::Beside {
+            // ORDER: frames that were made of the store go before the map that tells them from others.
+            let file = self.file();
+            file.set_len(rescue.prefix.stored_bytes())
+                .and_then(|()| file.flush())
+                .map_err(CopyError::Destination)?;
+        }
+        shelf.begin(&rescue.map).map_err(CopyError::Destination)
+    }
+
+    /// Gives the image its name, and removes what it no longer needs.
+    pub(crate) fn finish(self, losses: Losses, monitor: &dyn Monitor) -> Result<(), OpError> {
+        let files = self.making.files().clone();
+        let left = self.making.finish(losses, self.store);
+        let left = left.map_err(|error| OpError::of_partial_file(files.image(), error))?;
+        for left in left {
+            monitor.trouble(Trouble::new(left_over(&files, &left)));
+        }
+        Ok(())
     }
 
     /// Keeps what there is for another run.
-    pub(crate) fn keep(self) -> Result<(), PartialFileError> {
-        self.file.keep()
+    pub(crate) fn keep(self) {
+        // Why the copy ended is the error to tell, not that this could not be made durable.
+        drop(self.making.keep());
     }
 }
 
-/// Without its map nobody knows what of a store is content, and which frames were made with holes.
-fn check_map(image: &Path) -> Result<(), OpError> {
-    let (store, map) = (PartialFile::rescue_path(image), FileShelf::map_path(image));
-    if !store.exists() || map.exists() {
-        return Ok(());
-    }
-    let message = format!(
-        "{} is there, but not {}",
-        path_text(&store),
-        path_text(&map)
-    );
-    Err(OpError::new(OpErrorKind::Usage, message)
-        .hint("put it back; or start anew, with --force in place of --resume"))
-}
-
-fn set_aside(image: &Path) -> Result<(), OpError> {
-    let set = FileShelf::set_aside(image);
-    set.map_err(|error| OpError::of_destination(&FileShelf::map_path(image), error))
-}
-
-/// Gives an image its name back.
-fn rename_back(partial: &Path, image: &Path) {
-    // Why nothing was done is the error to tell; under its other name it is gone on with, too.
-    drop(std::fs::rename(partial, image));
-}
-
-/// Makes a raw image with a rescue map the unfinished one: it is the store itself, made by ddrescue or by an
-/// earlier run. Tells whether there is one.
-fn take_back(image: &Path, partial: &Path) -> Result<bool, OpError> {
-    // A link would be renamed in place of what it leads to.
-    if image.is_symlink() {
-        let message = format!("{} is a link", path_text(image));
-        return Err(OpError::new(OpErrorKind::Usage, message).hint("name the image itself"));
-    }
-    let is_orphaned = FileShelf::is_orphaned(image);
-    if image.exists() && is_orphaned.map_err(|error| OpError::of_leftover(image, error))? {
-        let (map, partial) = (FileShelf::map_path(image), path_text(partial));
-        let message = format!("{} speaks of {partial}, which is gone", path_text(&map));
-        let hint = "--force in place of --resume starts anew";
-        return Err(OpError::new(OpErrorKind::Usage, message).hint(hint));
-    }
-    match std::fs::rename(image, partial) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => {
-            let message = format!("{} can't be gone on with", path_text(image));
-            Err(OpError::new(OpErrorKind::Environment, message).caused_by(error))
+/// Says what could not be removed.
+fn left_over(files: &ImageFiles, left: &LeftOver) -> String {
+    let error = &left.error;
+    let path = match left.step {
+        Step::RemoveOldMap => {
+            return format!("the map of the image that was replaced is left: {error}");
         }
+        Step::RemoveStore => files.store(),
+        _ => files.map(),
+    };
+    format!(
+        "{} is left, and no longer needed: {error}",
+        path_text(&path)
+    )
+}
+
+/// Returns the error of an image that could not be begun.
+fn not_begun(files: &ImageFiles, error: BeginError) -> OpError {
+    let image = files.image();
+    let anew = "--force in place of --resume starts anew";
+    match error {
+        BeginError::Partial(error) => OpError::of_partial_file(image, error),
+        BeginError::NotNow(NotNow::NoMap) => {
+            let (store, map) = (files.store(), files.map());
+            let (store, map) = (path_text(&store), path_text(&map));
+            OpError::new(
+                OpErrorKind::Usage,
+                format!("{store} is there, but not {map}"),
+            )
+            .hint("put it back; or start anew, with --force in place of --resume")
+        }
+        BeginError::NotNow(_) => {
+            let (map, partial) = (files.map(), files.partial());
+            let (map, partial) = (path_text(&map), path_text(&partial));
+            let message = format!("{map} speaks of {partial}, which is gone");
+            OpError::new(OpErrorKind::Usage, message).hint(anew)
+        }
+        BeginError::Link => {
+            let message = format!("{} is a link", path_text(image));
+            OpError::new(OpErrorKind::Usage, message).hint("name the image itself")
+        }
+        BeginError::SetAside(error) => OpError::of_destination(&files.map(), error),
+        BeginError::TakeBack(error) => {
+            let message = format!("{} can't be resumed", path_text(image));
+            OpError::new(OpErrorKind::Environment, message).caused_by(error)
+        }
+        BeginError::Empty(error) => OpError::of_destination(image, error),
+        BeginError::Leftover(error) => OpError::of_leftover(image, error),
+        error => OpError::new(OpErrorKind::Internal, format!("{error:?}")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,12 @@
 //! The content of a stream, unpacked next to the image that is made of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cardkeep_block::{BlockError, Monitor, Phase, ReadAt, WriteAt, path_text};
 use cardkeep_copy::{CopyError, decoded, read_content};
-use cardkeep_device::{Overwrite, PartialFile, Source, beside};
+use cardkeep_device::{ImageFiles, PartialFile, Source};
 use cardkeep_image::{FRAME_BYTES, Format};
 
 use crate::error::{OpError, OpErrorKind};
@@ -28,11 +28,11 @@ impl Unpacked {
         (path, image): (&Path, Option<&Path>),
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
-        let name = name_of(image.unwrap_or(path));
-        let of_file = |error| OpError::of_partial_file(&name, error);
-        PartialFile::discard_leftover(&name).map_err(of_file)?;
+        let files = ImageFiles::of(image.unwrap_or(path));
+        let name = files.unpacked();
+        let file = files.create_unpacked();
         let own = Self {
-            file: Some(PartialFile::create(&name, Overwrite::Refuse).map_err(of_file)?),
+            file: Some(file.map_err(|error| OpError::of_partial_file(&name, error))?),
             format,
         };
         own.fill(source, monitor)
@@ -76,10 +76,6 @@ impl Unpacked {
         }
         file.set_len(len).map_err(CopyError::Destination)
     }
-}
-
-fn name_of(image: &Path) -> PathBuf {
-    beside(image, ".unpacked")
 }
 
 impl ReadAt for Unpacked {

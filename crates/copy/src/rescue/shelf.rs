@@ -33,6 +33,11 @@ pub trait Shelf: Send + Sync {
         self.save(mapfile)
     }
 
+    /// Tells whether there is a mapfile already, which must say in the end that nothing is missing.
+    fn is_begun(&self) -> bool {
+        false
+    }
+
     /// Tells whether the store, which is `len` bytes long, has room for `bytes` in it beside an image of
     /// them. Where nothing failed, what is slow is put off only then.
     fn has_room(&self, len: u64, bytes: u64) -> bool;

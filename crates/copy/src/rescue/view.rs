@@ -147,17 +147,19 @@ impl<'a> Rescuing<'a> {
         saved.map_err(CopyError::Destination)
     }
 
-    /// Takes down what the image lacks, now that it is made. A raw one holds all but what is lost, and not
-    /// only what was put into it once something had failed.
+    /// Saves what the image lacks, now that it is made. A raw one holds all but what is lost, and not
+    /// only what was put into it once something had failed. Where nothing is lost, a map that is there
+    /// must say so until it is removed: between that and the image's name the run may end.
     ///
     /// # Errors
     /// What the system said of the store or the mapfile.
     pub(crate) fn finish(&self) -> Result<(), CopyError> {
         let state = self.lock();
-        if state.lost.is_empty() {
+        let shelf = self.setup.shelf;
+        if state.lost.is_empty() && !shelf.is_begun() {
             return Ok(());
         }
-        let shelf = self.setup.shelf;
+        let is_store_used = shelf.is_image() || !state.lost.is_empty();
         let map = if shelf.is_image() {
             let mut map = RescueMap::new(self.setup.wanted.len(), RescueStatus::Finished);
             for run in state.lost.iter().flat_map(|&lost| state.held.runs_in(lost)) {
@@ -175,9 +177,11 @@ impl<'a> Rescuing<'a> {
             map,
         };
         // ORDER: content before map, as always. An image that is not verified was not flushed yet.
-        shelf
-            .store()
-            .and_then(|store| store.flush())
+        let flushed = match is_store_used {
+            true => shelf.store().and_then(|store| store.flush()),
+            false => Ok(()),
+        };
+        flushed
             .and_then(|()| shelf.finish(&mapfile))
             .map_err(CopyError::Destination)
     }
@@ -320,7 +324,7 @@ impl<'a> Rescuing<'a> {
         health: Health,
         witness: Option<Extent>,
     ) -> Done {
-        let store = match self.store() {
+        let store = match self.store(&held) {
             Ok(store) => store,
             Err(error) => return Done::failed(held, health, error),
         };
@@ -385,10 +389,22 @@ impl<'a> Rescuing<'a> {
         })
     }
 
-    fn store(&self) -> Result<&'a dyn crate::Destination, CopyError> {
-        let store = self.setup.shelf.store().map_err(CopyError::Destination)?;
-        let set = store.set_len(self.setup.wanted.len());
-        set.map_err(CopyError::Destination)?;
+    /// Returns the store, as long as the source. `held` is what it holds.
+    fn store(&self, held: &RescueMap) -> Result<&'a dyn crate::Destination, CopyError> {
+        let shelf = self.setup.shelf;
+        let store = shelf.store().map_err(CopyError::Destination)?;
+        let mapfile = Mapfile {
+            position: 0,
+            phase: RescuePhase::Copying,
+            pass: 1,
+            map: held.clone(),
+        };
+        // ORDER: map before length. A map of an earlier store must not be believed of this one, and a
+        // store without a map can't be resumed.
+        shelf
+            .save(&mapfile)
+            .and_then(|()| store.set_len(self.setup.wanted.len()))
+            .map_err(CopyError::Destination)?;
         Ok(store)
     }
 

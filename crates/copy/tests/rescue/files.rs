@@ -1,13 +1,14 @@
 //! The shelf in files, and what ddrescue makes of it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use cardkeep_block::{Extent, ReadAt, RescueMap, RescueStatus, State};
 use cardkeep_copy::{
     FileShelf, FrameList, Job, Output, Prefix, Rescue, RescueReport, Shelf, Unattended, Verify,
     copy_rescuing,
 };
-use cardkeep_device::{Overwrite, PartialFile};
+use cardkeep_device::{Event, ImageFiles, Losses, Overwrite, PartialFile, StoreKind};
 use cardkeep_image::{EncodeOptions, Format, Manifest, Mapfile, RescuePhase};
 use cardkeep_testkit::{Fault, Tool, skip_unless_tools};
 
@@ -15,7 +16,7 @@ use crate::bench::{Card, FRAME, LEN, Way, card, content, expected, recorded};
 
 const BAD: Extent = Extent::between(FRAME + 51_200, FRAME + 52_224);
 
-fn rescue(card: &Card, file: &PartialFile, shelf: &FileShelf<'_>, format: Format) -> RescueReport {
+fn rescue(card: &Card, file: &PartialFile, shelf: &FileShelf, format: Format) -> RescueReport {
     let (_, map) = crate::bench::card();
     let way = Way::new(format);
     let prefix = match format {
@@ -63,31 +64,37 @@ fn ddrescue_reads_what_was_lost_and_the_image_gets_it() {
     let path = folder.path().join("card.img.zst");
     let (card, map) = card();
     card.declare(Fault::Unreadable(BAD));
-    let shelf = FileShelf::beside(&path, "test");
-    let file = PartialFile::create(&path, Overwrite::Refuse).unwrap();
-    let report = rescue(&card, &file, &shelf, Format::Zstd);
+    let files = ImageFiles::of(&path);
+    let shelf = FileShelf::beside(files.clone(), "test");
+    let making = files.begin(Event::Make, "test").unwrap();
+    let report = rescue(&card, making.file(), &shelf, Format::Zstd);
     assert_eq!(report.lost, [BAD]);
-    let made = std::fs::read(file.path()).unwrap();
+    let made = std::fs::read(files.partial()).unwrap();
     assert_eq!(recorded(&made), [BAD]);
     assert!(content(Format::Zstd, made) == expected(&card, &map, &[BAD]));
     // Both files are let go, for ddrescue and a reader that reads it all.
-    drop((file, shelf));
+    drop((making, shelf));
     let medium = folder.path().join("card");
     std::fs::write(&medium, card.inner().read_vec(0, LEN as usize).unwrap()).unwrap();
-    let (store, mapfile) = (PartialFile::rescue_path(&path), FileShelf::map_path(&path));
+    let (store, mapfile) = (files.store(), files.map());
     Tool::new("ddrescue")
         .args(["-q", "-r1"])
         .args([&medium, &store, &mapfile])
         .run();
     // The card itself stays as bad as it was: all comes from the store.
-    let shelf = FileShelf::beside(&path, "test");
-    let file = PartialFile::reopen(&path, Overwrite::Refuse).unwrap();
-    let report = rescue(&card, &file, &shelf, Format::Zstd);
+    let shelf = FileShelf::beside(files.clone(), "test");
+    let resume = Event::Resume {
+        store: StoreKind::Beside,
+        overwrite: Overwrite::Refuse,
+    };
+    let making = files.begin(resume, "test").unwrap();
+    let report = rescue(&card, making.file(), &shelf, Format::Zstd);
     assert_eq!(report.lost, []);
-    let made = std::fs::read(file.path()).unwrap();
+    let made = std::fs::read(files.partial()).unwrap();
     assert!(made == Way::new(Format::Zstd).healthy(&card, &map));
-    file.finish().unwrap();
-    shelf.discard().unwrap();
+    drop(shelf);
+    let left = making.finish(Losses::None, StoreKind::Beside).unwrap();
+    assert!(left.is_empty());
     assert_eq!(names(folder.path()), ["card", "card.img.zst"]);
 }
 
@@ -97,12 +104,14 @@ fn a_raw_image_is_its_own_store() {
     let path = folder.path().join("card.img");
     let (card, map) = card();
     card.declare(Fault::GoneAfter(map.bytes(State::Used) / 2));
-    let file = PartialFile::create(&path, Overwrite::Refuse).unwrap();
-    rescue(&card, &file, &FileShelf::within(&file, "test"), Format::Raw);
+    let files = ImageFiles::of(&path);
+    let making = files.begin(Event::Make, "test").unwrap();
+    let file = making.file();
+    let shelf = || FileShelf::within(files.clone(), Arc::clone(file), "test");
+    rescue(&card, file, &shelf(), Format::Raw);
     card.heal();
     card.declare(Fault::Unreadable(BAD));
-    let shelf = FileShelf::within(&file, "test");
-    let report = rescue(&card, &file, &shelf, Format::Raw);
+    let report = rescue(&card, file, &shelf(), Format::Raw);
     assert_eq!(report.lost, [BAD]);
     assert_eq!(names(folder.path()), ["card.img.map", "card.img.partial"]);
     let made = std::fs::read(file.path()).unwrap();
@@ -113,7 +122,8 @@ fn a_raw_image_is_its_own_store() {
 fn a_mapfile_without_its_store_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("card.img.zst");
-    let shelf = FileShelf::beside(&path, "test");
+    let files = ImageFiles::of(&path);
+    let shelf = FileShelf::beside(files.clone(), "test");
     let untried = RescueMap::new(LEN, RescueStatus::NonTried);
     assert_eq!(shelf.load(LEN).unwrap(), untried);
     let done = RescueMap::new(LEN, RescueStatus::Finished);
@@ -130,6 +140,6 @@ fn a_mapfile_without_its_store_is_not_believed() {
     assert_eq!(shelf.load(LEN).unwrap(), untried);
     store.set_len(LEN).unwrap();
     assert_eq!(shelf.load(LEN).unwrap(), done);
-    std::fs::write(FileShelf::map_path(&path), "0 ? 1\nrubbish").unwrap();
+    std::fs::write(files.map(), "0 ? 1\nrubbish").unwrap();
     assert!(shelf.load(LEN).unwrap_err().to_string().contains("image"));
 }
