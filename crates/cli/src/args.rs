@@ -374,8 +374,8 @@ pub(crate) struct RestoreArgs {
     /// One more card; can be given several times.
     #[arg(long, value_name = "CARD", value_hint = ValueHint::AnyPath)]
     pub(crate) to: Vec<PathBuf>,
-    /// Restore only if the image file has this SHA-256; without it, that of IMAGE.sha256 or SHA256SUMS
-    /// beside the image counts, where there is one.
+    /// Restore only if the image file or its content has this SHA-256; without it, that of IMAGE.sha256 or
+    /// SHA256SUMS beside the image counts, where there is one.
     #[arg(long, value_name = "HEX")]
     pub(crate) sha256: Option<String>,
     #[command(flatten)]
@@ -412,8 +412,8 @@ pub(crate) struct VerifyArgs {
     /// Take an image that ends before its partitions do, though used bytes of it are missing.
     #[arg(long)]
     pub(crate) allow_truncated: bool,
-    /// Check that the image file has this SHA-256; without it, that of IMAGE.sha256 or SHA256SUMS beside
-    /// the image counts, where there is one.
+    /// Check that the image file or its content has this SHA-256; without it, that of IMAGE.sha256 or
+    /// SHA256SUMS beside the image counts, where there is one.
     #[arg(long, value_name = "HEX")]
     pub(crate) sha256: Option<String>,
     #[command(flatten)]

@@ -46,6 +46,8 @@ pub enum CopyError {
     },
     /// The content ended before what is used of its partitions does.
     Truncated(Box<Cut>),
+    /// All of the content has come, and it has another checksum than it should, in words.
+    Checksum(String),
     /// There is no memory for what has to be held at once.
     NoMemory {
         /// How much that is, in bytes.
@@ -124,6 +126,7 @@ impl fmt::Display for CopyError {
                 "its partitions need {needed} bytes at the least, and the card has {len_max}"
             ),
             Self::Truncated(cut) => write!(f, "the content {cut}"),
+            Self::Checksum(what) => write!(f, "the SHA-256 is another one: {what}"),
             Self::NoMemory { bytes } => write!(f, "there are no {bytes} bytes of memory left"),
             Self::Doubt(what) => write!(
                 f,

@@ -136,6 +136,10 @@ fn stream_error(error: io::Error) -> CopyError {
         Ok(error) => return CopyError::Image(error),
         Err(error) => error,
     };
+    let error = match error.downcast::<CopyError>() {
+        Ok(error) => return error,
+        Err(error) => error,
+    };
     CopyError::Source(match error.downcast::<BlockError>() {
         Ok(error) => error,
         Err(error) => BlockError::from_io(Operation::Read, error),

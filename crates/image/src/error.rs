@@ -32,6 +32,8 @@ pub(crate) enum UnsupportedKind {
     FrameBytes(u64),
     ManifestBytes(u64),
     Level(i32),
+    /// A block map states no SHA-256.
+    BmapSums,
     Memory,
     Window,
     Dictionary,
@@ -78,6 +80,7 @@ pub(crate) enum CorruptKind {
     /// The number of the line, from 1.
     Mapfile(usize, &'static str),
     Stream(String),
+    Bmap(&'static str),
 }
 
 impl Corrupt {
@@ -166,6 +169,7 @@ impl fmt::Display for Unsupported {
             UnsupportedKind::Dictionary => {
                 f.write_str("the image was compressed by zstd with a dictionary")
             }
+            UnsupportedKind::BmapSums => f.write_str("the block map has no SHA-256 checksums"),
             UnsupportedKind::Memory => f.write_str("the image takes too much memory to decode"),
             UnsupportedKind::Level(level) => write!(f, "there is no compression level {level}"),
         }
@@ -260,6 +264,7 @@ impl fmt::Display for Corrupt {
             CorruptKind::FrameData(what) => write!(f, "damaged frame: {what}")?,
             CorruptKind::Stream(what) => write!(f, "damaged image: {what}")?,
             CorruptKind::Xz(what) => write!(f, "damaged xz file: {what}")?,
+            CorruptKind::Bmap(what) => write!(f, "damaged block map: {what}")?,
             CorruptKind::Zip(what) => write!(f, "damaged zip archive: {what}")?,
             CorruptKind::Mapfile(line, what) => {
                 write!(f, "damaged mapfile: line {line}: {what}")?;

@@ -9,6 +9,7 @@
 //! Like every format crate this one opens no files, spawns no threads and reads no clock.
 
 mod archive_choice;
+mod bmap;
 mod checked;
 mod container;
 mod decoder;
@@ -53,6 +54,7 @@ mod zip_stream;
 mod zstd_encoder;
 mod zstd_frame;
 
+pub use bmap::{BMAP_BYTES_MAX, Bmap, BmapCheck, BmapFault, BmapRange};
 pub use container::{Container, EncodeOptions};
 pub use digest::{FrameDigest, ImageDigest, zero_digest};
 pub use error::{Corrupt, Error, Unsupported};

@@ -3,17 +3,15 @@
 //!
 //! [`admit`] decides how a file is read; [`check_content`] whether what is in it may be written.
 
-use std::error::Error;
 use std::fs::{File, FileType};
 use std::path::Path;
 use std::sync::Arc;
 
-use cardkeep_block::{BlockError, Monitor, ReadAt, path_text};
+use cardkeep_block::{Monitor, ReadAt, path_text};
 use cardkeep_copy::{decoded, read_content};
 use cardkeep_device::Source;
 use cardkeep_image::{
-    Error as ImageError, ForeignKind, Format, FrameReader, Index, detect_foreign, load_foreign,
-    load_index,
+    ForeignKind, Format, FrameReader, Index, detect_foreign, load_foreign, load_index,
 };
 use cardkeep_survey::{RECOGNISE_BYTES, Recognised, recognise};
 
@@ -140,20 +138,8 @@ pub(crate) fn check_origin(
     let Some(head) = head else {
         return Ok(Vec::new());
     };
-    let head = head.map_err(|error| of_content(&path, error))?;
+    let head = head.map_err(|error| OpError::of_content(&path, error))?;
     check_head(&origin.name(), &head, rule)
-}
-
-/// Returns the error of content that can't be read: the image's own where it is damaged.
-fn of_content(path: &Path, error: BlockError) -> OpError {
-    let image_error = error.source().and_then(|source| source.downcast_ref());
-    match image_error {
-        Some(ImageError::Corrupt(_)) => {
-            let message = format!("{} is damaged", path_text(path));
-            OpError::new(OpErrorKind::Corrupt, message).caused_by(error)
-        }
-        _ => OpError::of_source(path, error),
-    }
 }
 
 /// Does the work of [`check_origin`] for content that begins with `head`; `name` says where it

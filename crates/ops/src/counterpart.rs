@@ -11,6 +11,7 @@ use cardkeep_resize::medium::{Length, smaller};
 use cardkeep_survey::{Scope, survey};
 
 use crate::admission::ContentRule;
+use crate::content_check::Stated;
 use crate::error::OpError;
 use crate::opened::Opened;
 use crate::restore::{Expand, Fit, Fitting, Origin, Reading};
@@ -41,7 +42,7 @@ impl Pair {
             scope: Scope::UsedOnly,
             rule: ContentRule::Any,
             room: None,
-            sum: None,
+            stated: &Stated::default(),
         };
         let origin = Origin::of_image(path, reading, monitor)?;
         let own = Self {

@@ -253,7 +253,28 @@ impl OpError {
             )
             .caused_by(error),
             CopyError::Interrupted => Self::new(OpErrorKind::Interrupted, "stopped"),
+            CopyError::Checksum(_) => Self::new(
+                OpErrorKind::Mismatch,
+                format!(
+                    "{} doesn't have the SHA-256 that was given",
+                    path_text(source)
+                ),
+            )
+            .caused_by(error),
             error => Self::new(OpErrorKind::Internal, "the copy failed").caused_by(error),
+        }
+    }
+
+    /// Returns the error of the content of the image at `path`, which can't be read: the image's own where it
+    /// is damaged.
+    pub(crate) fn of_content(path: &Path, error: BlockError) -> Self {
+        let source = std::error::Error::source(&error);
+        match source.and_then(|source| source.downcast_ref()) {
+            Some(ImageError::Corrupt(_)) => {
+                let message = format!("{} is damaged", path_text(path));
+                Self::new(OpErrorKind::Corrupt, message).caused_by(error)
+            }
+            _ => Self::of_source(path, error),
         }
     }
 

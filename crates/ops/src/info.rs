@@ -81,6 +81,7 @@ fn info_of_stream(path: &Path, monitor: &dyn Monitor) -> Result<InfoReport, OpEr
         notes: &notes,
         scope: Scope::UsedOnly,
         room: None,
+        check: None,
     };
     let scanned = prescan(path, &source, how, monitor)?;
     tell_lost_bytes(path, (format, scanned.len), monitor);

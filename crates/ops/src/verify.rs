@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cardkeep_block::{Extent, Monitor, ReadAt, Silent, Trouble, path_text};
-use cardkeep_copy::{Checked, Difference, FrameList, check_image, compare};
+use cardkeep_copy::{Check, Checked, Difference, FrameList, check_image, compare};
 use cardkeep_device::{Machine, Source};
 use cardkeep_survey::{Cut, PassingSurvey, Place, Scope, locate, survey};
 
-use crate::admission::{ContentRule, admit};
-use crate::checksum::Checksum;
+use crate::admission::{Admitted, ContentRule, admit};
 use crate::completeness::{Truncated, check_whole};
+use crate::content_check::{ContentCheck, Stated, or_mismatch};
 use crate::counterpart::Pair;
 use crate::error::{OpError, OpErrorKind};
 use crate::lost::tell_lost_bytes;
-use crate::opened::Opened;
+use crate::opened::{Opened, OpenedKind};
 
 /// Places that are looked up by name: each costs reading, and nobody reads more.
 const PLACES_MAX: usize = 1000;
@@ -57,8 +57,8 @@ pub struct VerifyReport {
     pub against: Option<Against>,
     /// What the image lacks at its end, where it ends before its partitions do.
     pub cut: Option<Cut>,
-    /// The checksum that the image file was found to have, in words.
-    pub sum: Option<String>,
+    /// The checksums that the image file or its content was found to have, in words.
+    pub sums: Vec<String>,
 }
 
 /// Verifies an image; with a card to compare with, compares what is used of the two.
@@ -72,22 +72,42 @@ pub fn verify(
     monitor: &dyn Monitor,
 ) -> Result<VerifyReport, OpError> {
     let image = request.image.clone();
-    let sum = Checksum::of(&image, request.sha256.as_deref())?;
+    let stated = Stated::of(&image, request.sha256.as_deref())?;
     let source = Source::open(&image).map_err(|error| OpError::of_source(&image, error))?;
-    let sum = sum
-        .map(|sum| sum.check(&image, &source, monitor))
-        .transpose()?;
+    let check = stated.check_file(&image, &source, monitor)?;
+    let mismatch = check.file_mismatch();
+    verify_opened(machine, request, (source, check), monitor)
+        .map_err(|error| or_mismatch(error, mismatch))
+}
+
+/// Does the work of [`verify`] for an image that was opened.
+fn verify_opened(
+    machine: &dyn Machine,
+    request: &VerifyRequest,
+    (source, mut check): (Source, ContentCheck),
+    monitor: &dyn Monitor,
+) -> Result<VerifyReport, OpError> {
+    let image = request.image.clone();
     let Some(card) = &request.against else {
         let source = Arc::new(source);
-        if !source.is_device() {
-            admit(&image, &source, ContentRule::Known)?;
+        if source.is_device()
+            || matches!(admit(&image, &source, ContentRule::Known)?, Admitted::Raw)
+        {
+            check.expect_file()?;
         }
         let source: Arc<dyn ReadAt> = source;
         let mut passing = PassingSurvey::new(None, 512);
-        let see = &mut |bytes: &[u8]| passing.see(bytes);
+        let see = &mut |bytes: &[u8]| {
+            passing.see(bytes);
+            check.push(bytes);
+        };
         let checked = check_image(&source, request.cores, see, monitor)
             .map_err(|error| OpError::of_copy(&image, &image, error))?;
         let opened = Opened::try_open(machine, &image, monitor)?;
+        let sums = match (&opened, checked.check) {
+            (Some(opened), Check::Digests) => check.check_all(&opened.content, monitor)?,
+            _ => check.finish()?,
+        };
         match &opened {
             Some(opened) => opened.tell_losses(monitor),
             None => tell_lost_bytes(&image, (checked.format, checked.content_len), monitor),
@@ -103,16 +123,16 @@ pub fn verify(
             checked: Some(checked),
             against: None,
             cut,
-            sum,
+            sums,
         });
     };
-    let against = compare_with(machine, request, card, monitor)?;
+    let (against, sums) = compare_with(machine, request, (card, check), monitor)?;
     Ok(VerifyReport {
         image,
         checked: None,
         against: Some(against),
         cut: None,
-        sum,
+        sums,
     })
 }
 
@@ -143,11 +163,15 @@ fn tell(cut: Option<Cut>, monitor: &dyn Monitor) -> Option<Cut> {
 fn compare_with(
     machine: &dyn Machine,
     request: &VerifyRequest,
-    card: &Path,
+    (card, check): (&Path, ContentCheck),
     monitor: &dyn Monitor,
-) -> Result<Against, OpError> {
+) -> Result<(Against, Vec<String>), OpError> {
     let image = request.image.as_path();
     let opened = Opened::open(machine, image, monitor)?;
+    if !matches!(opened.kind, OpenedKind::Image { .. }) {
+        check.expect_file()?;
+    }
+    let sums = check.check_all(&opened.content, monitor)?;
     opened.tell_losses(monitor);
     let cut = opened_cut(&opened, &Silent);
     let what = (&*path_text(image).to_string(), cut.as_ref());
@@ -181,9 +205,10 @@ fn compare_with(
         let learnt = survey(&content, opened.sector_bytes, Scope::UsedOnly, monitor);
         locate(&content, &learnt, &extents, monitor)
     };
-    Ok(Against {
+    let against = Against {
         card: card.to_path_buf(),
         difference,
         places,
-    })
+    };
+    Ok((against, sums))
 }

@@ -15,7 +15,7 @@ const PLACES_SHOWN: usize = 30;
 /// Prints what was verified.
 pub(crate) fn print_verify(report: &VerifyReport) {
     let image = path_text(&report.image).to_string();
-    if let Some(sum) = &report.sum {
+    for sum in &report.sums {
         outln!("Checksum {sum}");
     }
     if let Some(checked) = &report.checked {

@@ -7,6 +7,7 @@ use cardkeep_testkit::Answer;
 use crate::desk::Desk;
 
 mod streams;
+mod sums;
 
 /// A card of 24 MiB with FAT and ext4: `card.img`.
 const CARD: &str = "truncate -s 24M card.img

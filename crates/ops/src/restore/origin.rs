@@ -19,8 +19,10 @@ use crate::admission::{Admitted, ContentRule, admit, check_head, foreign_error};
 use crate::backup::Unmount;
 use crate::checksum::Checksum;
 use crate::completeness::{cut_by_table, cut_of};
+use crate::content_check::{ContentCheck, Stated, or_mismatch};
 use crate::error::{OpError, OpErrorKind};
 use crate::opened::{Opened, OpenedKind};
+use crate::pipe_sum::{SummedContent, SummedPipe};
 use crate::precheck::check_mounts;
 use crate::restore::parts::look_at_stream;
 use crate::restore::prescan::{Prefix, Prescan, Room, prescan};
@@ -65,8 +67,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) rule: ContentRule,
     /// The shortest card that it must fit, where it is for any.
     pub(crate) room: Option<&'a Room>,
-    /// The checksum that it must have.
-    pub(crate) sum: Option<&'a Checksum>,
+    /// What is stated of it.
+    pub(crate) stated: &'a Stated,
 }
 
 /// What cards are restored from.
@@ -106,7 +108,6 @@ impl Origin {
         reading: Reading<'_>,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
-        let Reading { scope, rule, .. } = reading;
         let of_source = |error| OpError::of_source(path, error);
         let source = Source::open(path).map_err(of_source)?;
         if source.is_device() {
@@ -119,25 +120,43 @@ impl Origin {
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
         // ORDER: before all else that reads it. What broke on its way need not be understood.
-        let sum = reading.sum.map(|sum| sum.check(path, &source, monitor));
-        let note = sum.transpose()?;
-        let source = Arc::new(source);
-        let own = match admit(path, &source, rule)? {
+        let check = reading.stated.check_file(path, &source, monitor)?;
+        let mismatch = check.file_mismatch();
+        Self::of_file(path, Arc::new(source), (reading, check), monitor)
+            .map_err(|error| or_mismatch(error, mismatch))
+    }
+
+    /// Does the rest of the work of [`Origin::of_image`].
+    fn of_file(
+        path: &Path,
+        source: Arc<Source>,
+        (reading, check): (Reading<'_>, ContentCheck),
+        monitor: &dyn Monitor,
+    ) -> Result<Self, OpError> {
+        let Reading { scope, rule, .. } = reading;
+        match admit(path, &source, rule)? {
             Admitted::Raw => {
+                check.expect_file()?;
                 check_raw(path, &source)?;
-                Self::of_medium(path, source, 512, scope, monitor)
+                let notes = check.check_all(&source, monitor)?;
+                let own = Self::of_medium(path, source, 512, scope, monitor)?;
+                Ok(Self { notes, ..own })
             }
             Admitted::Indexed(index) if is_seekable(&index) => {
-                Self::of_index(path, source, *index, scope, monitor)
+                let own = Self::of_index(path, source, *index, scope, monitor)?;
+                let notes = match own.content() {
+                    Some(content) => check.check_all(content, monitor)?,
+                    None => Vec::new(),
+                };
+                Ok(Self { notes, ..own })
             }
             Admitted::Indexed(index) => {
-                Self::of_stream(path, source, index.format(), reading, monitor)
+                Self::of_stream(path, source, index.format(), (reading, check), monitor)
             }
-            Admitted::Stream(format) => Self::of_stream(path, source, format, reading, monitor),
-        };
-        let mut own = own?;
-        own.notes.extend(note);
-        Ok(own)
+            Admitted::Stream(format) => {
+                Self::of_stream(path, source, format, (reading, check), monitor)
+            }
+        }
     }
 
     /// Opens a card.
@@ -164,10 +183,11 @@ impl Origin {
 
     /// Takes what comes out of a pipe.
     pub(crate) fn of_pipe(
-        mut pipe: Box<dyn Read + Send>,
-        (name, rule): (&Path, ContentRule),
+        pipe: Box<dyn Read + Send>,
+        (name, rule, sum): (&Path, ContentRule, Option<Checksum>),
         (room, sector_bytes): (&Room, u32),
     ) -> Result<Self, OpError> {
+        let mut pipe = SummedPipe::new(pipe);
         let mut head = Vec::new();
         let failed = |error: std::io::Error| {
             let message = format!("{} can't be read", path_text(name));
@@ -187,9 +207,13 @@ impl Origin {
             return Err(foreign_error(&path_text(name).to_string(), kind));
         }
         let stream_notes = StreamNotes::default();
-        let whole = std::io::Cursor::new(head).chain(pipe);
+        let whole = std::io::Cursor::new(head).chain(pipe.share());
         let mut content = stream_noting(format, whole, &stream_notes)
             .map_err(|error| OpError::of_image(name, error))?;
+        let is_summed = sum.is_some();
+        if let Some(sum) = sum {
+            content = Box::new(SummedContent::new(pipe, content, sum));
+        }
         // ORDER: before any card is touched. What holds nothing, or isn't what it begins like,
         // must not cost what is on the cards.
         let mut first = vec![0; RECOGNISE_BYTES];
@@ -199,7 +223,10 @@ impl Origin {
             let message = format!("there is nothing in what came from {}", path_text(name));
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
-        let notes = check_head(&path_text(name).to_string(), &first[..len], rule)?;
+        let mut notes = check_head(&path_text(name).to_string(), &first[..len], rule)?;
+        if is_summed {
+            notes.push("its SHA-256 is compared once all of it has come".to_owned());
+        }
         let mut passing = PassingSurvey::new(None, sector_bytes);
         passing.see(&first[..len]);
         room.expect_partitions(name, &passing)?;
@@ -308,7 +335,7 @@ impl Origin {
         path: &Path,
         file: Arc<Source>,
         format: Format,
-        reading: Reading<'_>,
+        (reading, mut check): (Reading<'_>, ContentCheck),
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
         let stream_notes = StreamNotes::default();
@@ -317,8 +344,10 @@ impl Origin {
             notes: &stream_notes,
             scope: reading.scope,
             room: reading.room,
+            check: Some(&mut check),
         };
         let scanned = prescan(path, &file, how, monitor)?;
+        let notes = check.finish()?;
         let sector_bytes = 512;
         let mut own = Self {
             path: Some(path.to_path_buf()),
@@ -332,7 +361,7 @@ impl Origin {
             digests: Vec::new(),
             input: StandardInput::default(),
             table: table_of(&scanned.prefix, sector_bytes),
-            notes: Vec::new(),
+            notes,
             stream_notes,
             kind: OriginKind::Stream {
                 file,

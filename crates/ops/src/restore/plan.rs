@@ -13,6 +13,7 @@ use cardkeep_survey::{Cut, Scope};
 use crate::admission::{ContentRule, check_origin, is_pipe, open_pipe};
 use crate::checksum::Checksum;
 use crate::completeness::{Truncated, check_whole};
+use crate::content_check::Stated;
 use crate::error::{OpError, OpErrorKind};
 use crate::lost::{Record, tell_lost_before, tell_lost_bytes};
 use crate::restore::expansion::Expand;
@@ -179,18 +180,18 @@ fn open_origin(
     let sector_bytes = looked.first().map_or(512, |card| card.sector_bytes);
     match from {
         RestoreFrom::Image(path) if is_pipe(&path) => {
-            refuse_sum(sha256)?;
+            let sum = given_sum(&path, sha256)?;
             let pipe = Box::new(open_pipe(&path)?);
-            Origin::of_pipe(pipe, (&path, content), (&room, sector_bytes))
+            Origin::of_pipe(pipe, (&path, content, sum), (&room, sector_bytes))
         }
         RestoreFrom::Image(path) => {
             check_image_place(machine, &path, looked)?;
-            let sum = Checksum::of(&path, sha256)?;
+            let stated = Stated::of(&path, sha256)?;
             let reading = Reading {
                 scope,
                 rule: content,
                 room: Some(&room),
-                sum: sum.as_ref(),
+                stated: &stated,
             };
             Origin::of_image(&path, reading, monitor)
         }
@@ -200,8 +201,8 @@ fn open_origin(
         }
         RestoreFrom::Pipe { pipe, input } => {
             check_input(machine, &input, looked)?;
-            refuse_sum(sha256)?;
-            let of_pipe = (Path::new("standard input"), content);
+            let name = Path::new("standard input");
+            let of_pipe = (name, content, given_sum(name, sha256)?);
             let origin = Origin::of_pipe(pipe, of_pipe, (&room, sector_bytes))?;
             Ok(Origin { input, ..origin })
         }
@@ -217,15 +218,11 @@ fn room_of(looked: &[Looked]) -> Room {
     }
 }
 
-/// Refuses a checksum of what comes out of a pipe: it would be known once the card is written.
-fn refuse_sum(sha256: Option<&str>) -> Result<(), OpError> {
+/// Returns the checksum that was given for a pipe, beside which nothing lies.
+fn given_sum(name: &Path, sha256: Option<&str>) -> Result<Option<Checksum>, OpError> {
     match sha256 {
-        None => Ok(()),
-        Some(_) => Err(OpError::new(
-            OpErrorKind::Usage,
-            "the SHA-256 of what comes from a pipe can't be checked beforehand",
-        )
-        .hint("download the image first, and restore the file")),
+        None => Ok(None),
+        Some(_) => Checksum::of(name, sha256),
     }
 }
 

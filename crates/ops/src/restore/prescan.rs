@@ -13,6 +13,7 @@ use cardkeep_device::Source;
 use cardkeep_image::{FRAME_BYTES, Format, StreamNotes};
 use cardkeep_survey::{PassingSurvey, Scope, Survey};
 
+use crate::content_check::ContentCheck;
 use crate::error::{OpError, OpErrorKind};
 
 /// What is kept of the beginning: partition tables end long before.
@@ -115,13 +116,15 @@ impl Room {
 }
 
 /// How an image is read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Prescan<'a> {
     pub(crate) format: Format,
     pub(crate) notes: &'a StreamNotes,
     pub(crate) scope: Scope,
     /// The card that it must fit, where it is for one.
     pub(crate) room: Option<&'a Room>,
+    /// What sees its content pass.
+    pub(crate) check: Option<&'a mut ContentCheck>,
 }
 
 /// Reads an image to its end, or until it is known that it won't fit.
@@ -136,6 +139,7 @@ pub(crate) fn prescan(
         notes,
         scope,
         room,
+        mut check,
     } = how;
     monitor.phase(Phase::Survey, Some(file.len()));
     let failed = |error| OpError::of_copy(path, path, error);
@@ -158,6 +162,9 @@ pub(crate) fn prescan(
         let missing = PREFIX_BYTES - prefix.len();
         prefix.extend_from_slice(&frame[..done.min(missing)]);
         passing.see(&frame[..done]);
+        if let Some(check) = &mut check {
+            check.push(&frame[..done]);
+        }
         let now = position.load(Ordering::Relaxed);
         monitor.advance(Phase::Survey, now - told);
         told = now;

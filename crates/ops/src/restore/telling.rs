@@ -92,6 +92,10 @@ fn of_origin(name: &str, error: &CopyError) -> OpError {
             OpErrorKind::Mismatch,
             format!("{name} is not what it was when it was made"),
         ),
+        CopyError::Checksum(_) => (
+            OpErrorKind::Mismatch,
+            format!("{name} doesn't have the SHA-256 that was given"),
+        ),
         CopyError::Internal(_) => (OpErrorKind::Internal, "the restore failed".to_owned()),
         CopyError::NoMemory { .. } => (OpErrorKind::Environment, no_memory(name)),
         CopyError::Truncated(cut) => return truncated(name, cut, OpErrorKind::Corrupt),
