@@ -7,11 +7,12 @@
 //!                 └─▶ log: every request, served or not       └─▶ what survives a cut
 //! ```
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cardkeep_block::{BlockError, BlockErrorKind, Extent, Operation, ReadAt, ReadWriteAt, WriteAt};
 
 use crate::fault::{Fault, RequestKind};
+use crate::gate::{self, Gate};
 use crate::treatment::{Faults, Treatment};
 use crate::volatile::Volatile;
 
@@ -49,6 +50,7 @@ pub struct FaultyMedium<M> {
     faults: Mutex<Faults>,
     log: Mutex<Log>,
     volatile: Mutex<Volatile>,
+    gate: Mutex<Option<Arc<gate::Shared>>>,
 }
 
 impl<M: ReadAt> FaultyMedium<M> {
@@ -62,6 +64,7 @@ impl<M: ReadAt> FaultyMedium<M> {
             faults: Mutex::default(),
             log: Mutex::default(),
             volatile: Mutex::default(),
+            gate: Mutex::default(),
         }
     }
 
@@ -81,6 +84,13 @@ impl<M: ReadAt> FaultyMedium<M> {
     pub fn heal(&self) {
         lock(&self.faults).clear();
         lock(&self.volatile).restart();
+    }
+
+    /// Holds all requests after the next so many, until the gate is opened or dropped.
+    pub fn hold_after(&self, requests: u64) -> Gate {
+        let (gate, shared) = Gate::after(requests);
+        *lock(&self.gate) = Some(shared);
+        gate
     }
 
     /// Claims an alignment in bytes other than the inner medium's, such as a device's 512.
@@ -129,8 +139,12 @@ impl<M: ReadAt> FaultyMedium<M> {
         lock(&self.log).bytes_written
     }
 
-    /// Asks the faults about a request, and takes the time that they cost.
+    /// Asks the faults about a request, and takes the time that they and a gate cost.
     fn treat(&self, kind: RequestKind, extent: Extent) -> Treatment {
+        let gate = lock(&self.gate).clone();
+        if let Some(gate) = gate {
+            gate.pass();
+        }
         let treatment = lock(&self.faults).treat(kind, extent);
         std::thread::sleep(treatment.delay);
         treatment
@@ -331,6 +345,24 @@ mod tests {
         assert_eq!(kind(&medium, 1024, 512), None);
         assert_eq!(kind(&medium, 0, 512), Some(BlockErrorKind::Io));
         assert_eq!(kind(&medium, 0, 512), Some(BlockErrorKind::Io));
+        assert_eq!(kind(&medium, 0, 512), None);
+    }
+
+    #[test]
+    fn a_gate_holds_what_comes_after_a_number_of_requests() {
+        let medium = FaultyMedium::new(MemoryMedium::new(4096));
+        let gate = medium.hold_after(2);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| (0..4).map(|_| kind(&medium, 0, 512)).collect::<Vec<_>>());
+            assert!(gate.wait(|| false));
+            assert_eq!(medium.requests().len(), 2);
+            gate.open();
+            assert_eq!(reader.join().unwrap(), [None; 4]);
+        });
+        let gate = medium.hold_after(1);
+        assert!(!gate.wait(|| true));
+        drop(gate);
+        assert_eq!(kind(&medium, 0, 512), None);
         assert_eq!(kind(&medium, 0, 512), None);
     }
 

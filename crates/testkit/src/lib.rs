@@ -20,6 +20,7 @@ mod fault_disk;
 mod faulty;
 #[cfg(all(target_os = "linux", feature = "fault-disk"))]
 mod fuse;
+mod gate;
 #[cfg(target_os = "linux")]
 mod guest;
 mod loop_device;
@@ -40,6 +41,7 @@ pub use fault::{Fault, RequestKind, Times, Unflushed};
 #[cfg(all(target_os = "linux", feature = "fault-disk"))]
 pub use fault_disk::FaultDisk;
 pub use faulty::{FaultyMedium, Request};
+pub use gate::Gate;
 #[cfg(target_os = "linux")]
 pub use guest::{Guest, Insertion, Job, Machine};
 pub use loop_device::{Loop, SectorSize, Throttle};

@@ -1,7 +1,7 @@
 //! Restores that end, or are held, before they are done.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cardkeep_block::{Extent, WriteAt};
 use cardkeep_testkit::{Fault, Random, is_big_matrix};
@@ -86,33 +86,34 @@ fn ways(original: &Original) -> [(PathBuf, &'static [&'static str]); 4] {
     ]
 }
 
-/// Stops restores by `signal` at so many moments each way to restore, spread over the whole run, lets `judge` look at what each
-/// answered and left, and finishes them.
+/// Stops restores by `signal` at so many moments each way to restore, spread over the requests of the whole run, lets `judge`
+/// look at what each answered and left, and finishes them.
 fn check_stopped(
     original: &Original,
     signal: Signal,
-    moments: u32,
+    moments: u64,
     judge: impl Fn(&Answer, &Left),
 ) -> Vec<Left> {
     let mut random = Random::new(SEED);
     let mut all = Vec::new();
     for (image, options) in ways(original) {
-        let undisturbed = slow_card();
-        let started = Instant::now();
+        let undisturbed = card_that_looks_bootable();
         cardkeep(restore(&image, undisturbed.path(), options)).expect(0);
-        let whole = started.elapsed();
+        let whole = undisturbed.disk.medium().requests().len() as u64;
         drop(undisturbed);
         for index in 0..moments {
-            let part = f64::from(index) + random.below(1000) as f64 / 1000.0;
-            let moment = whole.mul_f64(part / f64::from(moments));
-            let target = slow_card();
+            let moment = (whole * index + random.below(whole)) / moments;
+            let target = card_that_looks_bootable();
+            let gate = target.disk.medium().hold_after(moment);
             let mut running = Running::start(restore(&image, target.path(), options));
-            std::thread::sleep(moment);
-            running.signal(signal);
+            running.signal_at(&gate, signal);
             let answer = running.wait();
-            let left = left_on(&target, original, &format!("stopped after {moment:?}"));
+            let left = left_on(
+                &target,
+                original,
+                &format!("stopped at {moment} of {whole}"),
+            );
             judge(&answer, &left);
-            target.disk.heal();
             cardkeep(restore(&image, target.path(), &["--resume"])).expect(0);
             original.assert_complete(&target.file());
             // Killed while it asks the card for its size, it leaves marks that nobody clears.
@@ -165,14 +166,15 @@ fn a_restore_that_was_held_goes_on() {
     let Some(original) = Original::new("a_restore_that_was_held_goes_on") else {
         return;
     };
-    let target = slow_card();
+    let target = card_that_looks_bootable();
+    let gate = target.disk.medium().hold_after(20);
     let mut running = Running::start(restore(original.image(), target.path(), &[]));
-    for _ in 0..3 {
-        std::thread::sleep(Duration::from_millis(300));
-        running.signal(Signal::STOP);
-        std::thread::sleep(Duration::from_millis(300));
-        running.signal(Signal::CONT);
-    }
+    assert!(gate.wait(|| running.is_done()), "it did not ask the card");
+    running.signal(Signal::STOP);
+    gate.open();
+    let before = target.disk.medium().requests().len();
+    running.signal(Signal::CONT);
     running.wait().expect(0);
+    assert!(target.disk.medium().requests().len() > before);
     target.assert_restored(&original);
 }

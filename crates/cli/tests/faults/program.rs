@@ -3,10 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 pub(crate) use cardkeep_testkit::Answer;
+use cardkeep_testkit::Gate;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// After this long a run hangs.
@@ -63,6 +65,23 @@ impl Running {
     /// Tells whether it has ended; panics where it hangs.
     pub(crate) fn is_done(&mut self) -> bool {
         self.ended().is_some()
+    }
+
+    /// Tells whether it has written these words to standard error.
+    pub(crate) fn has_told(&self, words: &str) -> bool {
+        // A place of its own to read at: the program writes at the one that it shares.
+        let mut bytes = vec![0; self.stderr.metadata().unwrap().len() as usize];
+        let count = self.stderr.read_at(&mut bytes, 0).unwrap();
+        String::from_utf8_lossy(&bytes[..count]).contains(words)
+    }
+
+    /// Sends a signal while a request is held at the gate, or once the run is over, and opens the gate.
+    /// Answers whether it was held.
+    pub(crate) fn signal_at(&mut self, gate: &Gate, signal: Signal) -> bool {
+        let is_held = gate.wait(|| self.is_done());
+        self.signal(signal);
+        gate.open();
+        is_held
     }
 
     fn ended(&mut self) -> Option<ExitStatus> {

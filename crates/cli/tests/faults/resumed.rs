@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cardkeep_block::{Extent, WriteAt};
+use cardkeep_block::WriteAt;
 use cardkeep_testkit::{Fault, Mount, Random, Tool, is_big_matrix};
 use rustix::process::Signal;
 
@@ -15,36 +15,27 @@ use crate::program::Running;
 const SEED: u64 = 0x5eed_0f05;
 const NAMES: [&str; 4] = ["card.img.zst", "card.img", "card.img.xz", "card.img.gz"];
 
-/// Makes reading the card take a second or so.
-fn slow_down(card: &Failing) {
-    card.disk.declare(Fault::Slow {
-        extent: Extent::between(0, 1 << 40),
-        delay: Duration::from_millis(10),
-    });
-}
-
-/// Stops backups at moments spread over the whole run, and goes on with each until it is done.
-fn check(test: &str, signal: Signal, moments: u32) {
+/// Stops backups at moments spread over the requests of the whole run, and goes on with each until it is done.
+fn check(test: &str, signal: Signal, moments: u64) {
     let mut random = Random::new(SEED);
     let Some(card) = Failing::new(test) else {
         return;
     };
-    slow_down(&card);
+    let medium = card.disk.medium();
     for name in NAMES {
-        let started = Instant::now();
+        let before = medium.requests().len();
         let whole_image = card.path(&format!("whole-{name}"));
         card.back_up(&whole_image, &[]).expect(0);
-        let whole = started.elapsed();
+        let whole = (medium.requests().len() - before) as u64;
         let expected = fs::read(&whole_image).unwrap();
         for index in 0..moments {
-            let part = f64::from(index) + random.below(1000) as f64 / 1000.0;
-            let moment = whole.mul_f64(part / f64::from(moments));
+            let moment = (whole * index + random.below(whole)) / moments;
             let image = card.path(&format!("{index}-{name}"));
+            let gate = medium.hold_after(moment);
             let mut running = card.start(&image, &[]);
-            std::thread::sleep(moment);
-            running.signal(signal);
+            running.signal_at(&gate, signal);
             let answer = running.wait();
-            let what = format!("{name} stopped after {moment:?} of {whole:?}: {answer:?}");
+            let what = format!("{name} stopped at {moment} of {whole}: {answer:?}");
             assert!(image.exists() == (answer.code == 0), "{what}");
             if answer.code != 0 {
                 let is_left = Path::new(&format!("{}.partial", image.display())).exists();
@@ -113,16 +104,13 @@ fn a_card_that_was_torn_out_goes_on_where_it_was() {
     }
 }
 
-/// Starts a backup, and waits until the card was asked for in vain for a while.
+/// Starts a backup, and waits until it says that it waits for the card.
 fn start_until_away(card: &Failing, image: &Path, options: &[&str]) -> Running {
-    let medium = card.disk.medium();
-    let before = medium.requests().len();
     let mut running = card.start(image, options);
-    while medium.requests()[before..].iter().all(|own| own.is_served) {
+    while !running.has_told("\"message\":\"/dev/") {
         assert!(!running.is_done(), "it did not wait");
         std::thread::sleep(Duration::from_millis(20));
     }
-    std::thread::sleep(Duration::from_secs(1));
     running
 }
 
