@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use cardkeep_image::Format;
 use cardkeep_ops::restore::Expand;
-use cardkeep_ops::{Length, Truncated};
+use cardkeep_ops::{Format, Length, Truncated};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::exit::Telling;

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use cardkeep_block::{BlockError, BlockErrorKind, Operation};
-use cardkeep_device::effective_user_is_root;
-use cardkeep_ops::{OpError, OpErrorKind};
+use cardkeep_ops::{
+    BlockError, BlockErrorKind, OpError, OpErrorKind, Operation, effective_user_is_root,
+};
 
 use crate::args::OutputArgs;
 use crate::json;

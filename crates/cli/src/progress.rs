@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use cardkeep_block::{Monitor, Phase, Trouble};
-use cardkeep_device::Signals;
+use cardkeep_ops::{Monitor, Phase, Signals, Trouble};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
@@ -365,7 +364,7 @@ impl Monitor for Progress {
 mod tests {
     use super::{Progress, style};
     use crate::args::OutputArgs;
-    use cardkeep_block::{Monitor, Phase};
+    use cardkeep_ops::{Monitor, Phase};
     use indicatif::ProgressStyle;
 
     #[test]

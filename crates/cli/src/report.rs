@@ -4,10 +4,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use cardkeep_block::path_text;
-use cardkeep_copy::{Health, Stretch};
-use cardkeep_device::TextFile;
-use cardkeep_ops::{BackupPlan, BackupReport, OpError, OpErrorKind};
+use cardkeep_ops::{
+    BackupPlan, BackupReport, Health, OpError, OpErrorKind, Stretch, TextFile, path_text,
+};
 
 use crate::quote::markup;
 use crate::units::size;
@@ -151,7 +150,7 @@ fn lost(report: &BackupReport) -> String {
     if report.lost.is_empty() {
         return "<p>Nothing: all was read.</p>".to_owned();
     }
-    let row = |place: &cardkeep_survey::Place| {
+    let row = |place: &cardkeep_ops::Place| {
         let what = place.name();
         let partition = place.partition.map_or_else(String::new, |n| n.to_string());
         format!(
@@ -172,8 +171,7 @@ fn lost(report: &BackupReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::picture;
-    use cardkeep_block::Extent;
-    use cardkeep_copy::Health;
+    use cardkeep_ops::{Extent, Health};
     use std::time::Duration;
 
     #[test]

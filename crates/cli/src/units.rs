@@ -1,6 +1,6 @@
 //! Sizes and times for people, and as people type them.
 
-pub(crate) use cardkeep_block::size_text as size;
+pub(crate) use cardkeep_ops::size_text as size;
 
 use crate::quote::quoted;
 

@@ -23,6 +23,7 @@ mod opened;
 mod outputs;
 mod pipe_sum;
 mod precheck;
+pub mod report;
 mod resizing_text;
 pub mod restore;
 mod returning;
@@ -33,6 +34,21 @@ mod speed;
 mod unfinished;
 mod unpacked;
 mod verify;
+
+// What the types of this crate are made of, so that a door needs no other crate.
+pub use cardkeep_block::{
+    AllocationMap, BlockError, BlockErrorKind, Extent, Monitor, Operation, Phase, Run, State,
+    Trouble, path_text, size_text,
+};
+pub use cardkeep_copy::{
+    Check, Checked, Destination, Health, Holes, RetryPolicy, Stretch, Verify, WriteMode,
+};
+pub use cardkeep_device::{
+    Device, Machine, Overwrite, PartialFile, Signals, StandardInput, TextFile, Verdict,
+    effective_user_is_root, machine, stored_bytes, verdict,
+};
+pub use cardkeep_image::Format;
+pub use cardkeep_survey::{GapKind, Partition, Place, Scope, Survey};
 
 pub use admission::ContentRule;
 pub use backup::{

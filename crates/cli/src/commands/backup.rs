@@ -4,14 +4,12 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cardkeep_block::path_text;
-use cardkeep_copy::{Holes, RetryPolicy, Verify};
-use cardkeep_device::{Machine, Overwrite, Signals, machine};
+use cardkeep_ops::report::{BackupDone, BackupDryRun};
 use cardkeep_ops::{
-    BackupPlan, BackupRequest, Candidate, Choice, Estimate, OpError, OpErrorKind, Otherwise,
-    Resume, SecondReading, Shrink, Target, Unmount, apply, choose, plan,
+    BackupPlan, BackupRequest, Candidate, Choice, Estimate, Holes, Machine, OpError, OpErrorKind,
+    Otherwise, Overwrite, Resume, RetryPolicy, Scope, SecondReading, Shrink, Signals, Target,
+    Unmount, Verify, apply, choose, machine, path_text, plan,
 };
-use cardkeep_survey::Scope;
 
 use crate::args::{BackupArgs, OutputArgs, SkipErrorsArg, VerifyArg, length, truncated};
 use crate::commands;
@@ -83,7 +81,7 @@ impl Shown {
         if self.is_dry {
             let troubles = progress.finish();
             if output.json {
-                json::print_plan(self.command, plan, &troubles);
+                json::print(self.command, BackupDryRun::new(plan, &troubles));
             }
             return Ok(commands::done(&troubles));
         }
@@ -92,7 +90,8 @@ impl Shown {
         let troubles = progress.finish();
         let report = report?;
         if output.json {
-            json::print_backup(self.command, plan, &report, &troubles);
+            let done = BackupDone::new(plan, &report, &troubles);
+            json::print_backup(self.command, done, report.image.is_some());
         } else if !output.quiet {
             text::print_backup(plan, &report);
         }
@@ -191,7 +190,7 @@ fn names(card: Option<PathBuf>, image: Option<PathBuf>) -> (Option<PathBuf>, Opt
     match (card, image) {
         (Some(only), None)
             if only == Path::new("-")
-                || !only.exists() && cardkeep_image::Format::from_name(&only).is_some() =>
+                || !only.exists() && cardkeep_ops::Format::from_name(&only).is_some() =>
         {
             (None, Some(only))
         }

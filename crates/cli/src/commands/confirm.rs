@@ -2,10 +2,8 @@
 
 use std::io::IsTerminal;
 
-use cardkeep_block::path_text;
-use cardkeep_device::Signals;
 use cardkeep_ops::restore::{RestorePlan, TargetPlan};
-use cardkeep_ops::{OpError, OpErrorKind};
+use cardkeep_ops::{OpError, OpErrorKind, Signals, path_text};
 
 use crate::commands::question;
 use crate::units::size;
@@ -67,9 +65,8 @@ fn is_meant(answer: &str, target: &TargetPlan) -> bool {
 #[cfg(test)]
 mod tests {
     use super::is_meant;
-    use cardkeep_block::{AllocationMap, State};
-    use cardkeep_device::Device;
     use cardkeep_ops::restore::{Fit, TargetPlan};
+    use cardkeep_ops::{AllocationMap, Device, State};
 
     #[test]
     fn only_the_cards_own_name_or_size_will_do() {

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use cardkeep_block::path_text;
-use cardkeep_device::TextFile;
-use cardkeep_ops::{OpError, OpErrorKind};
+use cardkeep_ops::{OpError, OpErrorKind, TextFile, path_text};
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 

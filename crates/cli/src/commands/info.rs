@@ -1,7 +1,7 @@
 //! `cardkeep info`.
 
-use cardkeep_device::machine;
-use cardkeep_ops::{OpError, info};
+use cardkeep_ops::report::InfoFields;
+use cardkeep_ops::{OpError, info, machine};
 
 use crate::args::InfoArgs;
 use crate::exit::Done;
@@ -13,7 +13,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<Done, OpError> {
     let report = info(&*machine(), &args.path, &progress)?;
     let troubles = progress.finish();
     if args.output.json {
-        json::print_info(&report, &troubles);
+        json::print("info", InfoFields::new(&report, &troubles));
     } else {
         text::print_info(&report);
     }

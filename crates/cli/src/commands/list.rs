@@ -1,7 +1,7 @@
 //! `cardkeep list`.
 
-use cardkeep_device::machine;
-use cardkeep_ops::{Listed, OpError, list};
+use cardkeep_ops::report::ListedDevices;
+use cardkeep_ops::{Listed, OpError, list, machine};
 
 use crate::args::ListArgs;
 use crate::exit::Done;
@@ -18,7 +18,7 @@ pub(crate) fn run(args: &ListArgs) -> Result<Done, OpError> {
         .filter(|listed| args.all || !listed.is_system())
         .collect();
     if args.output.json {
-        json::print_list(&shown);
+        json::print("list", ListedDevices::from(&*shown));
     } else {
         text::print_list(&shown, if args.all { 0 } else { hidden });
     }

@@ -11,8 +11,7 @@ mod sample;
 mod shrink;
 mod verify;
 
-use cardkeep_device::Signals;
-use cardkeep_ops::{OpError, OpErrorKind};
+use cardkeep_ops::{OpError, OpErrorKind, Signals};
 
 use crate::args::{Args, Command};
 use crate::exit::Done;
@@ -54,7 +53,7 @@ fn cores() -> usize {
 }
 
 /// Returns how a command ended, by the trouble there was.
-fn done(troubles: &[cardkeep_block::Trouble]) -> Done {
+fn done(troubles: &[cardkeep_ops::Trouble]) -> Done {
     if troubles.is_empty() {
         Done::Well
     } else {

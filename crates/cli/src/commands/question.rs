@@ -5,8 +5,7 @@ use std::io::BufRead;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use cardkeep_device::Signals;
-use cardkeep_ops::{OpError, OpErrorKind};
+use cardkeep_ops::{OpError, OpErrorKind, Signals};
 
 use crate::terminal;
 

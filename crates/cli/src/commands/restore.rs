@@ -3,12 +3,12 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use cardkeep_block::{Monitor, Phase, Trouble};
-use cardkeep_copy::WriteMode;
-use cardkeep_device::{Machine, StandardInput, Verdict, machine, verdict};
+use cardkeep_ops::report::{RestoreDone, RestoreDryRun};
 use cardkeep_ops::restore::{RestoreFrom, RestorePlan, RestoreRequest, apply, plan};
-use cardkeep_ops::{ContentRule, OpError, OpErrorKind, cards};
-use cardkeep_survey::Scope;
+use cardkeep_ops::{
+    ContentRule, Machine, Monitor, OpError, OpErrorKind, Phase, Scope, StandardInput, Trouble,
+    Verdict, WriteMode, cards, machine, verdict,
+};
 
 use crate::args::{CloneArgs, OutputArgs, RestoreArgs, VerifyCardArg, WriteArgs, truncated};
 use crate::commands;
@@ -89,7 +89,7 @@ struct WriteRequest {
 }
 
 fn run(
-    command: &str,
+    command: &'static str,
     machine: &dyn Machine,
     wanted: WriteRequest,
     is_confirmed: bool,
@@ -106,7 +106,7 @@ fn run(
     if wanted.is_dry {
         let troubles = progress.finish();
         if output.json {
-            json::print_restore_plan(command, &plan, &troubles);
+            json::print(command, RestoreDryRun::new(&plan, &troubles));
         }
         return Ok(commands::done(&troubles));
     }
@@ -122,7 +122,7 @@ fn run(
     let report = apply(machine, &plan, &monitors);
     let troubles = progress.finish();
     if output.json {
-        json::print_restore(command, &plan, &report, &troubles);
+        json::print(command, RestoreDone::new(&plan, &report, &troubles));
     } else if !output.quiet {
         text::print_restore(&plan, &report);
     }

@@ -1,9 +1,9 @@
 //! `cardkeep sample`.
 
-use cardkeep_block::path_text;
-use cardkeep_copy::Destination;
-use cardkeep_device::{Overwrite, PartialFile};
-use cardkeep_ops::{OpError, OpErrorKind, SAMPLE_BYTES, write_sample};
+use cardkeep_ops::{
+    Destination, OpError, OpErrorKind, Overwrite, PartialFile, SAMPLE_BYTES, path_text,
+    write_sample,
+};
 
 use crate::args::SampleArgs;
 use crate::exit::Done;

@@ -3,13 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cardkeep_copy::{Holes, RetryPolicy, Verify};
-use cardkeep_device::{Overwrite, machine};
 use cardkeep_ops::{
-    BackupRequest, Estimate, OpError, Otherwise, Resume, SecondReading, Shrink, Target, Unmount,
-    plan_shrink,
+    BackupRequest, Estimate, Holes, OpError, Otherwise, Overwrite, Resume, RetryPolicy, Scope,
+    SecondReading, Shrink, Target, Unmount, Verify, machine, plan_shrink,
 };
-use cardkeep_survey::Scope;
 
 use crate::args::{ShrinkArgs, VerifyImageArg, length, truncated};
 use crate::commands;

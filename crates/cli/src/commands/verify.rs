@@ -1,7 +1,7 @@
 //! `cardkeep verify`.
 
-use cardkeep_device::machine;
-use cardkeep_ops::{OpError, VerifyRequest, verify};
+use cardkeep_ops::report::VerifyFields;
+use cardkeep_ops::{OpError, VerifyRequest, machine, verify};
 
 use crate::args::{VerifyArgs, truncated};
 use crate::commands;
@@ -23,7 +23,7 @@ pub(crate) fn run(args: VerifyArgs) -> Result<Done, OpError> {
     let report = verify(&*machine(), &request, &progress)?;
     let troubles = progress.finish();
     if args.output.json {
-        json::print_verify(&report, &troubles);
+        json::print("verify", VerifyFields::new(&report, &troubles));
     } else {
         text::print_verify(&report);
     }

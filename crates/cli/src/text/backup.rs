@@ -1,12 +1,10 @@
 //! `cardkeep backup` for people: the plan before, the report after.
 
 use anstyle::{AnsiColor, Style};
-use cardkeep_block::path_text;
-use cardkeep_copy::Health;
 use cardkeep_ops::{
-    BackupPlan, BackupReport, OpenedKind, Smaller, Verified, hibernation_text, moved_text, name_of,
+    BackupPlan, BackupReport, GapKind, Health, OpenedKind, Smaller, Verified, hibernation_text,
+    moved_text, name_of, path_text,
 };
-use cardkeep_survey::GapKind;
 
 use crate::terminal::{errln, outln};
 use crate::text::contents;

@@ -1,6 +1,6 @@
 //! The card drawn in one line: how much of each stretch is used.
 
-use cardkeep_block::{AllocationMap, Extent, State};
+use cardkeep_ops::{AllocationMap, Extent, State};
 
 /// How full a cell is, from nothing to all.
 const CELLS: [char; 5] = ['·', '░', '▒', '▓', '█'];
@@ -36,7 +36,7 @@ fn level(used: u64, len: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::bar;
-    use cardkeep_block::{AllocationMap, Extent, Run, State};
+    use cardkeep_ops::{AllocationMap, Extent, Run, State};
 
     #[test]
     fn cells_show_how_much_is_used() {

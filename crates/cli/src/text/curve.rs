@@ -1,6 +1,6 @@
 //! How fast a card reads over its length, drawn in one line.
 
-use cardkeep_copy::{Health, Stretch};
+use cardkeep_ops::{Health, Stretch};
 
 /// From slow to fast.
 const CELLS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -43,8 +43,7 @@ fn sum(stretches: &[Stretch]) -> Stretch {
 #[cfg(test)]
 mod tests {
     use super::curve;
-    use cardkeep_block::Extent;
-    use cardkeep_copy::Health;
+    use cardkeep_ops::{Extent, Health};
     use std::time::Duration;
 
     #[test]

@@ -1,10 +1,7 @@
 //! `cardkeep info` for people.
 
 use anstyle::Style;
-use cardkeep_block::{State, path_text};
-use cardkeep_device::Verdict;
-use cardkeep_ops::{InfoReport, OpenedKind};
-use cardkeep_survey::{Partition, Survey};
+use cardkeep_ops::{InfoReport, OpenedKind, Partition, State, Survey, Verdict, path_text};
 
 use crate::terminal::outln;
 use crate::text::bar::bar;

@@ -1,9 +1,7 @@
 //! `cardkeep list` for people.
 
 use anstyle::Style;
-use cardkeep_block::path_text;
-use cardkeep_device::{Device, Verdict};
-use cardkeep_ops::Listed;
+use cardkeep_ops::{Device, Listed, Verdict, path_text};
 
 use crate::terminal::outln;
 use crate::text::contents;

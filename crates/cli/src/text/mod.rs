@@ -14,7 +14,7 @@ pub(crate) use list::{headline_of, print_list};
 pub(crate) use restore::{print_restore, print_restore_plan};
 pub(crate) use verify::print_verify;
 
-use cardkeep_survey::Survey;
+use cardkeep_ops::Survey;
 
 use crate::units::size;
 

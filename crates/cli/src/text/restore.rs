@@ -1,14 +1,10 @@
 //! `cardkeep restore` and `clone` for people: the plan before, the report after.
 
 use anstyle::{AnsiColor, Style};
-use cardkeep_block::{State, path_text};
-use cardkeep_copy::WriteMode;
-use cardkeep_device::stored_bytes;
 use cardkeep_ops::restore::{
     Origin, OriginKind, RestorePlan, RestoreReport, TargetDone, TargetPlan,
 };
-
-use cardkeep_survey::Survey;
+use cardkeep_ops::{State, Survey, WriteMode, path_text, stored_bytes};
 
 use crate::terminal::{errln, outln};
 use crate::text::contents;

@@ -1,10 +1,7 @@
 //! `cardkeep verify` for people.
 
 use anstyle::{AnsiColor, Style};
-use cardkeep_block::path_text;
-use cardkeep_copy::{Check, Checked};
-use cardkeep_ops::{Against, VerifyReport};
-use cardkeep_survey::Place;
+use cardkeep_ops::{Against, Check, Checked, Place, VerifyReport, path_text};
 
 use crate::terminal::outln;
 use crate::units::size;

@@ -1,5 +1,6 @@
 //! Texts from outside, outputs that fail, signals, and odd calls.
 
+mod documented;
 mod hostile;
 mod odd;
 mod signals;
