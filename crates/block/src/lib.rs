@@ -8,6 +8,7 @@ mod bytes;
 mod cached;
 mod error;
 mod extent;
+mod filesystem;
 mod lossy;
 mod map;
 mod medium;
@@ -26,6 +27,10 @@ pub use bytes::{be_u16, be_u32, be_u64, le_u16, le_u32, le_u64};
 pub use cached::Cached;
 pub use error::{BlockError, BlockErrorKind, Operation};
 pub use extent::Extent;
+pub use filesystem::{
+    Behind, Driver, DriverError, Files, Filesystem, FsSummary, Owner, Resizer, Step, Streaming,
+    StreamingMap,
+};
 pub use lossy::Lossy;
 pub use map::{AllocationMap, MapBuilder, Run, State};
 pub use medium::{MEDIUM_BYTES_MAX, ReadAt, ReadWriteAt, WriteAt};

@@ -32,6 +32,14 @@ pub enum Structure {
     Quota,
     /// The list of bad blocks.
     BadBlockList,
+    /// A part of a filesystem whose inside is not looked into.
+    Filesystem,
+    /// The superblock of a filesystem that has no copy of it.
+    Superblock,
+    /// Contents of files, compressed with one another.
+    PackedFiles,
+    /// Directories, and the tables that the rest is found by.
+    Directories,
     /// A file or directory that no directory names, by its inode's number.
     NamelessInode(u64),
 }
@@ -53,6 +61,10 @@ impl Structure {
             Self::InodeTable => "files and folders whose records lay there are gone",
             Self::FileAllocationTable => "no file is lost where the other copy is whole",
             Self::Journal => "no file is lost; changes that waited in it may be",
+            Self::Filesystem => "files and folders of that filesystem can't be read",
+            Self::Superblock => "nothing of that filesystem can be read; install it again",
+            Self::PackedFiles => "files whose contents lay there can't be read",
+            Self::Directories => "folders are gone, or all of that filesystem",
             Self::OutsidePartitions => "the partition table or a boot loader may be damaged",
             Self::NamelessInode(_) => "a file without a name has lost a part",
         }
@@ -76,6 +88,10 @@ impl fmt::Display for Structure {
             Self::Journal => "journal",
             Self::Quota => "quota",
             Self::BadBlockList => "list of bad blocks",
+            Self::Filesystem => "filesystem",
+            Self::Superblock => "superblock",
+            Self::PackedFiles => "packed contents of files",
+            Self::Directories => "directories and lookup tables",
             Self::NamelessInode(number) => return write!(f, "inode {number}, which has no name"),
         })
     }

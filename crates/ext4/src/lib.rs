@@ -12,6 +12,7 @@ mod block_walk;
 mod checksum;
 mod copies;
 mod directory;
+mod driver;
 mod effort;
 mod error;
 mod extent_tree;
@@ -36,6 +37,7 @@ mod seal;
 mod superblock;
 
 pub use copies::probe_copies;
+pub use driver::ExtDriver;
 pub use error::{Corrupt, Error, Unsupported};
 pub use file_blocks::{FileMap, TreeBlock};
 pub use filesystem::{Ext4, Flavour, Info};

@@ -256,6 +256,11 @@ impl PassingGroups {
         Ok(())
     }
 
+    /// Calls nothing free from here on: what the journal's superblock says can't be known.
+    pub(crate) fn distrust_journal(&mut self) {
+        self.log = Log::Distrusted;
+    }
+
     /// Returns the states of the bytes in `window`, which they tile: free where a believed bitmap
     /// says so, else used. The bitmaps that were learnt are read from `medium` again.
     pub fn runs(&self, medium: &impl ReadAt, window: Extent) -> Vec<Run> {

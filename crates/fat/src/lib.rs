@@ -9,6 +9,7 @@ mod boot_sector;
 mod bpb;
 mod chain;
 mod directory;
+mod driver;
 mod entry_record;
 mod error;
 mod file;
@@ -24,6 +25,7 @@ mod table;
 mod test_writer;
 
 pub use boot_sector::probe;
+pub use driver::FatDriver;
 pub use error::{Corrupt, Error, Unsupported};
 pub use filesystem::{FatFs, Info, head_bytes, stated_len};
 pub use hidden_sectors::moved_hidden_sectors;

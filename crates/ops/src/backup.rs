@@ -13,7 +13,7 @@ use cardkeep_copy::{
 use cardkeep_device::{ImageFiles, Losses, Machine, Overwrite};
 use cardkeep_image::{EncodeOptions, Format};
 use cardkeep_resize::medium::{Declined, Length, Smaller, smaller};
-use cardkeep_survey::{Place, Scope, Survey, fat_folders, survey};
+use cardkeep_survey::{Place, Scope, Survey, silent_places, survey};
 
 use crate::completeness::{Truncated, check_whole};
 use crate::error::{OpError, OpErrorKind, chain};
@@ -531,7 +531,7 @@ fn check_same(
 ) -> Result<(), OpError> {
     let mut telling = telling_places(plan.contents());
     if plan.request.resume == Resume::Yes {
-        telling.extend(fat_folders(job.source, plan.contents()));
+        telling.extend(silent_places(job.source, plan.contents()));
     }
     let changed = rescue
         .find_change(job.source, &FrameList::new(job.map), &telling)

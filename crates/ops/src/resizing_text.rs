@@ -2,7 +2,7 @@
 
 use cardkeep_block::size_text;
 use cardkeep_resize::medium::Moved;
-use cardkeep_survey::{Content, Survey};
+use cardkeep_survey::Survey;
 
 /// Returns what a partition is called in notes: its number, and its label where it has one.
 #[must_use]
@@ -42,12 +42,11 @@ pub fn moved_text(moved: &[Moved]) -> Option<String> {
 /// Warns of a hibernated system, which doesn't know that its filesystem has changed.
 #[must_use]
 pub fn hibernation_text(survey: &Survey) -> Option<String> {
-    let is_hibernated = |content: &Content| match content {
-        Content::Swap(summary) => !summary.is_clean,
-        _ => false,
-    };
     let mut partitions = survey.partitions.iter();
-    let swap = partitions.find(|partition| is_hibernated(&partition.content))?;
+    let swap = partitions.find(|partition| {
+        let summary = partition.content.filesystem();
+        summary.is_some_and(|summary| summary.is_hibernated)
+    })?;
     Some(format!(
         "partition {} holds a hibernated system that doesn't know of the change: start it with \
          `noresume`",

@@ -1,60 +1,84 @@
 //! What a partition (or a medium without partitions) holds, and its allocation map.
 
-use cardkeep_block::{AllocationMap, Monitor, ReadAt, State, Trouble};
-use cardkeep_ext4::Ext4;
-use cardkeep_fat::FatFs;
+use std::borrow::Cow;
 
-use crate::identity::{Identity, shown};
-use crate::signature;
-use crate::swap::Swap;
+use cardkeep_block::{
+    AllocationMap, Behind, Driver, FsSummary, Monitor, ReadAt, Resizer, State, Trouble,
+};
+
+use crate::identity::{Identity, identity_of, shown};
+use crate::{drivers, signature};
 
 /// What a partition holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Content {
-    /// An ext2, ext3 or ext4 filesystem.
-    Ext(FsSummary),
-    /// A FAT filesystem.
-    Fat(FsSummary),
-    /// A swap area.
-    Swap(FsSummary),
+    /// A filesystem that is understood.
+    Known {
+        /// Who understands it.
+        driver: &'static dyn Driver,
+        /// What there is to say about it.
+        summary: FsSummary,
+    },
     /// Something that is copied whole, with its name where that is known.
-    Opaque(Option<&'static str>),
-}
-
-/// What there is to say about any filesystem. Sizes in bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FsSummary {
-    /// Its name in lower case: `ext4`, `fat32`.
-    pub name: String,
-    /// Its label.
-    pub label: Option<String>,
-    /// Its UUID or volume id, as `blkid` prints it.
-    pub uuid: Option<String>,
-    /// Whether it was unmounted properly.
-    pub is_clean: bool,
-    /// The size of a block or cluster.
-    pub block_bytes: u64,
-    /// The size of the filesystem.
-    pub len: u64,
-    /// What it says is free for files.
-    pub free_bytes: u64,
+    Opaque(Option<Cow<'static, str>>),
 }
 
 /// What was learnt of a partition.
 pub(crate) struct Learnt {
     pub(crate) content: Content,
     pub(crate) map: AllocationMap,
+    /// Where its content ends, in bytes from its beginning on.
+    pub(crate) content_len: u64,
     pub(crate) identity: Identity,
 }
 
 impl Content {
+    /// Returns what `driver` says of a filesystem. Texts from the medium are cut to what fits a
+    /// terminal.
+    pub(crate) fn known(driver: &'static dyn Driver, summary: FsSummary) -> Self {
+        let summary = FsSummary {
+            label: summary.label.as_deref().map(shown),
+            ..summary
+        };
+        Self::Known { driver, summary }
+    }
+
     /// Returns the filesystem, where there is one that is understood.
     #[must_use]
     pub const fn filesystem(&self) -> Option<&FsSummary> {
         match self {
-            Self::Ext(summary) | Self::Fat(summary) | Self::Swap(summary) => Some(summary),
+            Self::Known { summary, .. } => Some(summary),
             Self::Opaque(_) => None,
+        }
+    }
+
+    /// As [`Content::filesystem`], to be changed with the filesystem.
+    pub const fn filesystem_mut(&mut self) -> Option<&mut FsSummary> {
+        match self {
+            Self::Known { summary, .. } => Some(summary),
+            Self::Opaque(_) => None,
+        }
+    }
+
+    /// Returns the filesystem that `resizer` can make smaller and larger, where there is one.
+    #[must_use]
+    pub fn resizable_by(&self, resizer: Resizer) -> Option<&FsSummary> {
+        match self {
+            Self::Known { driver, summary } if driver.resizer() == Some(resizer) => Some(summary),
+            _ => None,
+        }
+    }
+
+    /// Returns how much of a partition of `partition_bytes` it needs, in bytes: as much as the
+    /// filesystem has, which may be more than the partition; all of the partition where something
+    /// else may lie behind it.
+    #[must_use]
+    pub fn needed_len(&self, partition_bytes: u64) -> u64 {
+        match self.filesystem() {
+            Some(summary) if summary.behind == Behind::Nothing => summary.len,
+            Some(summary) => summary.len.max(partition_bytes),
+            None => partition_bytes,
         }
     }
 
@@ -62,35 +86,67 @@ impl Content {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Opaque(name) => name.unwrap_or("unknown"),
-            Self::Ext(summary) | Self::Fat(summary) | Self::Swap(summary) => &summary.name,
+            Self::Known { summary, .. } => &summary.name,
+            Self::Opaque(name) => name.as_deref().unwrap_or("unknown"),
         }
     }
 }
 
 /// Learns what `medium`, called `name` in messages, holds.
 pub(crate) fn learn(medium: &dyn ReadAt, name: &str, monitor: &dyn Monitor) -> Learnt {
-    if cardkeep_ext4::probe(&medium) {
-        return learn_ext(medium, name, monitor);
+    if let Some(driver) = drivers::at_beginning(medium) {
+        return learn_with(driver, medium, name, monitor);
     }
-    if cardkeep_fat::probe(&medium).is_some() {
-        return learn_fat(medium, name, monitor);
+    let other = signature::find(medium);
+    if other.is_none()
+        && let Some(driver) = drivers::by_remains(medium)
+    {
+        return learn_with(driver, medium, name, monitor);
     }
-    if let Some(swap) = Swap::probe(medium) {
-        return learn_swap(medium, &swap);
+    let own_len = other.and_then(|named| (named.content_len)(medium));
+    Learnt {
+        content_len: own_len.unwrap_or(medium.len()),
+        ..Learnt::opaque(medium, other.map(|named| named.name.into()))
     }
-    let name_of_other = signature::name_of(medium);
-    if name_of_other.is_none() && cardkeep_ext4::probe_copies(&medium) {
-        return learn_ext(medium, name, monitor);
-    }
-    opaque(medium, name_of_other)
 }
 
-fn opaque(medium: &dyn ReadAt, name: Option<&'static str>) -> Learnt {
+impl Learnt {
+    fn opaque(medium: &dyn ReadAt, name: Option<Cow<'static, str>>) -> Self {
+        Self {
+            content: Content::Opaque(name),
+            map: AllocationMap::all(medium.len(), State::Used),
+            content_len: medium.len(),
+            identity: Identity::default(),
+        }
+    }
+}
+
+fn learn_with(
+    driver: &'static dyn Driver,
+    medium: &dyn ReadAt,
+    name: &str,
+    monitor: &dyn Monitor,
+) -> Learnt {
+    let fs = match driver.open(medium) {
+        Ok(fs) => fs,
+        Err(error) => {
+            fall_back(&*error, name, monitor);
+            let damaged = format!("damaged {}", driver.name());
+            return Learnt::opaque(medium, Some(damaged.into()));
+        }
+    };
+    for trouble in fs.troubles() {
+        monitor.trouble(Trouble::new(format!("{name}: {trouble}")));
+    }
+    let map = fs.allocation_map(monitor).unwrap_or_else(|error| {
+        fall_back(&*error, name, monitor);
+        AllocationMap::all(medium.len(), State::Used)
+    });
     Learnt {
-        content: Content::Opaque(name),
-        map: AllocationMap::all(medium.len(), State::Used),
-        identity: Identity::default(),
+        content: Content::known(driver, fs.summary()),
+        map,
+        content_len: fs.content_len(),
+        identity: identity_of(driver, &*fs),
     }
 }
 
@@ -103,94 +159,4 @@ fn fall_back(error: &dyn std::error::Error, name: &str, monitor: &dyn Monitor) {
         source = cause.source();
     }
     monitor.trouble(Trouble::new(format!("{message}; all of it is copied")));
-}
-
-fn learn_ext(medium: &dyn ReadAt, name: &str, monitor: &dyn Monitor) -> Learnt {
-    let fs = match Ext4::load(medium) {
-        Ok(fs) => fs,
-        Err(error) => {
-            fall_back(&error, name, monitor);
-            return opaque(medium, Some("damaged ext"));
-        }
-    };
-    if fs.is_from_copy() {
-        let message = format!("{name}: its superblock can't be read; a copy of it serves");
-        monitor.trouble(Trouble::new(message));
-    }
-    let map = fs.allocation_map(monitor).unwrap_or_else(|error| {
-        fall_back(&error, name, monitor);
-        AllocationMap::all(medium.len(), State::Used)
-    });
-    let info = fs.info();
-    // The names inside are a courtesy: where they can't be read, the map still stands.
-    let identity = fs
-        .replayed()
-        .map(|root| Identity::of_root(&root))
-        .unwrap_or_default();
-    Learnt {
-        content: Content::Ext(ext_summary(info)),
-        map,
-        identity,
-    }
-}
-
-/// Returns what is shown of an ext filesystem.
-pub(crate) fn ext_summary(info: cardkeep_ext4::Info) -> FsSummary {
-    FsSummary {
-        name: info.flavour.to_string(),
-        label: info.label.as_deref().map(shown),
-        uuid: Some(info.uuid),
-        is_clean: info.is_clean,
-        block_bytes: u64::from(info.block_bytes),
-        len: info.len,
-        free_bytes: info.free_bytes,
-    }
-}
-
-fn learn_fat(medium: &dyn ReadAt, name: &str, monitor: &dyn Monitor) -> Learnt {
-    let loaded = FatFs::load(medium).and_then(|fs| {
-        let map = fs.allocation_map(monitor)?;
-        Ok((fs, map))
-    });
-    let (fs, map) = match loaded {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            fall_back(&error, name, monitor);
-            return opaque(medium, Some("damaged FAT"));
-        }
-    };
-    let info = fs.info();
-    let cluster_bytes = u64::from(info.cluster_bytes);
-    let summary = FsSummary {
-        name: info.kind.to_string().to_lowercase(),
-        label: info.label.as_deref().map(shown),
-        uuid: info.volume_id.clone(),
-        is_clean: !info.dirty,
-        block_bytes: cluster_bytes,
-        len: medium.len(),
-        free_bytes: u64::from(info.free_clusters).saturating_mul(cluster_bytes),
-    };
-    Learnt {
-        content: Content::Fat(summary),
-        map,
-        identity: Identity::default(),
-    }
-}
-
-fn learn_swap(medium: &dyn ReadAt, swap: &Swap) -> Learnt {
-    let map = swap.map(medium.len());
-    let summary = FsSummary {
-        name: "swap".to_owned(),
-        label: swap.label.as_deref().map(shown),
-        uuid: Some(swap.uuid.clone()),
-        is_clean: !swap.is_hibernated(),
-        block_bytes: 4096,
-        len: medium.len(),
-        free_bytes: map.bytes(State::Free),
-    };
-    Learnt {
-        content: Content::Swap(summary),
-        map,
-        identity: Identity::default(),
-    }
 }

@@ -11,18 +11,11 @@
 use std::fmt;
 
 use cardkeep_block::{
-    AllocationMap, BlockError, BlockErrorKind, Extent, Operation, ReadAt, State, le_u16, le_u32,
-    size_text,
+    AllocationMap, BlockError, BlockErrorKind, Extent, Operation, ReadAt, State, size_text,
 };
-use cardkeep_ext4::Ext4;
-use cardkeep_fat::FatFs;
 
-use crate::content::Content;
-use crate::signature::ISO_9660;
-use crate::swap::Swap;
-
-/// Where the primary volume descriptor of ISO 9660 lies: logical sector 16 (ECMA-119, 8.4).
-const ISO_VOLUME_OFFSET: u64 = 16 * 2048;
+use crate::drivers;
+use crate::signature::iso_len;
 
 /// What a medium lacks at its end. Positions are on the medium, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,39 +126,14 @@ impl<M: ReadAt> ReadAt for Extended<M> {
     }
 }
 
-/// Returns how long what `content` was found on `medium` is, by its own word; all of the medium
-/// where it has none.
-pub(crate) fn content_len(medium: &dyn ReadAt, content: &Content) -> u64 {
-    let own = match content {
-        Content::Ext(summary) => Some(summary.len),
-        Content::Fat(_) => FatFs::load(medium).ok().map(|fs| fs.info().len),
-        Content::Swap(summary) if summary.is_clean => Swap::probe(medium).map(|swap| swap.end()),
-        Content::Opaque(Some(ISO_9660)) => iso_len(medium),
-        _ => None,
-    };
-    own.unwrap_or(medium.len())
-}
-
 /// Returns how long the filesystem from the medium's first byte on says that it is, where it is of
 /// a kind that does.
 pub(crate) fn whole_len(medium: &dyn ReadAt) -> Option<u64> {
     let open = Extended::new(medium, AllocationMap::LEN_MAX);
-    if cardkeep_ext4::probe(&medium) {
-        return Ext4::load(&open).ok().map(|fs| fs.info().len);
+    match drivers::at_beginning(medium) {
+        Some(driver) => driver.whole_len(&open),
+        None => iso_len(medium),
     }
-    if cardkeep_fat::probe(&medium).is_some() {
-        return FatFs::load(&open).ok().map(|fs| fs.info().len);
-    }
-    iso_len(medium)
-}
-
-/// The volume space size times the logical block size (ECMA-119, 8.4.8 and 8.4.12).
-pub(crate) fn iso_len(medium: &dyn ReadAt) -> Option<u64> {
-    let descriptor = medium.read_vec(ISO_VOLUME_OFFSET, 132).ok()?;
-    let is_primary = descriptor[0] == 1 && &descriptor[1..6] == b"CD001";
-    let blocks = u64::from(le_u32(&descriptor, 80));
-    let block_bytes = u64::from(le_u16(&descriptor, 128));
-    is_primary.then(|| blocks * block_bytes)
 }
 
 /// Returns how many bytes of `extent` a map calls used.

@@ -1,7 +1,8 @@
 //! Whose card it is: operating system and host name, from inside its filesystems.
 
-use cardkeep_block::ReadAt;
-use cardkeep_ext4::{Ext4, Replayed};
+use cardkeep_block::{Driver, Files, Filesystem, ReadAt};
+
+use crate::drivers;
 
 /// os-release(5) and hostname(5) files are short; longer ones are not those.
 const FILE_BYTES_MAX: usize = 64 * 1024;
@@ -19,7 +20,7 @@ pub struct Identity {
 
 impl Identity {
     /// Reads it from a root filesystem; fields that are not there stay empty.
-    pub(crate) fn of_root<M: ReadAt>(root: &Ext4<Replayed<M>>) -> Self {
+    pub(crate) fn of_root(root: &dyn Files) -> Self {
         // A file that can't be read is one that tells nothing; the map decides what is lost.
         let text = |path: &str| {
             let bytes = root.read_file(path, FILE_BYTES_MAX).ok().flatten()?;
@@ -45,13 +46,26 @@ impl Identity {
     }
 }
 
-/// Tells whether the ext filesystem on `partition` is an operating system's root: whether it says
+/// Returns what system a filesystem holds the root of, as far as it says so.
+pub(crate) fn identity_of(driver: &dyn Driver, fs: &dyn Filesystem) -> Identity {
+    if !driver.holds_systems() {
+        return Identity::default();
+    }
+    // The names inside are a courtesy: where they can't be read, the map still stands.
+    let files = fs.files();
+    files.map_or_else(Identity::default, |root| Identity::of_root(&*root))
+}
+
+/// Tells whether the filesystem on `partition` is an operating system's root: whether it says
 /// which one, in os-release(5). A host name would not do: Home Assistant keeps `/etc/hostname` in a
 /// partition of its own. `false` also where that can't be read.
 #[must_use]
 pub fn holds_system(partition: &dyn ReadAt) -> bool {
-    let identity = Ext4::load(partition).and_then(|fs| Ok(Identity::of_root(&fs.replayed()?)));
-    identity.is_ok_and(|identity| identity.os.is_some())
+    let driver = drivers::at_beginning(partition).or_else(|| drivers::by_remains(partition));
+    driver.is_some_and(|driver| {
+        let fs = driver.open(partition);
+        fs.is_ok_and(|fs| identity_of(driver, &*fs).os.is_some())
+    })
 }
 
 /// Returns the system's name out of the text of an os-release file. Raspberry Pi OS calls itself

@@ -6,6 +6,7 @@
 
 mod content;
 mod cut;
+mod drivers;
 mod first_boot;
 mod folder;
 mod gap;
@@ -21,10 +22,11 @@ mod stale;
 mod stated_len;
 mod swap;
 
-pub use content::{Content, FsSummary};
+pub use cardkeep_block::FsSummary;
+pub use content::Content;
 pub use cut::Cut;
 pub use first_boot::grows_itself;
-pub use folder::fat_folders;
+pub use folder::silent_places;
 pub use gap::{Gap, GapKind};
 pub use identity::{Identity, holds_system};
 pub use locate::{Place, locate};

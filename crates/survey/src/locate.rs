@@ -1,8 +1,6 @@
 //! From bytes of a medium to names that mean something: partition, file, or what else lies there.
 
 use cardkeep_block::{Cached, Extent, Monitor, ReadAt, Slice, Structure};
-use cardkeep_ext4::{Ext4, OwnerKind as ExtOwner};
-use cardkeep_fat::{FatFs, OwnerKind as FatOwner};
 
 use crate::content::Content;
 use crate::medium::{Partition, Survey};
@@ -92,52 +90,21 @@ fn owners(
         .iter()
         .map(|extent| Extent::between(extent.start() - start, extent.end() - start))
         .collect();
-    let place = |extent: Extent, path: Option<String>, what: Option<Structure>| Place {
-        extent: Extent::between(extent.start() + start, extent.end() + start),
-        partition: Some(partition.number),
-        path,
-        what,
+    let Content::Known { driver, .. } = partition.content else {
+        return Vec::new();
     };
-    match partition.content {
-        Content::Ext(_) => ext_owners(&slice, &wanted, monitor)
-            .into_iter()
-            .map(|owner| match owner.kind {
-                ExtOwner::Path(path) => place(owner.extent, Some(path), None),
-                ExtOwner::Metadata(what) => place(owner.extent, None, Some(what)),
-                ExtOwner::Inode(number) => {
-                    let what = Structure::NamelessInode(number.into());
-                    place(owner.extent, None, Some(what))
-                }
-                _ => place(owner.extent, None, None),
-            })
-            .collect(),
-        Content::Fat(_) => FatFs::load(&slice)
-            .and_then(|fs| fs.owners(&wanted))
-            .unwrap_or_default()
-            .into_iter()
-            .map(|owner| match owner.what {
-                FatOwner::File(path) | FatOwner::Directory(path) => {
-                    place(owner.extent, Some(path), None)
-                }
-                FatOwner::Metadata(what) => place(owner.extent, None, Some(what)),
-                FatOwner::Bad => place(owner.extent, None, Some(Structure::BadCluster)),
-                FatOwner::Free => place(owner.extent, None, Some(Structure::FreeSpace)),
-                _ => place(owner.extent, None, None),
-            })
-            .collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn ext_owners(
-    slice: &Slice<&dyn ReadAt>,
-    wanted: &[Extent],
-    monitor: &dyn Monitor,
-) -> Vec<cardkeep_ext4::Owner> {
-    // Names are looked up as they will be once the journal is replayed.
-    Ext4::load(slice)
-        .and_then(|fs| fs.replayed()?.owners(wanted, monitor))
-        .unwrap_or_default()
+    let Ok(fs) = driver.open(&slice) else {
+        return Vec::new();
+    };
+    let owners = fs.owners(&wanted, monitor).into_iter();
+    owners
+        .map(|owner| Place {
+            extent: Extent::between(owner.extent.start() + start, owner.extent.end() + start),
+            partition: Some(partition.number),
+            path: owner.path,
+            what: owner.structure,
+        })
+        .collect()
 }
 
 /// Adds places for the bytes that no owner claims.

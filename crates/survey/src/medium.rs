@@ -6,9 +6,10 @@ use cardkeep_block::{
 use cardkeep_ptable::{Corrupt, Error as TableError, Loaded, Partition as Entry, PartitionTable};
 
 use crate::content::{Content, learn};
-use crate::cut::{Cut, Extended, content_len, iso_len, used_in, whole_len};
+use crate::cut::{Cut, Extended, used_in, whole_len};
 use crate::gap::{Gap, gaps};
 use crate::identity::{Identity, shown};
+use crate::signature::iso_len;
 use crate::stale::clear_stale_signatures;
 use crate::stated_len::stated_len;
 
@@ -227,8 +228,7 @@ impl Survey {
         let is_cut = entry.extent.end() > self.len;
         // Of what can't be read behind the end, the cut itself tells enough.
         let learnt = learn(&slice, &name, if is_cut { &Silent } else { monitor });
-        let own_len = content_len(&slice, &learnt.content);
-        cut.add((entry.number, reach), own_len, |extent| {
+        cut.add((entry.number, reach), learnt.content_len, |extent| {
             used_in(&learnt.map, extent)
         });
         let extent = entry.extent.intersection(Extent::between(0, self.len));
@@ -397,7 +397,7 @@ impl Survey {
                 kind_code: entry.kind.to_string(),
                 name: entry.name.as_deref().map(shown),
                 part_uuid: table.part_uuid(entry),
-                content: Content::Opaque(Some("not looked at")),
+                content: Content::Opaque(Some("not looked at".into())),
                 used_bytes: extent.len(),
                 zero_bytes: 0,
                 free_bytes: 0,

@@ -16,12 +16,14 @@
 
 use std::collections::BTreeSet;
 
-use cardkeep_block::{AllocationMap, Extent, MapBuilder, ReadAt, Run, Silent, State, Trouble};
-use cardkeep_ext4::PassingGroups;
+use cardkeep_block::{
+    AllocationMap, Behind, Extent, MapBuilder, ReadAt, Run, Silent, State, Step, Streaming, Trouble,
+};
 use cardkeep_ptable::{Error as TableError, Loaded, PartitionTable, Scheme};
 
 use crate::content::{Content, learn};
-use crate::cut::{Cut, content_len};
+use crate::cut::Cut;
+use crate::drivers;
 use crate::gap::{Gap, gaps};
 use crate::identity::{Identity, shown};
 use crate::kept::Kept;
@@ -36,19 +38,14 @@ const HEAD_BYTES: u64 = 72 * 1024;
 /// A chain of logical partitions has at most 256 links (see `ptable`), each read on its own.
 const TABLE_TRIES_MAX: u32 = 260;
 
-/// What may be kept of what lies between the descriptors and the journal's inode.
-const JOURNAL_NEAR_BYTES_MAX: u64 = 1 << 20;
-
 /// What to learn once its bytes have passed. Numbers are indices of partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Task {
     Table,
     Head(usize),
-    Fat(usize),
-    Descriptors(usize),
-    Bitmap { partition: usize, group: usize },
-    JournalInode(usize),
-    Journal(usize),
+    Whole(usize),
+    Begin(usize),
+    Step { partition: usize, number: u64 },
 }
 
 /// Learns what a medium holds while its content passes by, in address order.
@@ -244,12 +241,16 @@ impl PassingSurvey {
             content,
             ..
         } = &partition.summary;
-        let waits = |task: &Task| matches!(*task, Task::Head(own) | Task::Fat(own) | Task::Descriptors(own) if own == index);
+        let waits = |task: &Task| matches!(*task, Task::Head(own) | Task::Whole(own) | Task::Begin(own) if own == index);
         if self.agenda.iter().any(|(_, task)| waits(task)) {
             return extent.start();
         }
         let stated = content.filesystem().map(|summary| summary.len);
-        let known = [partition.content_len, stated].into_iter().flatten().min();
+        let known = match content.filesystem().map(|summary| summary.behind) {
+            // An overlay needs the rest of the partition.
+            Some(Behind::Unknown) if *number > 0 => partition.content_len,
+            _ => [partition.content_len, stated].into_iter().flatten().min(),
+        };
         match (number, stated) {
             // Without a table, nothing but a filesystem says where the medium ends.
             (0, None) => 0,
@@ -299,17 +300,9 @@ impl PassingSurvey {
         match task {
             Task::Table => self.learn_table(),
             Task::Head(index) => self.learn_head(index),
-            Task::Fat(index) => self.learn_whole(index),
-            Task::Descriptors(index) => self.learn_descriptors(index),
-            Task::JournalInode(index) => self.learn_journal_inode(index),
-            Task::Journal(index) => self.learn_journal(index),
-            Task::Bitmap { partition, group } => {
-                let partition = &mut self.partitions[partition];
-                let slice = partition.slice(&self.kept);
-                if let Known::Groups(groups) = &mut partition.known {
-                    groups.learn_bitmap(group, &slice);
-                }
-            }
+            Task::Whole(index) => self.learn_whole(index),
+            Task::Begin(index) => self.begin_steps(index),
+            Task::Step { partition, number } => self.learn_step(partition, number),
         }
     }
 
@@ -401,15 +394,18 @@ impl PassingSurvey {
             self.keep_behind(index, stated);
             return;
         }
-        if cardkeep_ext4::probe(&slice) {
-            // What can't be read in passing is copied whole, whatever the reason.
-            if let Ok(len) = PassingGroups::head_bytes(&slice) {
-                self.ask_in(index, Extent::between(0, len), Task::Descriptors(index));
+        let Some(driver) = drivers::at_beginning(&slice) else {
+            return self.learn_whole(index);
+        };
+        match driver.streaming(&slice) {
+            Streaming::Head => self.learn_whole(index),
+            Streaming::Bytes(len) => {
+                self.ask_in(index, Extent::between(0, len), Task::Whole(index));
             }
-        } else if let Some(len) = cardkeep_fat::head_bytes(&slice) {
-            self.ask_in(index, Extent::between(0, len), Task::Fat(index));
-        } else {
-            self.learn_whole(index);
+            Streaming::Steps(len) => {
+                self.ask_in(index, Extent::between(0, len), Task::Begin(index));
+            }
+            _ => {}
         }
     }
 
@@ -432,60 +428,59 @@ impl PassingSurvey {
         let partition = &mut self.partitions[index];
         let slice = partition.slice(&self.kept);
         let learnt = learn(&slice, "the partition", &Silent);
-        let own_len = content_len(&slice, &learnt.content);
         let map_bytes = learnt.map.run_count().saturating_mul(size_of::<u64>());
         if self.kept.charge(map_bytes as u64) {
-            partition.set_map(learnt.content, learnt.map, own_len);
+            partition.set_map(learnt);
         }
     }
 
-    fn learn_descriptors(&mut self, index: usize) {
+    /// Begins to learn, step by step, a filesystem whose first bytes were kept.
+    fn begin_steps(&mut self, index: usize) {
         let slice = self.partitions[index].slice(&self.kept);
-        let Ok(groups) = PassingGroups::load(&slice) else {
+        let Some(driver) = drivers::at_beginning(&slice) else {
             return;
         };
-        if let Some(place) = groups.journal_inode() {
-            // With clusters, the journal may begin in what is left of those that hold the bitmaps.
-            let passed = self.kept.passed() - slice.extent().start();
-            let near = Extent::between(passed.min(place.start()), place.end());
-            let is_near = near.len() <= JOURNAL_NEAR_BYTES_MAX;
-            let wanted = if is_near { near } else { place };
-            self.ask_in(index, wanted, Task::JournalInode(index));
-        }
-        for (group, place) in groups.bitmaps() {
-            let partition = index;
-            self.ask_in(index, place, Task::Bitmap { partition, group });
-        }
-        self.partitions[index].set_groups(groups);
+        let Ok(map) = driver.streaming_map(&slice) else {
+            return;
+        };
+        let passed = self.kept.passed() - slice.extent().start();
+        let steps = map.first_steps(passed);
+        self.partitions[index].set_steps(driver, map);
+        self.ask_steps(index, steps);
     }
 
-    fn learn_journal_inode(&mut self, index: usize) {
-        let partition = &mut self.partitions[index];
-        let slice = partition.slice(&self.kept);
-        let Known::Groups(groups) = &mut partition.known else {
-            return;
-        };
-        if let Some(place) = groups.learn_journal_inode(&slice)
-            && !self.ask_in(index, place, Task::Journal(index))
-        {
-            // It has passed already: nobody can tell what it said.
-            self.partitions[index].known = Known::Nothing;
+    /// Waits for the bytes of steps; a map hears of those that can't be kept.
+    fn ask_steps(&mut self, index: usize, steps: Vec<Step>) {
+        for Step { extent, number } in steps {
+            let task = Task::Step {
+                partition: index,
+                number,
+            };
+            if !self.ask_in(index, extent, task)
+                && let Known::Steps(map) = &mut self.partitions[index].known
+            {
+                map.miss(number);
+            }
         }
     }
 
-    fn learn_journal(&mut self, index: usize) {
+    fn learn_step(&mut self, index: usize, number: u64) {
         let partition = &mut self.partitions[index];
         let slice = partition.slice(&self.kept);
-        let Known::Groups(groups) = &mut partition.known else {
+        let Known::Steps(map) = &mut partition.known else {
             return;
         };
-        if let Err(error) = groups.learn_journal(&slice) {
-            let number = partition.summary.number;
-            let message = format!(
-                "partition {number}: {error}; what lies before its journal was called free too soon"
-            );
-            let place = partition.summary.extent;
-            self.doubt.get_or_insert(Trouble::new(message).at(place));
+        match map.learn(number, &slice) {
+            Ok(next) => self.ask_steps(index, next),
+            Err(error) => {
+                let number = partition.summary.number;
+                let message = format!(
+                    "partition {number}: {error}; what lies before its journal was called free \
+                     too soon"
+                );
+                let place = partition.summary.extent;
+                self.doubt.get_or_insert(Trouble::new(message).at(place));
+            }
         }
     }
 }

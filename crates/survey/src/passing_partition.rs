@@ -1,9 +1,8 @@
 //! One partition of a medium that passes by: what was learnt of it so far.
 
-use cardkeep_block::{AllocationMap, Extent, ReadAt, Run, Slice, State};
-use cardkeep_ext4::PassingGroups;
+use cardkeep_block::{AllocationMap, Driver, Extent, ReadAt, Run, Slice, State, StreamingMap};
 
-use crate::content::{Content, ext_summary};
+use crate::content::{Content, Learnt};
 use crate::medium::Partition;
 
 /// A partition, as far as it is known.
@@ -22,8 +21,8 @@ pub(crate) enum Known {
     Nothing,
     /// A map of all of it.
     Map(AllocationMap),
-    /// The block groups of an ext filesystem.
-    Groups(Box<PassingGroups>),
+    /// A map that is learnt step by step.
+    Steps(Box<dyn StreamingMap>),
 }
 
 impl PassingPartition {
@@ -42,23 +41,25 @@ impl PassingPartition {
     }
 
     /// Takes over what was learnt, with the bytes that `map` counts.
-    pub(crate) fn set_map(&mut self, content: Content, map: AllocationMap, content_len: u64) {
-        self.content_len = Some(content_len);
-        self.summary.content = content;
+    pub(crate) fn set_map(&mut self, learnt: Learnt) {
+        let map = learnt.map;
+        self.content_len = Some(learnt.content_len);
+        self.summary.content = learnt.content;
         self.summary.used_bytes = map.bytes(State::Used);
         self.summary.zero_bytes = map.bytes(State::Zero);
         self.summary.free_bytes = map.bytes(State::Free);
         self.known = Known::Map(map);
     }
 
-    /// Takes over an ext filesystem, with the bytes that it says are free.
-    pub(crate) fn set_groups(&mut self, groups: PassingGroups) {
-        let info = groups.info();
-        self.content_len = Some(info.len);
-        self.summary.free_bytes = info.free_bytes.min(self.summary.extent.len());
-        self.summary.used_bytes = self.summary.extent.len() - self.summary.free_bytes;
-        self.summary.content = Content::Ext(ext_summary(info));
-        self.known = Known::Groups(Box::new(groups));
+    /// Takes over a filesystem that is learnt step by step, with the bytes that it says are free.
+    pub(crate) fn set_steps(&mut self, driver: &'static dyn Driver, map: Box<dyn StreamingMap>) {
+        let partition_bytes = self.summary.extent.len();
+        let summary = map.summary();
+        self.summary.free_bytes = summary.free_bytes.min(partition_bytes);
+        self.summary.used_bytes = partition_bytes - self.summary.free_bytes;
+        self.summary.content = Content::known(driver, summary);
+        self.content_len = Some(self.summary.content.needed_len(partition_bytes));
+        self.known = Known::Steps(map);
     }
 
     /// Returns the states of the bytes in `window` of the medium, of which all lie in this
@@ -69,7 +70,7 @@ impl PassingPartition {
         let runs: Vec<Run> = match &self.known {
             Known::Nothing => return vec![Run::new(window, State::Used)],
             Known::Map(map) => map.runs_in(inner).collect(),
-            Known::Groups(groups) => groups.runs(&self.slice(medium), inner),
+            Known::Steps(map) => map.runs(&self.slice(medium), inner),
         };
         runs.into_iter()
             .map(|run| {

@@ -3,8 +3,7 @@
 use cardkeep_block::MemoryMedium;
 use cardkeep_ptable::Loaded;
 
-use crate::signature;
-use crate::swap::Swap;
+use crate::{drivers, signature};
 
 /// The first bytes of a medium that [`recognise`] needs in order to know all that it can.
 pub const RECOGNISE_BYTES: usize = 128 * 1024;
@@ -85,16 +84,10 @@ pub fn recognise(first_bytes: &[u8]) -> Recognised {
 }
 
 fn filesystem(medium: &MemoryMedium, first_bytes: &[u8]) -> Option<&'static str> {
-    if cardkeep_ext4::probe(medium) {
-        return Some("ext");
-    }
-    if cardkeep_fat::probe(medium).is_some() {
-        return Some("FAT");
-    }
-    if Swap::probe(medium).is_some() {
-        return Some("swap");
-    }
-    signature::name_of(medium).or_else(|| find(&FILESYSTEMS, first_bytes))
+    let known = drivers::at_beginning(medium).map(|driver| driver.name());
+    let named = || signature::find(medium).map(|named| named.name);
+    let known = known.or_else(named);
+    known.or_else(|| find(&FILESYSTEMS, first_bytes))
 }
 
 fn find(signatures: &[Signature], first_bytes: &[u8]) -> Option<&'static str> {

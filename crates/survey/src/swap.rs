@@ -1,7 +1,10 @@
 //! Swap areas: a header page, then nothing that outlives a reboot (mkswap(8); the kernel's
 //! `union swap_header`).
 
-use cardkeep_block::{AllocationMap, MapBuilder, ReadAt, State, le_u32};
+use cardkeep_block::{
+    AllocationMap, Behind, Driver, DriverError, Extent, Filesystem, FsSummary, MapBuilder, Monitor,
+    Owner, ReadAt, State, le_u32,
+};
 
 /// The header fills one page of the machine that made it; a Raspberry Pi 5 has pages of 16 KiB.
 const PAGE_SIZES: [u64; 4] = [4096, 16384, 65536, 8192];
@@ -84,6 +87,77 @@ impl Swap {
     /// Tells whether a suspended system lies in it.
     pub(crate) const fn is_hibernated(&self) -> bool {
         self.is_hibernated
+    }
+}
+
+/// The driver of swap areas.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SwapDriver;
+
+impl Driver for SwapDriver {
+    fn name(&self) -> &'static str {
+        "swap"
+    }
+
+    fn probe(&self, medium: &dyn ReadAt) -> bool {
+        Swap::probe(medium).is_some()
+    }
+
+    fn stated_len(&self, medium: &dyn ReadAt) -> Option<u64> {
+        Swap::probe(medium).map(|swap| swap.end())
+    }
+
+    fn whole_len(&self, _: &dyn ReadAt) -> Option<u64> {
+        // The kernel uses as many of its pages as there are (swapon in mm/swapfile.c).
+        None
+    }
+
+    fn open<'m>(&self, medium: &'m dyn ReadAt) -> Result<Box<dyn Filesystem + 'm>, DriverError> {
+        let swap = Swap::probe(medium).ok_or("there is no swap header")?;
+        Ok(Box::new(SwapArea { medium, swap }))
+    }
+}
+
+/// A swap area on its medium.
+struct SwapArea<'m> {
+    medium: &'m dyn ReadAt,
+    swap: Swap,
+}
+
+impl Filesystem for SwapArea<'_> {
+    fn medium(&self) -> &dyn ReadAt {
+        self.medium
+    }
+
+    fn summary(&self) -> FsSummary {
+        let len = self.medium.len();
+        FsSummary {
+            name: "swap".to_owned(),
+            label: self.swap.label.clone(),
+            uuid: Some(self.swap.uuid.clone()),
+            is_clean: !self.swap.is_hibernated(),
+            is_hibernated: self.swap.is_hibernated(),
+            block_bytes: 4096,
+            len,
+            free_bytes: self.swap.map(len).bytes(State::Free),
+            behind: Behind::Nothing,
+            ..FsSummary::default()
+        }
+    }
+
+    fn allocation_map(&self, _: &dyn Monitor) -> Result<AllocationMap, DriverError> {
+        Ok(self.swap.map(self.medium.len()))
+    }
+
+    fn content_len(&self) -> u64 {
+        match self.swap.is_hibernated() {
+            true => self.medium.len(),
+            false => self.swap.end(),
+        }
+    }
+
+    fn owners(&self, _: &[Extent], _: &dyn Monitor) -> Vec<Owner> {
+        Vec::new()
     }
 }
 

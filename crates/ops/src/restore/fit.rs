@@ -413,11 +413,8 @@ fn card_hint(needed: u64) -> String {
 
 /// Returns where a partition's content ends, on the medium.
 fn content_end(partition: &Partition) -> u64 {
-    let len = match partition.content.filesystem() {
-        // It may be longer than its partition.
-        Some(summary) => summary.len,
-        None => partition.extent.len(),
-    };
+    // It may be longer than its partition.
+    let len = partition.content.needed_len(partition.extent.len());
     partition.extent.start().saturating_add(len)
 }
 

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use cardkeep_block::{Extent, ReadAt, Slice};
+use cardkeep_block::{Extent, ReadAt, Resizer, Slice};
 use cardkeep_ext4::{Ext4, Recovered};
 use cardkeep_ptable::{Loaded, PartitionTable, Scheme, Shift};
-use cardkeep_survey::{Content, Survey, holds_system};
+use cardkeep_survey::{Survey, holds_system};
 
 use super::declined::Declined;
 
@@ -229,8 +229,10 @@ impl Found {
                 known.find(|known| known.number == number && known.extent == extent)
             });
             let (fs_len, label) = match known.map(|known| &known.content) {
-                Some(Content::Ext(summary)) => (summary.len, summary.label.clone()),
-                Some(_) => return None,
+                Some(content) => {
+                    let summary = content.resizable_by(Resizer::Ext)?;
+                    (summary.len, summary.label.clone())
+                }
                 None => {
                     let slice = Slice::new(medium, extent);
                     if !cardkeep_ext4::probe(&slice) {

@@ -8,7 +8,7 @@ use cardkeep_block::{
 };
 use cardkeep_ext4::Ext4;
 use cardkeep_ptable::{Fitted, Resize, Shift, fitted, fitted_with_shift, needed_len};
-use cardkeep_survey::{Content, Survey, TableState};
+use cardkeep_survey::{Survey, TableState};
 
 use super::candidate::{Access, Candidate};
 use super::declined::Declined;
@@ -279,7 +279,7 @@ impl Candidate {
             last.used_bytes = inner.bytes(State::Used);
             last.zero_bytes = inner.bytes(State::Zero);
             last.free_bytes = len.saturating_sub(last.used_bytes + last.zero_bytes);
-            if let Content::Ext(summary) = &mut last.content {
+            if let Some(summary) = last.content.filesystem_mut() {
                 summary.len = plan.len();
                 summary.free_bytes = plan.free_block_count() * u64::from(plan.block_bytes());
                 summary.is_clean = true;
