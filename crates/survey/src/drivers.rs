@@ -5,10 +5,12 @@ use cardkeep_block::{Driver, ReadAt};
 use crate::swap::SwapDriver;
 
 /// In the order in which they are asked: the first whose probe holds is the one.
-static DRIVERS: [&dyn Driver; 3] = [
+static DRIVERS: [&dyn Driver; 5] = [
     &cardkeep_ext4::ExtDriver,
     &cardkeep_fat::FatDriver,
     &SwapDriver,
+    &cardkeep_squashfs::SquashfsDriver,
+    &cardkeep_erofs::ErofsDriver,
 ];
 
 /// Returns the driver of the filesystem that `medium` begins with.

@@ -27,14 +27,13 @@ type Signature = (&'static str, usize, &'static [u8]);
 
 /// Filesystems and the like that `signature.rs` has no name for: name, offset in bytes, and the
 /// bytes there, as libblkid's probes have them.
-const FILESYSTEMS: [Signature; 14] = [
+const FILESYSTEMS: [Signature; 13] = [
     ("RAID", 0, b"\xfc\x4e\x2b\xa9"),
     ("RAID", 4096, b"\xfc\x4e\x2b\xa9"),
     ("BitLocker", 3, b"-FVE-FS-"),
     ("HFS", 1024, b"BD"),
     ("HFS+", 1024, b"HX"),
     ("APFS", 32, b"NXSB"),
-    ("erofs", 1024, b"\xe2\xe1\xf5\xe0"),
     ("cramfs", 0, b"\x45\x3d\xcd\x28"),
     ("romfs", 0, b"-rom1fs-"),
     ("UDF", 0x8001, b"BEA01"),

@@ -26,12 +26,11 @@ const ISO_VOLUME_OFFSET: u64 = 16 * 2048;
 /// those that a partition may be too short for: Microsoft's exFAT specification (3.1.5, 3.1.14),
 /// the NTFS boot sector, "On-disk Format" of btrfs (`dev_item.total_bytes`), the XFS superblock
 /// (`sb_blocksize`, `sb_dblocks`), the kernel's `struct f2fs_super_block`.
-static NAMED: [Named; 11] = [
+static NAMED: [Named; 10] = [
     named("LUKS", 0, b"LUKS\xba\xbe", unstated),
     named("NTFS", 3, b"NTFS    ", ntfs_len),
     named("exFAT", 3, b"EXFAT   ", exfat_len),
     named("XFS", 0, b"XFSB", xfs_len),
-    named("squashfs", 0, b"hsqs", unstated),
     named("F2FS", 1024, b"\x10\x20\xf5\xf2", f2fs_len),
     named("LVM", 512, b"LABELONE", unstated),
     named("LVM", 0, b"LABELONE", unstated),

@@ -3,7 +3,8 @@
 //! ```text
 //!   5 doors      cli tui web          3 engines   copy resize repo
 //!   4 use-cases  ops                  2 maps      survey
-//!                                     1 formats   ptable ext4 fat image     world  device
+//!                                     1 formats   ptable image ext4 fat     world  device
+//!                                                 squashfs erofs
 //!                                     0 ground    block
 //! ```
 //!
@@ -31,11 +32,13 @@ pub(crate) enum Floor {
     Tool,
 }
 
-const TABLE: [(&str, Floor); 15] = [
+const TABLE: [(&str, Floor); 17] = [
     ("block", Floor::Level(0)),
     ("ptable", Floor::Level(1)),
     ("ext4", Floor::Level(1)),
     ("fat", Floor::Level(1)),
+    ("squashfs", Floor::Level(1)),
+    ("erofs", Floor::Level(1)),
     ("image", Floor::Level(1)),
     ("device", Floor::World),
     ("survey", Floor::Level(2)),

@@ -119,20 +119,29 @@ fn label(partition: &Partition) -> &str {
 }
 
 fn state(partition: &Partition) -> String {
-    match partition.content.filesystem() {
-        None => format!("{} (copied whole)", partition.kind),
-        Some(fs) => {
-            let state = if fs.is_clean {
-                "clean"
-            } else {
-                "not unmounted"
-            };
-            match &fs.uuid {
-                Some(uuid) => format!("{state}, UUID {uuid}"),
-                None => state.to_owned(),
-            }
-        }
-    }
+    let Some(fs) = partition.content.filesystem() else {
+        return format!("{} (copied whole)", partition.kind);
+    };
+    let state = if fs.is_clean {
+        "clean"
+    } else {
+        "not unmounted"
+    };
+    let made = fs.created_seconds.and_then(day);
+    let parts = [
+        Some(state.to_owned()),
+        fs.uuid.as_ref().map(|uuid| format!("UUID {uuid}")),
+        fs.compression.clone(),
+        made.map(|day| format!("made {day}")),
+        (fs.more_devices > 0).then(|| format!("parts of it on {} more devices", fs.more_devices)),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the day, in UTC, of a time in seconds since 1970; `None` for one that no calendar has.
+fn day(seconds: u64) -> Option<String> {
+    let time = jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok()?;
+    Some(time.strftime("%Y-%m-%d").to_string())
 }
 
 fn print_totals(report: &InfoReport) {

@@ -10,6 +10,7 @@
 )]
 
 mod desk;
+mod drivers;
 mod incomplete;
 mod inputs;
 mod layouts;

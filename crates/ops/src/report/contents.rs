@@ -53,6 +53,9 @@ struct FilesystemFields {
     block_bytes: u64,
     size_bytes: u64,
     free_bytes: u64,
+    compression: Option<String>,
+    created_seconds: Option<u64>,
+    more_devices: u32,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -129,6 +132,9 @@ impl From<&FsSummary> for FilesystemFields {
             block_bytes: fs.block_bytes,
             size_bytes: fs.len,
             free_bytes: fs.free_bytes,
+            compression: fs.compression.clone(),
+            created_seconds: fs.created_seconds,
+            more_devices: fs.more_devices,
         }
     }
 }
