@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use cardkeep_block::Extent;
 use cardkeep_testkit::{Fault, Random, Tool, skip_unless_tools};
 use rustix::process::Signal;
 
@@ -38,26 +37,23 @@ fn leftovers_of_another_time_are_gone_on_with() {
     let mut random = Random::new(SEED);
     for name in ["card.img.zst", "card.img", "card.img.gz"] {
         let undisturbed = card.path(&format!("undisturbed-{name}"));
+        let medium = card.disk.medium();
+        let before = medium.requests().len();
         card.back_up(&undisturbed, &[]).expect(0);
+        let whole = (medium.requests().len() - before) as u64;
         let expected = fs::read(&undisturbed).unwrap();
         for date in ["1971-01-01", "2037-12-31"] {
             let image = card.path(&format!("{date}-{name}"));
-            // Slower still, so that a busy machine finds it running.
-            card.disk.declare(Fault::Slow {
-                extent: Extent::between(0, 1 << 40),
-                delay: Duration::from_millis(40),
-            });
             card.disk.declare(Fault::Flaky {
                 extent: card.used_place(1, 512),
                 failures: 1,
             });
-            let partial = format!("{}.partial", image.display());
+            let gate = medium.hold_after(whole / 2 + random.below(whole / 4));
             let mut running = card.start(&image, &[]);
-            while !Path::new(&partial).exists() && !running.is_done() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            std::thread::sleep(Duration::from_millis(random.below(100)));
-            assert!(running.signal(Signal::KILL), "it was over too soon");
+            assert!(
+                running.signal_at(&gate, Signal::KILL),
+                "it was over too soon"
+            );
             running.wait();
             card.disk.heal();
             assert!(date_leftovers(&image, date) > 0, "nothing was left");

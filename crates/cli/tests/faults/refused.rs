@@ -1,12 +1,9 @@
 //! Cards that somebody else uses.
 
-use std::time::Duration;
-
-use cardkeep_block::Extent;
-use cardkeep_testkit::{Fault, Mount};
+use cardkeep_testkit::Mount;
 use rustix::process::Signal;
 
-use crate::original::{CARD_BYTES, EXT, MIB, Original};
+use crate::original::{CARD_BYTES, EXT, Original};
 use crate::program::{Running, cardkeep, restore};
 use crate::target::Target;
 
@@ -16,18 +13,14 @@ fn a_second_restore_onto_a_card_is_refused_and_does_no_harm() {
     let Some(original) = Original::new(test) else {
         return;
     };
-    let target = Target::with(Fault::SlowWrites {
-        extent: Extent::between(0, CARD_BYTES),
-        delay: Duration::from_millis(150),
-    });
+    let target = Target::new();
+    let gate = target.disk.medium().hold_after(40);
     let arguments = restore(original.image(), target.path(), &[]);
     let mut first = Running::start(&arguments);
-    while target.disk.medium().bytes_written() < 4 * MIB {
-        assert!(!first.is_done(), "it was over too soon");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    assert!(gate.wait(|| first.is_done()), "it was over too soon");
     // Held, it has the card for as long as the second one takes to find that out.
     assert!(first.signal(Signal::STOP), "it was over too soon");
+    gate.open();
     let second = cardkeep(&arguments);
     first.signal(Signal::CONT);
     second.expect(4).says(&["is in use"]);

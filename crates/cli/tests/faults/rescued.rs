@@ -308,27 +308,26 @@ fn sectors_that_read_differently_a_second_time_are_told() {
         return;
     };
     let image = card.path("card.img.zst");
+    let medium = card.disk.medium();
+    let before = medium.requests().len();
     let answer = card.back_up(&image, &["--verify", "card"]).expect(0).json();
     assert_eq!(answer["unstable"], serde_json::json!([]));
+    let whole = (medium.requests().len() - before) as u64;
     // What is read last: the rot must be there before that.
     let last = card.used.iter().rfind(|extent| extent.len() >= 512);
     let start = last.unwrap().start();
     let place = Extent::between(start, start + 512);
-    // So that the second reading takes a while.
-    card.disk.declare(Fault::Slow {
-        extent: Extent::between(0, 1 << 40),
-        delay: Duration::from_millis(30),
-    });
-    let mut running = card.start(&card.path("other.img.zst"), &["--verify", "card"]);
-    // The rot begins once the image is there.
-    while !card.path("other.img.zst").exists() {
-        assert!(!running.is_done(), "it ended early");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    // The rot begins while the card is read a second time, once the image is there.
+    let gate = medium.hold_after(whole * 3 / 4);
+    let other = card.path("other.img.zst");
+    let mut running = card.start(&other, &["--verify", "card"]);
+    assert!(gate.wait(|| running.is_done()), "it ended early");
+    assert!(other.exists());
     card.disk.declare(Fault::BitFlip {
         offset: place.start() + 7,
         mask: 4,
     });
+    gate.open();
     let answer = running.wait();
     let answer = answer.expect(9).says(&["unstable"]);
     let unstable = crate::failing::places(&answer.json()["unstable"]);

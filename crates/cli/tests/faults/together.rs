@@ -155,20 +155,14 @@ fn a_card_that_is_backed_up_is_not_written() {
     for _ in 0..rounds().min(2) {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("card.img");
-        let target = Target::with(Fault::Slow {
-            extent: Extent::between(0, CARD_BYTES),
-            delay: Duration::from_millis(40),
-        });
+        let target = Target::new();
         let before = target.bytes();
-        let partial = folder.path().join("card.img.partial");
+        let gate = target.disk.medium().hold_after(40 + random.below(40));
         let mut first = Running::start(backup(target.path(), &image));
-        while !partial.exists() {
-            assert!(!first.is_done(), "it was over too soon");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        pause(&mut random, 300);
+        assert!(gate.wait(|| first.is_done()), "it was over too soon");
         // Held, it has the card for as long as the restore takes to find that out.
         assert!(first.signal(Signal::STOP), "it was over too soon");
+        gate.open();
         let answer = cardkeep(restore(original.image(), target.path(), &[]));
         first.signal(Signal::CONT);
         answer.expect(4).says(&["is in use"]);

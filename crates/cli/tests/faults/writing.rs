@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use cardkeep_block::Extent;
-use cardkeep_testkit::{Fault, Times};
+use cardkeep_testkit::{Fault, Request, Times};
 use serde_json::Value;
 
-use crate::original::{CARD_BYTES, Original};
+use crate::original::{CARD_BYTES, MIB, Original};
 use crate::program::{Answer, cardkeep, restore};
 use crate::target::Target;
 
@@ -246,13 +246,21 @@ fn a_card_that_can_t_flush_is_not_trusted() {
     answer.expect(5).says(&["can't be written"]);
     target.assert_given_up(&original);
     // All is written, and the flush before it is read back fails.
+    let arguments = |target: &Target| restore(original.image(), target.path(), &["--no-probe"]);
+    let undisturbed = Target::new();
+    cardkeep(arguments(&undisturbed)).expect(0);
+    let requests = undisturbed.disk.medium().requests();
+    // The head is written once more, after that.
+    let is_body = |own: &Request| own.kind.is_write() && own.extent.start() >= MIB;
+    let last_write = requests.iter().rposition(is_body);
+    // Some requests before it: the system may ask for a few of its own, and nothing is flushed there.
+    let amid = last_write.unwrap() as u64 - 20;
     let target = Target::new();
-    let arguments = restore(original.image(), target.path(), &["--no-probe"]);
-    let running = crate::program::Running::start(arguments);
-    while target.disk.medium().bytes_written() < 8 << 20 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let gate = target.disk.medium().hold_after(amid);
+    let mut running = crate::program::Running::start(arguments(&target));
+    assert!(gate.wait(|| running.is_done()), "it was over too soon");
     target.disk.declare(Fault::FlushFails(Times::First(1)));
+    gate.open();
     running.wait().expect(5).says(&["can't be written"]);
     target.assert_given_up(&original);
 }
