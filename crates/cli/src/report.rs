@@ -115,7 +115,7 @@ fn picture(health: &Health) -> String {
 }
 
 fn page(plan: &BackupPlan, report: &BackupReport, health: &Health) -> String {
-    let card = markup(&path_text(&plan.opened.path).to_string());
+    let card = markup(&path_text(&plan.card).to_string());
     let slowest: String = health
         .slowest()
         .iter()

@@ -9,9 +9,9 @@ use crate::backup::BackupPlan;
 /// same bytes.
 pub(crate) fn manifest_of(plan: &BackupPlan, frames: Vec<Option<FrameDigest>>) -> Manifest {
     let survey = plan.contents();
-    let mut manifest = Manifest::new(plan.request().tool.clone(), survey.map.clone(), frames);
-    manifest.sector_bytes = plan.opened.sector_bytes;
-    manifest.everything = plan.request().scope == Scope::Everything;
+    let mut manifest = Manifest::new(plan.request.tool.clone(), survey.map.clone(), frames);
+    manifest.sector_bytes = plan.sector_bytes;
+    manifest.everything = plan.request.scope == Scope::Everything;
     manifest.clean = Some(survey.is_clean());
     manifest.source = SourceIdentity {
         disk_id: survey.table.as_ref().map(|table| table.disk_id.to_string()),
@@ -25,7 +25,7 @@ pub(crate) fn manifest_of(plan: &BackupPlan, frames: Vec<Option<FrameDigest>>) -
             shrunk.number, shrunk.old_fs_bytes, shrunk.fs_bytes
         ));
     }
-    let before = plan.opened.lost(&plan.survey.map);
+    let before = plan.lost_before.clone();
     if plan.shrunk.is_none() {
         manifest.lost = before;
     } else if !before.is_empty() {

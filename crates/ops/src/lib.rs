@@ -31,7 +31,6 @@ mod sample;
 mod second_reading;
 mod shrink;
 mod speed;
-mod unfinished;
 mod unpacked;
 mod verify;
 
@@ -52,11 +51,11 @@ pub use cardkeep_survey::{GapKind, Partition, Place, Scope, Survey};
 
 pub use admission::ContentRule;
 pub use backup::{
-    BackupPlan, BackupReport, BackupRequest, Estimate, Otherwise, Resume, SecondReading, Shrink,
-    Target, Unmount, Verified, apply, plan,
+    BackupPlan, BackupReport, BackupRequest, BackupSession, Estimate, Otherwise, Resume,
+    SecondReading, Shrink, Shrunk, Target, Unmount, Verified, apply, plan,
 };
 pub use card::{Candidate, Choice, cards, choose};
-pub use cardkeep_resize::medium::{Length, Moved, Smaller};
+pub use cardkeep_resize::medium::{Length, Moved};
 pub use completeness::Truncated;
 pub use error::{Hint, OpError, OpErrorKind};
 pub use info::{InfoReport, info};

@@ -15,7 +15,7 @@ impl BackupPlan {
     /// # Errors
     /// [`OpErrorKind::Refused`], with the file that would be lost.
     pub fn check_report(&self, report: &Path) -> Result<(), OpError> {
-        let source = &self.opened.path;
+        let source = &self.card;
         let map = ImageFiles::of(source).map();
         if is_one_place(report, source) || is_one_place(report, &map) {
             return Err(lost(report, "what is read"));

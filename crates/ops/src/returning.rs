@@ -58,36 +58,41 @@ impl ReadAt for Slot {
     }
 }
 
-/// What is read of a card that may vanish and come back.
-pub(crate) struct Returning<'a> {
-    machine: &'a dyn Machine,
-    device: &'a Device,
-    slot: &'a Slot,
-    content: &'a dyn ReadAt,
-    telling: Vec<Extent>,
-    mark: Option<String>,
-    patience: Duration,
-    return_count: AtomicU64,
-    monitor: &'a dyn Monitor,
+/// A card that may vanish and come back, and what is read of it.
+pub(crate) struct Absentee {
+    /// The device that it was when it was opened.
+    pub(crate) device: Device,
+    /// What it is read from.
+    pub(crate) slot: Arc<Slot>,
+    /// What is read of it.
+    pub(crate) content: Arc<dyn ReadAt>,
+    /// The places that any use of it changes.
+    pub(crate) telling: Vec<Extent>,
+    /// How long it is waited for.
+    pub(crate) patience: Duration,
 }
 
-impl<'a> Returning<'a> {
-    /// Returns `content`, which is read of the card `device` in `slot`. The card is waited for as long as
-    /// `patience` says. `telling` are the places of it that any use of it changes.
+/// What is read of a card that may vanish and come back. It owns all that it needs, so that any thread
+/// may read it.
+pub(crate) struct Returning {
+    machine: Arc<dyn Machine>,
+    card: Absentee,
+    mark: Option<String>,
+    return_count: AtomicU64,
+    monitor: Arc<dyn Monitor>,
+}
+
+impl Returning {
+    /// Returns the content of a card, which is waited for where it vanishes.
     pub(crate) fn new(
-        (machine, device): (&'a dyn Machine, &'a Device),
-        (slot, content): (&'a Slot, &'a dyn ReadAt),
-        (telling, patience): (Vec<Extent>, Duration),
-        monitor: &'a dyn Monitor,
+        machine: Arc<dyn Machine>,
+        card: Absentee,
+        monitor: Arc<dyn Monitor>,
     ) -> Self {
         Self {
             machine,
-            device,
-            slot,
-            content,
-            mark: fingerprint(slot, &telling),
-            telling,
-            patience,
+            mark: fingerprint(&*card.slot, &card.telling),
+            card,
             return_count: AtomicU64::new(0),
             monitor,
         }
@@ -96,18 +101,18 @@ impl<'a> Returning<'a> {
     /// Waits for the card that was `gone`; answers whether it is there again.
     fn wait_for(&self, gone: &Arc<dyn ReadAt>) -> bool {
         // Whoever comes later waits here, and finds it back.
-        let mut current = self.slot.lock();
+        let mut current = self.card.slot.lock();
         if !Arc::ptr_eq(&current, gone) {
             return true;
         }
-        if self.patience.is_zero() {
+        if self.card.patience.is_zero() {
             return false;
         }
-        let path = path_text(&self.device.path);
-        let seconds = self.patience.as_secs();
+        let path = path_text(&self.card.device.path);
+        let seconds = self.card.patience.as_secs();
         let message = format!("{path} vanished; it is waited for, {seconds} s at the most");
         self.monitor.trouble(Trouble::new(message));
-        let until = Instant::now() + self.patience;
+        let until = Instant::now() + self.card.patience;
         while Instant::now() < until && !self.monitor.is_cancelled() {
             match self.found() {
                 Ok(Some(found)) => {
@@ -135,8 +140,11 @@ impl<'a> Returning<'a> {
     fn found(&self) -> Result<Option<Arc<dyn ReadAt>>, NotPermitted> {
         // A list that can't be had now may be had later.
         let devices = self.machine.devices().unwrap_or_default();
-        for device in devices.iter().filter(|found| is_same(found, self.device)) {
-            let source = match Source::open_asking(&device.path, self.monitor) {
+        for device in devices
+            .iter()
+            .filter(|found| is_same(found, &self.card.device))
+        {
+            let source = match Source::open_asking(&device.path, &*self.monitor) {
                 Ok(source) => source,
                 Err(error) => match not_permitted(&error) {
                     Some(why) => return Err(why.clone()),
@@ -148,9 +156,9 @@ impl<'a> Returning<'a> {
                 continue;
             }
             let source: Arc<dyn ReadAt> = Arc::new(source);
-            let is_it = source.len() == self.slot.len
+            let is_it = source.len() == self.card.slot.len
                 && self.mark.is_some()
-                && fingerprint(&source, &self.telling) == self.mark;
+                && fingerprint(&source, &self.card.telling) == self.mark;
             if is_it {
                 return Ok(Some(source));
             }
@@ -165,15 +173,15 @@ fn is_same(one: &Device, other: &Device) -> bool {
     one.card_id == other.card_id && one.serial == other.serial && one.model == other.model
 }
 
-impl ReadAt for Returning<'_> {
+impl ReadAt for Returning {
     fn len(&self) -> u64 {
-        self.content.len()
+        self.card.content.len()
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
         loop {
-            let current = self.slot.current();
-            match self.content.read_at(offset, buffer) {
+            let current = self.card.slot.current();
+            match self.card.content.read_at(offset, buffer) {
                 Err(error) if error.kind() == BlockErrorKind::Gone => {
                     if !self.wait_for(&current) {
                         return Err(error);
@@ -185,13 +193,13 @@ impl ReadAt for Returning<'_> {
     }
 
     fn alignment(&self) -> usize {
-        self.content.alignment()
+        self.card.content.alignment()
     }
 }
 
-impl Attendant for Returning<'_> {
+impl Attendant for Returning {
     fn come_back(&self) -> bool {
-        self.wait_for(&self.slot.current())
+        self.wait_for(&self.card.slot.current())
     }
 
     fn return_count(&self) -> u64 {

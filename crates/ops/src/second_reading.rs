@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use cardkeep_block::{AllocationMap, Extent, Monitor, ReadAt, Run, State, Trouble, size_text};
-use cardkeep_copy::{CopyError, Difference, FrameList, Outcome, compare};
+use cardkeep_copy::{CopyError, Difference, FrameList, compare};
 use cardkeep_device::Source;
-use cardkeep_image::FRAME_BYTES;
+use cardkeep_image::{FRAME_BYTES, FrameDigest};
 use cardkeep_survey::{Place, locate};
 
-use crate::backup::BackupPlan;
+use crate::backup::{BackupSession, Stored};
 use crate::error::OpError;
 use crate::opened::Opened;
 
@@ -20,26 +20,30 @@ const TOLD_MAX: usize = 100;
 /// # Errors
 /// Where the image can't be read. That the card can't is trouble.
 pub(crate) fn read_again(
-    plan: &BackupPlan,
+    session: &BackupSession,
     image: &Path,
-    (outcome, lost): (&Outcome, &[Extent]),
+    stored: &Stored,
     monitor: &dyn Monitor,
 ) -> Result<Vec<Place>, OpError> {
-    let map = without_lost(&plan.contents().map, lost);
-    let difference = match compare_with(plan, image, (&map, outcome), monitor) {
+    let plan = &session.plan;
+    let frames = Frames {
+        map: &without_lost(&plan.contents().map, &stored.lost),
+        digests: &stored.outcome.frames,
+    };
+    let difference = match compare_with(&**session.content(), image, &frames, monitor) {
         Ok(difference) => difference,
         Err(CopyError::Source(error)) => {
             let message = format!("what could be read once can't be read again: {error}");
             monitor.trouble(Trouble::new(message));
             return Ok(Vec::new());
         }
-        Err(error) => return Err(OpError::of_copy(&plan.opened.path, image, error)),
+        Err(error) => return Err(OpError::of_copy(&plan.card, image, error)),
     };
     if difference.extents.is_empty() {
         return Ok(Vec::new());
     }
     let places = locate(
-        plan.content(),
+        &**session.content(),
         plan.contents(),
         &difference.extents,
         monitor,
@@ -60,28 +64,28 @@ pub(crate) fn read_again(
     Ok(places)
 }
 
+/// What is compared, and what it was when it was copied.
+struct Frames<'a> {
+    map: &'a AllocationMap,
+    digests: &'a [Option<FrameDigest>],
+}
+
 fn compare_with(
-    plan: &BackupPlan,
+    card: &dyn ReadAt,
     image: &Path,
-    (map, outcome): (&AllocationMap, &Outcome),
+    frames: &Frames<'_>,
     monitor: &dyn Monitor,
 ) -> Result<Difference, CopyError> {
     let source = Source::open(image).map_err(CopyError::Destination)?;
     // Without an index it is known which frames differ, not which sectors.
     let opened = Opened::open_file(image, source).ok().flatten();
-    let nothing = Nothing(map.len());
+    let nothing = Nothing(frames.map.len());
     let content: &dyn ReadAt = match &opened {
         Some(opened) => &opened.content,
         None => &nothing,
     };
-    let frames = FrameList::new(map);
-    compare(
-        &frames,
-        content,
-        Some(&outcome.frames),
-        plan.content(),
-        monitor,
-    )
+    let list = FrameList::new(frames.map);
+    compare(&list, content, Some(frames.digests), card, monitor)
 }
 
 /// A medium of which every byte counts as another one than the card's: zeros.

@@ -13,7 +13,7 @@ use cardkeep_image::Format;
 use cardkeep_survey::{Scope, survey};
 
 use crate::admission::{Admitted, ContentRule, admit};
-use crate::backup::{BackupPlan, BackupRequest, Target, format_of, planned};
+use crate::backup::{BackupRequest, BackupSession, Looked, Target};
 use crate::error::{OpError, OpErrorKind};
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::check_name;
@@ -28,7 +28,7 @@ pub fn plan_shrink(
     machine: &dyn Machine,
     mut request: BackupRequest,
     monitor: &dyn Monitor,
-) -> Result<BackupPlan, OpError> {
+) -> Result<BackupSession, OpError> {
     // A disk or a share that is slow is no card that dies.
     request.policy.slow_streak = u32::MAX;
     let path = &request.card;
@@ -41,7 +41,7 @@ pub fn plan_shrink(
         check_name(image, request.overwrite)?;
     }
     // ORDER: before a stream is unpacked, which may take minutes.
-    format_of(&request)?;
+    request.container()?;
     let opened = open(machine, path, image.as_deref(), monitor)?;
     let learnt = survey(
         &opened.content,
@@ -50,7 +50,11 @@ pub fn plan_shrink(
         monitor,
     );
     opened.tell_losses(monitor);
-    planned((opened, learnt), image, request, monitor)
+    let looked = Looked {
+        opened,
+        survey: learnt,
+    };
+    looked.planned(image, request, monitor)
 }
 
 fn open(

@@ -2,13 +2,14 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cardkeep_ops::report::{BackupDone, BackupDryRun};
 use cardkeep_ops::{
-    BackupPlan, BackupRequest, Candidate, Choice, Estimate, Holes, Machine, OpError, OpErrorKind,
-    Otherwise, Overwrite, Resume, RetryPolicy, Scope, SecondReading, Shrink, Signals, Target,
-    Unmount, Verify, apply, choose, machine, path_text, plan,
+    BackupRequest, BackupSession, Candidate, Choice, Estimate, Holes, Machine, Monitor, OpError,
+    OpErrorKind, Otherwise, Overwrite, Resume, RetryPolicy, Scope, SecondReading, Shrink, Signals,
+    Target, Unmount, Verify, apply, choose, machine, path_text, plan,
 };
 
 use crate::args::{BackupArgs, OutputArgs, SkipErrorsArg, VerifyArg, length, truncated};
@@ -36,8 +37,8 @@ pub(crate) fn run(args: BackupArgs) -> Result<Done, OpError> {
     }
     let request = request(&*machine, signals, args)?;
     shown.check(&request)?;
-    let plan = plan(&*machine, request, &progress)?;
-    shown.carry_out(&*machine, &plan, progress)
+    let session = plan(&*machine, request, &progress)?;
+    shown.carry_out(machine, &session, progress)
 }
 
 /// How the making of an image is shown: a backup, or a smaller image.
@@ -66,11 +67,11 @@ impl Shown {
     /// Shows the plan, does what it says, and shows what came of it.
     pub(crate) fn carry_out(
         self,
-        machine: &dyn Machine,
-        plan: &BackupPlan,
+        machine: Box<dyn Machine>,
+        session: &BackupSession,
         progress: Progress,
     ) -> Result<Done, OpError> {
-        let output = self.output;
+        let (output, plan) = (self.output, &session.plan);
         if let Some(path) = &self.report {
             plan.check_report(path)?;
         }
@@ -86,7 +87,9 @@ impl Shown {
             return Ok(commands::done(&troubles));
         }
         let mut stdout = std::io::stdout();
-        let report = apply(machine, plan, &mut stdout, &progress);
+        let progress = Arc::new(progress);
+        let monitor = Arc::clone(&progress) as Arc<dyn Monitor>;
+        let report = apply(&Arc::from(machine), session, &mut stdout, &monitor);
         let troubles = progress.finish();
         let report = report?;
         if output.json {

@@ -26,8 +26,8 @@ pub(crate) fn run(args: ShrinkArgs) -> Result<Done, OpError> {
     let request = request(args);
     shown.check(&request)?;
     let machine = machine();
-    let plan = plan_shrink(&*machine, request, &progress)?;
-    shown.carry_out(&*machine, &plan, progress)
+    let session = plan_shrink(&*machine, request, &progress)?;
+    shown.carry_out(machine, &session, progress)
 }
 
 fn request(args: ShrinkArgs) -> BackupRequest {

@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 use cardkeep_ops::{
-    BackupPlan, BackupReport, GapKind, Health, OpenedKind, Smaller, Verified, hibernation_text,
+    BackupPlan, BackupReport, GapKind, Health, OpenedKind, Shrunk, Verified, hibernation_text,
     moved_text, name_of, path_text,
 };
 
@@ -17,12 +17,11 @@ const BOOT_AREA_TOLD_BYTES: u64 = 17 << 20;
 
 /// Prints what will be done. To standard error: standard output may carry the image.
 pub(crate) fn print_plan(plan: &BackupPlan) {
-    let card = path_text(&plan.opened.path);
+    let card = path_text(&plan.card);
     let what = plan
-        .opened
         .device()
         .map(|device| format!("  {}", headline(device)));
-    let from = match plan.opened.kind {
+    let from = match plan.kind {
         OpenedKind::Image { .. } => "From",
         _ => "Card",
     };
@@ -95,7 +94,7 @@ fn print_gaps(plan: &BackupPlan) {
     }
 }
 
-fn print_shrunk(shrunk: &Smaller) {
+fn print_shrunk(shrunk: &Shrunk) {
     let what = name_of(shrunk.number, shrunk.label.as_deref());
     errln!(
         "Shrinks  {what} from {} to {}, {} of them free; the whole image unpacks to {}",
@@ -196,7 +195,7 @@ fn lines(plan: &BackupPlan, report: &BackupReport) -> Vec<(&'static str, String)
 
 /// A file has no health, unless it fails.
 fn is_worth_telling(plan: &BackupPlan, health: &Health) -> bool {
-    plan.opened.device().is_some() || health.errors() > 0
+    plan.device().is_some() || health.errors() > 0
 }
 
 const CURVE_CELLS: usize = 48;

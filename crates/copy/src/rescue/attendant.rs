@@ -2,7 +2,7 @@
 
 /// Waits for a source that vanishes, and tells how often it came back. Cards do, when a reader is reset
 /// or a plug was loose.
-pub trait Attendant: Sync {
+pub trait Attendant: Send + Sync {
     /// Waits for a source that fails everywhere, whatever errors it gives; answers whether it is there again.
     fn come_back(&self) -> bool;
 

@@ -2,12 +2,12 @@
 
 use cardkeep_block::path_text;
 use cardkeep_copy::Health;
-use cardkeep_resize::medium::{Moved, Smaller};
+use cardkeep_resize::medium::Moved;
 use serde::Serialize;
 
 use super::contents::Contents;
 use super::{PlaceFields, Trouble, places, troubles};
-use crate::backup::{BackupPlan, BackupReport, Verified};
+use crate::backup::{BackupPlan, BackupReport, Shrunk, Verified};
 
 /// What a backup would do.
 #[derive(Clone, Debug, Serialize)]
@@ -95,7 +95,7 @@ impl From<&BackupPlan> for PlanFields {
     fn from(plan: &BackupPlan) -> Self {
         let image = plan.image.as_ref();
         Self {
-            card: path_text(&plan.opened.path).to_string(),
+            card: path_text(&plan.card).to_string(),
             image: image.map(|image| path_text(image).to_string()),
             format: plan.format.extension(),
             contents: (&plan.survey).into(),
@@ -129,8 +129,8 @@ struct MovedFields {
     bytes: u64,
 }
 
-impl From<&Smaller> for ShrunkFields {
-    fn from(shrunk: &Smaller) -> Self {
+impl From<&Shrunk> for ShrunkFields {
+    fn from(shrunk: &Shrunk) -> Self {
         Self {
             partition: shrunk.number,
             label: shrunk.label.clone(),

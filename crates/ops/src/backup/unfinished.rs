@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use cardkeep_block::{Extent, Monitor, ReadAt, State, Trouble, WriteAt, path_text};
-use cardkeep_copy::{Attendant, CopyError, FileShelf, FrameList, Job, Prefix, Rescue, untried};
+use cardkeep_copy::{CopyError, FileShelf, FrameList, Job, Prefix, untried};
 use cardkeep_device::{
     BeginError, Event, ImageFiles, LeftOver, Losses, Making, NotNow, Origin, Overwrite,
     PartialFile, Step, StoreKind, stored_bytes,
 };
 use cardkeep_image::Format;
 
-use crate::backup::{BackupRequest, Resume};
+use crate::backup::request::{BackupRequest, Resume};
+use crate::backup::resume::Reached;
 use crate::error::{OpError, OpErrorKind};
 
 /// The image while it is made.
@@ -81,13 +82,18 @@ impl Unfinished {
         }
     }
 
+    /// Returns the files that it is one of.
+    pub(crate) const fn files(&self) -> &ImageFiles {
+        self.making.files()
+    }
+
     /// Returns how far earlier runs came.
-    pub(crate) fn rescue<'a>(
+    pub(crate) fn reached(
         &self,
-        (shelf, attendant): (&'a FileShelf, &'a dyn Attendant),
+        shelf: &FileShelf,
         job: &Job<'_>,
         request: &BackupRequest,
-    ) -> Result<Rescue<'a>, CopyError> {
+    ) -> Result<Reached, CopyError> {
         let mut map = untried(job.map);
         let mut prefix = Prefix::default();
         if request.resume == Resume::Yes {
@@ -100,13 +106,7 @@ impl Unfinished {
                 prefix = prefix.before_rescued(&shelf.told(job.map.len())?, job.map);
             }
         }
-        Ok(Rescue {
-            shelf,
-            attendant,
-            policy: request.policy,
-            map,
-            prefix,
-        })
+        Ok(Reached { map, prefix })
     }
 
     /// Zeros what must be zero in what an earlier run left, now that it is known to be this card's.
@@ -139,14 +139,14 @@ impl Unfinished {
     pub(crate) fn begin_map(
         &self,
         shelf: &FileShelf,
-        rescue: &Rescue<'_>,
+        reached: &Reached,
         job: &Job<'_>,
     ) -> Result<(), CopyError> {
         let files = self.making.files();
         let is_there = files.map().exists();
         let is_begun = match self.is_new() {
             true => files.image().exists() || is_there,
-            false => is_there && shelf.told(job.map.len())? != rescue.map,
+            false => is_there && shelf.told(job.map.len())? != reached.map,
         };
         if !is_begun {
             return Ok(());
@@ -154,11 +154,11 @@ impl Unfinished {
         if self.store == StoreKind::Beside {
             // ORDER: frames that were made of the store go before the map that tells them from others.
             let file = self.file();
-            file.set_len(rescue.prefix.stored_bytes())
+            file.set_len(reached.prefix.stored_bytes())
                 .and_then(|()| file.flush())
                 .map_err(CopyError::Destination)?;
         }
-        shelf.begin(&rescue.map).map_err(CopyError::Destination)
+        shelf.begin(&reached.map).map_err(CopyError::Destination)
     }
 
     /// Gives the image its name, and removes what it no longer needs.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cardkeep_block::{AllocationMap, Extent, MemoryMedium, ReadAt, Silent, State};
+use cardkeep_block::{AllocationMap, Extent, MemoryMedium, Monitor, ReadAt, Silent, State};
 use cardkeep_copy::{FileShelf, RetryPolicy, Verify, decoded};
 use cardkeep_device::{Change, ImageFiles, Overwrite, Source, Watch, machine};
 use cardkeep_image::{FRAME_BYTES, Format};
@@ -15,7 +15,7 @@ use cardkeep_testkit::{Fault, FaultyMedium};
 use tempfile::TempDir;
 
 use crate::backup::{
-    BackupReport, BackupRequest, Estimate, Resume, SecondReading, Target, Unmount, apply, planned,
+    BackupReport, BackupRequest, Estimate, Looked, Resume, SecondReading, Target, Unmount, apply,
 };
 use crate::completeness::Truncated;
 use crate::error::{OpError, OpErrorKind};
@@ -166,15 +166,17 @@ impl Desk {
         let mut learnt = survey(card.inner(), 512, Scope::UsedOnly, &Silent);
         learnt.map = map;
         let image = Some(self.image.clone());
-        crate::precheck::check_name(
-            &self.image,
-            crate::backup::overwrite_of(&request, &self.image),
-        )?;
-        let mut plan = planned((opened, learnt), image, request, &Silent)?;
+        crate::precheck::check_name(&self.image, request.overwrite_of(&self.image))?;
+        let looked = Looked {
+            opened,
+            survey: learnt,
+        };
+        let mut session = looked.planned(image, request, &Silent)?;
         if let Some(death) = death {
-            plan.watch(Arc::new(death));
+            session.watch(Arc::new(death));
         }
-        apply(&*machine(), &plan, &mut io::sink(), &Silent)
+        let monitor: Arc<dyn Monitor> = Arc::new(Silent);
+        apply(&Arc::from(machine()), &session, &mut io::sink(), &monitor)
     }
 
     fn format(&self) -> Format {
