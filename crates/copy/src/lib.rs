@@ -44,8 +44,8 @@ pub use pipeline::{Job, ManifestOf, Verify, copy};
 pub use prefix::Prefix;
 pub use probe::{Capacity, Lie, LieKind, Probed, probe, probe_places};
 pub use rescue::{
-    Attendant, FileShelf, Health, Holes, Rescue, RescueReport, RetryPolicy, Shelf, SlowRead,
-    Stretch, Unattended, copy_rescuing, untried,
+    Attendant, FailingSource, FileShelf, Health, Holes, Rescue, RescueReport, Rescuing,
+    RetryPolicy, Shelf, SlowRead, Stretch, Unattended, copy_rescuing, untried,
 };
 pub use restore::{
     Ending, Frame, HEAD_BYTES, IndexedOriginal, Knowledge, Layout, MediumOriginal, OpenStream,

@@ -1,7 +1,7 @@
 //! The pipeline itself: threads, channels, and what ends them.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cardkeep_block::{AllocationMap, BufferPool, Monitor, Phase, ReadAt};
 use cardkeep_image::{Container, EncodeOptions, FRAME_BYTES, Format, FrameDigest, Manifest};
@@ -28,12 +28,13 @@ pub enum Verify {
     Never,
 }
 
-/// What to copy and how.
+/// What to copy and how. It owns what it reads: where that is `'static`, any thread may.
+#[derive(Clone)]
 pub struct Job<'a> {
     /// The medium.
-    pub source: &'a dyn ReadAt,
+    pub source: Arc<dyn ReadAt + 'a>,
     /// Which of its bytes matter.
-    pub map: &'a AllocationMap,
+    pub map: Arc<AllocationMap>,
     /// The container to make.
     pub format: Format,
     /// How to make it.
@@ -77,7 +78,7 @@ pub(crate) fn copy_behind(
     manifest_of: ManifestOf<'_>,
     monitor: &dyn Monitor,
 ) -> Result<Outcome, CopyError> {
-    let frames = FrameList::new(job.map);
+    let frames = FrameList::new(&job.map);
     let first = start.prefix.digests.len();
     let used_in = |range: std::ops::Range<usize>| -> u64 {
         range.map(|index| frames.used_bytes(index)).sum()

@@ -32,14 +32,14 @@ pub(crate) struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// Returns what reads the frames from `first` on.
     pub(crate) fn new(
-        job: &Job<'a>,
+        job: &'a Job<'_>,
         frames: FrameList<'a>,
         pool: &'a BufferPool,
         monitor: &'a dyn Monitor,
         first: usize,
     ) -> Self {
         Self {
-            source: job.source,
+            source: &*job.source,
             frames,
             pool,
             monitor,

@@ -163,8 +163,8 @@ fn run(
     monitor: &dyn Monitor,
 ) -> Result<Outcome, CopyError> {
     let job = Job {
-        source,
-        map,
+        source: Arc::new(source),
+        map: Arc::new(map.clone()),
         format,
         options: EncodeOptions::default(),
         verify: Verify::ReadBack,
@@ -387,8 +387,8 @@ fn a_stream_gets_the_same_bytes_as_a_file() {
         run(&card, &map, format, &file, 2, &Silent).unwrap();
         let mut stream = Vec::new();
         let job = Job {
-            source: &card,
-            map: &map,
+            source: Arc::new(&card),
+            map: Arc::new(map.clone()),
             format,
             options: EncodeOptions::default(),
             verify: Verify::ReadBack,

@@ -14,49 +14,44 @@ mod health;
 mod phases;
 mod policy;
 mod reach;
+mod report;
 mod same_source;
 mod shelf;
 mod view;
 mod wanted;
 
-use cardkeep_block::{AllocationMap, Extent, Monitor, RescueMap, RescueStatus};
+use std::sync::Arc;
+
+use cardkeep_block::{AllocationMap, Monitor, ReadAt, RescueMap, RescueStatus};
 use cardkeep_image::Format;
 
 pub use attendant::{Attendant, Unattended};
 pub use file_shelf::FileShelf;
 pub use health::{Health, SlowRead, Stretch};
 pub use policy::{Holes, RetryPolicy};
+pub use report::RescueReport;
 pub use shelf::Shelf;
+pub use view::{FailingSource, Rescuing};
 
 use crate::destination::Output;
 use crate::error::CopyError;
 use crate::outcome::Outcome;
 use crate::pipeline::{Job, ManifestOf, Start, copy_behind};
 use crate::prefix::Prefix;
-use crate::rescue::view::{Rescuing, Setup};
 use crate::rescue::wanted::joined;
 
 /// What a copy of a source that may fail needs besides the job.
 pub struct Rescue<'a> {
     /// Where rescued bytes are kept.
-    pub shelf: &'a dyn Shelf,
-    /// Who waits for the source where it vanishes.
-    pub attendant: &'a dyn Attendant,
+    pub shelf: Arc<dyn Shelf + 'a>,
+    /// Waits for the source where it vanishes.
+    pub attendant: Arc<dyn Attendant + 'a>,
     /// How hard the source is tried.
     pub policy: RetryPolicy,
     /// How far earlier runs came: the shelf's mapfile, or [`untried`].
     pub map: RescueMap,
     /// What an earlier run left of the output, which must be stored and zstd.
     pub prefix: Prefix,
-}
-
-/// What there is to tell of a source, however the copy ended.
-#[derive(Clone, Debug)]
-pub struct RescueReport {
-    /// Used bytes that could not be read, in address order.
-    pub lost: Vec<Extent>,
-    /// How well it reads.
-    pub health: Health,
 }
 
 /// Returns the rescue map of a source that nobody tried yet.
@@ -73,34 +68,35 @@ pub fn untried(map: &AllocationMap) -> RescueMap {
 /// # Errors
 /// [`CopyError`]. What was read until then is in the output and on the shelf: see
 /// [`Prefix::load`] and [`Shelf`].
-pub fn copy_rescuing(
-    job: &Job<'_>,
-    rescue: Rescue<'_>,
+pub fn copy_rescuing<'a>(
+    job: &Job<'a>,
+    rescue: Rescue<'a>,
     output: Output<'_>,
     manifest_of: ManifestOf<'_>,
-    monitor: &dyn Monitor,
+    monitor: &Arc<dyn Monitor + 'a>,
 ) -> (Result<Outcome, CopyError>, RescueReport) {
-    let setup = Setup {
-        source: job.source,
-        wanted: job.map,
+    let shelf = Arc::clone(&rescue.shelf);
+    let source = FailingSource {
+        source: Arc::clone(&job.source),
+        wanted: Arc::clone(&job.map),
         shelf: rescue.shelf,
         attendant: rescue.attendant,
-        policy: &rescue.policy,
-        monitor,
+        policy: rescue.policy,
+        monitor: Arc::clone(monitor),
         read_through_bytes: job.limits.read_through_bytes,
     };
-    let prefix = rescue.prefix.before_rescued(&rescue.map, job.map);
+    let prefix = rescue.prefix.before_rescued(&rescue.map, &job.map);
     let view = cut(&output, job.format, &prefix)
-        .and_then(|()| Rescuing::new(setup, rescue.map, prefix.content_end()));
+        .and_then(|()| Rescuing::new(source, rescue.map, prefix.content_end()));
     let view = match view {
-        Ok(view) => view,
+        Ok(view) => Arc::new(view),
         Err(error) => return (Err(error), RescueReport::nothing(job.map.len())),
     };
     view.go_on();
     let durable = |end| view.durable_to(end);
     let start = Start {
         prefix,
-        durable: rescue.shelf.is_image().then_some(&durable),
+        durable: shelf.is_image().then_some(&durable),
     };
     let with_lost = |frames| {
         let mut manifest = manifest_of(frames);
@@ -109,19 +105,17 @@ pub fn copy_rescuing(
         manifest
     };
     let job = Job {
-        source: &view,
-        options: job.options.clone(),
-        ..*job
+        source: Arc::clone(&view) as Arc<dyn ReadAt + 'a>,
+        ..job.clone()
     };
-    let result = copy_behind(&job, &start, output, &with_lost, monitor);
+    let result = copy_behind(&job, &start, output, &with_lost, &**monitor);
     let result = result.and_then(|outcome| view.finish().map(|()| outcome));
-    let (lost, health, failure) = view.into_parts();
-    let result = match failure {
+    let result = match view.failure() {
         // The pipeline only knows that it got nothing more to read.
         Some(failure) => Err(failure),
         None => result,
     };
-    (result, RescueReport { lost, health })
+    (result, view.report())
 }
 
 /// Cuts off what an earlier run wrote behind the prefix.
@@ -137,13 +131,4 @@ fn cut(output: &Output<'_>, format: Format, prefix: &Prefix) -> Result<(), CopyE
     file.set_len(prefix.end)
         .and_then(|()| file.flush())
         .map_err(CopyError::Destination)
-}
-
-impl RescueReport {
-    fn nothing(len: u64) -> Self {
-        Self {
-            lost: Vec::new(),
-            health: Health::new(len),
-        }
-    }
 }

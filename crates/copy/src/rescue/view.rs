@@ -20,29 +20,38 @@ use cardkeep_block::{
 };
 use cardkeep_image::{Mapfile, RescuePhase};
 
+use crate::destination::Destination;
 use crate::error::CopyError;
 use crate::rescue::attendant::Attendant;
 use crate::rescue::health::Health;
 use crate::rescue::policy::{Holes, RetryPolicy};
 use crate::rescue::reach::{Reach, Work, may_be_rescued};
+use crate::rescue::report::RescueReport;
 use crate::rescue::shelf::Shelf;
 use crate::rescue::wanted::{add_served, left_bytes, lost_of, without_idle};
 
-/// What does not change while a source is read.
-#[derive(Clone, Copy)]
-pub(crate) struct Setup<'a> {
-    pub(crate) source: &'a dyn ReadAt,
-    pub(crate) wanted: &'a AllocationMap,
-    pub(crate) shelf: &'a dyn Shelf,
-    pub(crate) attendant: &'a dyn Attendant,
-    pub(crate) policy: &'a RetryPolicy,
-    pub(crate) monitor: &'a dyn Monitor,
-    pub(crate) read_through_bytes: u64,
+/// A source that may fail, with all that a rescue of it needs.
+pub struct FailingSource<'a> {
+    /// The source.
+    pub source: Arc<dyn ReadAt + 'a>,
+    /// Which of its bytes are wanted: those that are used.
+    pub wanted: Arc<AllocationMap>,
+    /// Where rescued bytes are kept.
+    pub shelf: Arc<dyn Shelf + 'a>,
+    /// Waits for the source where it vanishes.
+    pub attendant: Arc<dyn Attendant + 'a>,
+    /// How hard it is tried.
+    pub policy: RetryPolicy,
+    /// Hears how far a rescue is.
+    pub monitor: Arc<dyn Monitor + 'a>,
+    /// Gaps up to this length in bytes are read along with what lies around them.
+    pub read_through_bytes: u64,
 }
 
-/// A failing source seen as one that does not fail.
-pub(crate) struct Rescuing<'a> {
-    setup: Setup<'a>,
+/// A failing source seen as one that does not fail. It owns all that it reads: where that is `'static`, it
+/// can be handed to any thread, of another engine's as well.
+pub struct Rescuing<'a> {
+    setup: FailingSource<'a>,
     state: Mutex<Progress>,
     changed: Condvar,
 }
@@ -76,7 +85,10 @@ enum Mode {
 impl<'a> Rescuing<'a> {
     /// Returns the view of a source of which earlier runs have `held` in the store, and `done`
     /// bytes from the beginning on in the image.
-    pub(crate) fn new(setup: Setup<'a>, held: RescueMap, done: u64) -> Result<Self, CopyError> {
+    ///
+    /// # Errors
+    /// [`CopyError::Destination`] where the store can't be read.
+    pub fn new(setup: FailingSource<'a>, held: RescueMap, done: u64) -> Result<Self, CopyError> {
         let holds_something = setup.wanted.extents(State::Used).any(|extent| {
             held.runs_in(extent)
                 .any(|r| r.status == RescueStatus::Finished)
@@ -107,19 +119,28 @@ impl<'a> Rescuing<'a> {
         })
     }
 
-    /// Goes on with a rescue that an earlier run began, before anything else is read.
-    pub(crate) fn go_on(&self) {
+    /// Resumes a rescue that an earlier run began, before anything else is read.
+    pub fn go_on(&self) {
         let state = self.lock();
         if state.held.has_failures() {
             drop(self.rescue(state));
         }
     }
 
-    /// Returns what could not be read, the health of the source, and why reading ended early.
-    pub(crate) fn into_parts(self) -> (Vec<Extent>, Health, Option<CopyError>) {
-        let state = self.state.into_inner();
-        let state = state.unwrap_or_else(PoisonError::into_inner);
-        (state.lost, state.health, state.failure)
+    /// Returns why reading ended early; `None` where it did not, or where that was told before.
+    #[must_use]
+    pub fn failure(&self) -> Option<CopyError> {
+        self.lock().failure.take()
+    }
+
+    /// Returns what could not be read so far, and how well the source reads.
+    #[must_use]
+    pub fn report(&self) -> RescueReport {
+        let state = self.lock();
+        RescueReport {
+            lost: state.lost.clone(),
+            health: state.health.clone(),
+        }
     }
 
     /// Returns what could not be read so far.
@@ -153,9 +174,9 @@ impl<'a> Rescuing<'a> {
     ///
     /// # Errors
     /// What the system said of the store or the mapfile.
-    pub(crate) fn finish(&self) -> Result<(), CopyError> {
+    pub fn finish(&self) -> Result<(), CopyError> {
         let state = self.lock();
-        let shelf = self.setup.shelf;
+        let shelf = &*self.setup.shelf;
         if state.lost.is_empty() && !shelf.is_begun() {
             return Ok(());
         }
@@ -226,7 +247,7 @@ impl<'a> Rescuing<'a> {
         self.changed.notify_all();
         // The time for which a card was away is no time that it took.
         if self.setup.attendant.return_count() == return_count {
-            state.note(self.setup.policy, (extent, began), result.is_ok());
+            state.note(&self.setup.policy, (extent, began), result.is_ok());
         }
         match result {
             Ok(()) => {
@@ -282,7 +303,7 @@ impl<'a> Rescuing<'a> {
             return false;
         }
         state.slow_streak = 0;
-        let wanted = self.setup.wanted;
+        let wanted = &*self.setup.wanted;
         // What is in the store already is counted once more: this is an estimate.
         let left = left_bytes(wanted, &state.served);
         left > 0 && self.setup.shelf.has_room(wanted.len(), left)
@@ -328,19 +349,19 @@ impl<'a> Rescuing<'a> {
             Ok(store) => store,
             Err(error) => return Done::failed(held, health, error),
         };
-        let mut map = without_idle(held, self.setup.wanted);
+        let mut map = without_idle(held, &self.setup.wanted);
         let elsewhere = add_served(&mut map, served);
         self.setup
             .monitor
-            .phase(Phase::Rescue, Some(left_bytes(self.setup.wanted, &map)));
+            .phase(Phase::Rescue, Some(left_bytes(&self.setup.wanted, &map)));
         let mut reach = Reach {
-            source: self.setup.source,
-            wanted: self.setup.wanted,
+            source: &*self.setup.source,
+            wanted: &self.setup.wanted,
             store,
-            shelf: self.setup.shelf,
-            attendant: self.setup.attendant,
-            policy: self.setup.policy,
-            monitor: self.setup.monitor,
+            shelf: &*self.setup.shelf,
+            attendant: &*self.setup.attendant,
+            policy: &self.setup.policy,
+            monitor: &*self.setup.monitor,
             read_through_bytes: self.setup.read_through_bytes,
             map,
             elsewhere,
@@ -353,7 +374,7 @@ impl<'a> Rescuing<'a> {
             // Why it ended is the error to tell, not that the map could not be saved.
             drop(reach.save());
         }
-        let lost = lost_of(self.setup.wanted, &reach.map);
+        let lost = lost_of(&self.setup.wanted, &reach.map);
         let result = result.and_then(|()| {
             let reader = store.settled().map_err(CopyError::Destination)?;
             let lost_bytes: u64 = lost.iter().map(|extent| extent.len()).sum();
@@ -390,8 +411,8 @@ impl<'a> Rescuing<'a> {
     }
 
     /// Returns the store, as long as the source. `held` is what it holds.
-    fn store(&self, held: &RescueMap) -> Result<&'a dyn crate::Destination, CopyError> {
-        let shelf = self.setup.shelf;
+    fn store(&self, held: &RescueMap) -> Result<&dyn Destination, CopyError> {
+        let shelf = &*self.setup.shelf;
         let store = shelf.store().map_err(CopyError::Destination)?;
         let mapfile = Mapfile {
             position: 0,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cardkeep_block::{
-    AllocationMap, BlockError, Extent, MemoryMedium, Monitor, ReadAt, RescueMap, Run, Silent,
-    State, WriteAt,
+    AllocationMap, BlockError, Extent, MemoryMedium, Monitor, Phase, ReadAt, RescueMap, Run,
+    Silent, State, Trouble, WriteAt,
 };
 use cardkeep_copy::{
     Attendant, CopyError, Destination, FrameList, Job, Limits, Outcome, Output, Prefix, Rescue,
@@ -207,6 +207,51 @@ impl Shelf for MemoryShelf {
     }
 }
 
+/// What is lent to a rescue, which owns all that it needs.
+struct Lent<'a, T: ?Sized>(&'a T);
+
+impl Shelf for Lent<'_, MemoryShelf> {
+    fn store(&self) -> Result<&dyn Destination, BlockError> {
+        self.0.store()
+    }
+    fn save(&self, mapfile: &Mapfile) -> Result<(), BlockError> {
+        self.0.save(mapfile)
+    }
+    fn finish(&self, mapfile: &Mapfile) -> Result<(), BlockError> {
+        self.0.finish(mapfile)
+    }
+    fn has_room(&self, len: u64, bytes: u64) -> bool {
+        self.0.has_room(len, bytes)
+    }
+    fn is_image(&self) -> bool {
+        self.0.is_image()
+    }
+}
+
+impl Attendant for Lent<'_, dyn Attendant + '_> {
+    fn come_back(&self) -> bool {
+        self.0.come_back()
+    }
+    fn return_count(&self) -> u64 {
+        self.0.return_count()
+    }
+}
+
+impl Monitor for Lent<'_, dyn Monitor + '_> {
+    fn phase(&self, phase: Phase, total_bytes: Option<u64>) {
+        self.0.phase(phase, total_bytes);
+    }
+    fn advance(&self, phase: Phase, bytes: u64) {
+        self.0.advance(phase, bytes);
+    }
+    fn trouble(&self, trouble: Trouble) {
+        self.0.trouble(trouble);
+    }
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
+
 /// One way of copying: what the tests vary.
 #[derive(Clone, Copy)]
 pub(crate) struct Way {
@@ -231,10 +276,10 @@ impl Way {
         }
     }
 
-    fn job<'a>(&self, source: &'a dyn ReadAt, map: &'a AllocationMap) -> Job<'a> {
+    fn job<'a>(&self, source: &'a dyn ReadAt, map: &AllocationMap) -> Job<'a> {
         Job {
-            source,
-            map,
+            source: Arc::new(source),
+            map: Arc::new(map.clone()),
             format: self.format,
             options: EncodeOptions::default(),
             verify: self.verify,
@@ -289,15 +334,16 @@ impl Way {
             format => Prefix::load(image, &FrameList::new(map), format).unwrap(),
         };
         let rescue = Rescue {
-            shelf,
-            attendant,
+            shelf: Arc::new(Lent(shelf)),
+            attendant: Arc::new(Lent(attendant)),
             policy: self.policy,
             map: shelf.map(map),
             prefix,
         };
         let manifest = |frames| Manifest::new("test", map.clone(), frames);
         let job = self.job(source, map);
-        copy_rescuing(&job, rescue, Output::Stored(image), &manifest, monitor)
+        let monitor: Arc<dyn Monitor + '_> = Arc::new(Lent(monitor));
+        copy_rescuing(&job, rescue, Output::Stored(image), &manifest, &monitor)
     }
 
     /// Returns the image that a healthy card gives, by the copy that knows of no failures.

@@ -16,7 +16,7 @@ use crate::bench::{Card, FRAME, LEN, Way, card, content, expected, recorded};
 
 const BAD: Extent = Extent::between(FRAME + 51_200, FRAME + 52_224);
 
-fn rescue(card: &Card, file: &PartialFile, shelf: &FileShelf, format: Format) -> RescueReport {
+fn rescue(card: &Card, file: &PartialFile, shelf: &Arc<FileShelf>, format: Format) -> RescueReport {
     let (_, map) = crate::bench::card();
     let way = Way::new(format);
     let prefix = match format {
@@ -24,23 +24,24 @@ fn rescue(card: &Card, file: &PartialFile, shelf: &FileShelf, format: Format) ->
         _ => Prefix::default(),
     };
     let job = Job {
-        source: card,
-        map: &map,
+        source: Arc::new(card),
+        map: Arc::new(map.clone()),
         format,
         options: EncodeOptions::default(),
         verify: Verify::ReadBack,
         limits: way.limits,
     };
     let rescue = Rescue {
-        shelf,
-        attendant: &Unattended,
-        policy: way.policy,
         map: shelf.load(LEN).unwrap(),
+        shelf: Arc::clone(shelf) as Arc<dyn Shelf>,
+        attendant: Arc::new(Unattended),
+        policy: way.policy,
         prefix,
     };
     let manifest = |frames| Manifest::new("test", map.clone(), frames);
     let output = Output::Stored(file);
-    copy_rescuing(&job, rescue, output, &manifest, &cardkeep_block::Silent).1
+    let monitor: Arc<dyn cardkeep_block::Monitor> = Arc::new(cardkeep_block::Silent);
+    copy_rescuing(&job, rescue, output, &manifest, &monitor).1
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -65,7 +66,7 @@ fn ddrescue_reads_what_was_lost_and_the_image_gets_it() {
     let (card, map) = card();
     card.declare(Fault::Unreadable(BAD));
     let files = ImageFiles::of(&path);
-    let shelf = FileShelf::beside(files.clone(), "test");
+    let shelf = Arc::new(FileShelf::beside(files.clone(), "test"));
     let making = files.begin(Event::Make, "test").unwrap();
     let report = rescue(&card, making.file(), &shelf, Format::Zstd);
     assert_eq!(report.lost, [BAD]);
@@ -82,7 +83,7 @@ fn ddrescue_reads_what_was_lost_and_the_image_gets_it() {
         .args([&medium, &store, &mapfile])
         .run();
     // The card itself stays as bad as it was: all comes from the store.
-    let shelf = FileShelf::beside(files.clone(), "test");
+    let shelf = Arc::new(FileShelf::beside(files.clone(), "test"));
     let resume = Event::Resume {
         store: StoreKind::Beside,
         overwrite: Overwrite::Refuse,
@@ -107,7 +108,7 @@ fn a_raw_image_is_its_own_store() {
     let files = ImageFiles::of(&path);
     let making = files.begin(Event::Make, "test").unwrap();
     let file = making.file();
-    let shelf = || FileShelf::within(files.clone(), Arc::clone(file), "test");
+    let shelf = || Arc::new(FileShelf::within(files.clone(), Arc::clone(file), "test"));
     rescue(&card, file, &shelf(), Format::Raw);
     card.heal();
     card.declare(Fault::Unreadable(BAD));

@@ -11,3 +11,4 @@ mod bench;
 mod files;
 mod interrupted;
 mod order;
+mod threads;

@@ -92,6 +92,7 @@ fn source<'a>(
     BackupSource {
         plan,
         medium,
+        map: Arc::new(plan.contents().map.clone()),
         attendant,
         monitor: Arc::clone(monitor),
     }

@@ -1,6 +1,8 @@
 //! An image in a file as the far end of a backup: read back as it is written, of a card that may fail,
 //! and resumed where an earlier run left it.
 
+use std::sync::Arc;
+
 use cardkeep_copy::{FileShelf, Output, Rescue, copy_rescuing};
 use cardkeep_device::{ImageFiles, Losses};
 
@@ -22,7 +24,7 @@ pub(crate) struct ImageSink {
 /// An image that is begun.
 struct Begun {
     file: Unfinished,
-    shelf: FileShelf,
+    shelf: Arc<FileShelf>,
     reached: Reached,
 }
 
@@ -42,7 +44,7 @@ impl BackupSink for ImageSink {
         let plan = source.plan;
         let file = Unfinished::open(&plan.request, &self.files, plan.format)?;
         let maker = maker(source);
-        let shelf = file.shelf(&maker);
+        let shelf = Arc::new(file.shelf(&maker));
         let reached = match reached(source, &file, &shelf, &maker) {
             Ok(reached) => reached,
             Err(error) => {
@@ -71,8 +73,8 @@ impl BackupSink for ImageSink {
         } = self.begun.take().ok_or_else(|| out_of_turn("begun"))?;
         let plan = source.plan;
         let rescue = Rescue {
-            shelf: &shelf,
-            attendant: &*source.attendant,
+            shelf,
+            attendant: Arc::clone(&source.attendant),
             policy: plan.request.policy,
             map: reached.map,
             prefix: reached.prefix,
@@ -80,8 +82,7 @@ impl BackupSink for ImageSink {
         let manifest = |frames| manifest_of(plan, frames);
         let output = Output::Stored(file.file());
         let (result, rescued) =
-            copy_rescuing(&source.job(), rescue, output, &manifest, &*source.monitor);
-        drop(shelf);
+            copy_rescuing(&source.job(), rescue, output, &manifest, &source.monitor);
         let outcome = match result {
             Ok(outcome) => outcome,
             Err(error) => {

@@ -1,9 +1,10 @@
 //! What earlier runs have of a card, and whether it is this very card, as it was then.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use cardkeep_block::{RescueMap, path_text};
-use cardkeep_copy::{CopyError, FileShelf, FrameList, Prefix, Rescue};
+use cardkeep_copy::{CopyError, FileShelf, FrameList, Prefix, Rescue, Shelf};
 use cardkeep_survey::{Scope, silent_places};
 
 use crate::backup::failure::told;
@@ -26,7 +27,7 @@ pub(crate) struct Reached {
 pub(crate) fn reached(
     source: &BackupSource<'_>,
     file: &Unfinished,
-    shelf: &FileShelf,
+    shelf: &Arc<FileShelf>,
     maker: &str,
 ) -> Result<Reached, OpError> {
     let (plan, image) = (source.plan, file.files().image());
@@ -40,8 +41,8 @@ pub(crate) fn reached(
         error => told(plan, image, error),
     })?;
     let rescue = Rescue {
-        shelf,
-        attendant: &*source.attendant,
+        shelf: Arc::clone(shelf) as Arc<dyn Shelf>,
+        attendant: Arc::clone(&source.attendant),
         policy: plan.request.policy,
         map: reached.map,
         prefix: reached.prefix,
@@ -56,10 +57,10 @@ fn check_same(source: &BackupSource<'_>, rescue: &Rescue<'_>, image: &Path) -> R
     let (plan, job) = (source.plan, source.job());
     let mut telling = telling_places(plan.contents());
     if plan.request.resume == Resume::Yes {
-        telling.extend(silent_places(job.source, plan.contents()));
+        telling.extend(silent_places(&*job.source, plan.contents()));
     }
     let changed = rescue
-        .find_change(job.source, &FrameList::new(job.map), &telling)
+        .find_change(&*job.source, &FrameList::new(&job.map), &telling)
         .map_err(|error| told(plan, image, error))?;
     match changed {
         Some(changed) => Err(changed_meanwhile(plan).caused_by(format!("it differs at {changed}"))),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cardkeep_block::{Extent, Monitor, ReadAt};
+use cardkeep_block::{AllocationMap, Extent, Monitor, ReadAt};
 use cardkeep_copy::{Attendant, Health, Job, Outcome};
 use cardkeep_image::EncodeOptions;
 
@@ -18,6 +18,8 @@ pub(crate) struct BackupSource<'a> {
     pub(crate) plan: &'a BackupPlan,
     /// The medium that is stored.
     pub(crate) medium: Arc<dyn ReadAt>,
+    /// Which of its bytes matter.
+    pub(crate) map: Arc<AllocationMap>,
     /// Waits for a card that vanishes.
     pub(crate) attendant: Arc<dyn Attendant>,
     /// Hears how far it is.
@@ -71,13 +73,13 @@ pub enum Verified {
 
 impl BackupSource<'_> {
     /// Returns what the pipeline into an image is to do.
-    pub(crate) fn job(&self) -> Job<'_> {
+    pub(crate) fn job(&self) -> Job<'static> {
         let plan = self.plan;
         let mut options = EncodeOptions::default();
         options.level = plan.request.level;
         Job {
-            source: &*self.medium,
-            map: &plan.contents().map,
+            source: Arc::clone(&self.medium),
+            map: Arc::clone(&self.map),
             format: plan.format,
             options,
             verify: plan.request.verify,

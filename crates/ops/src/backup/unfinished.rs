@@ -94,16 +94,16 @@ impl Unfinished {
         job: &Job<'_>,
         request: &BackupRequest,
     ) -> Result<Reached, CopyError> {
-        let mut map = untried(job.map);
+        let mut map = untried(&job.map);
         let mut prefix = Prefix::default();
         if request.resume == Resume::Yes {
             map = shelf.load(job.map.len())?;
             if self.store == StoreKind::Beside && self.making.origin() == Origin::Reopened {
                 // What the cache holds may never have reached the disk: a failed write leaves it there.
                 let reader = self.file().reader().map_err(CopyError::Destination)?;
-                prefix = Prefix::load(&reader, &FrameList::new(job.map), job.format)?;
+                prefix = Prefix::load(&reader, &FrameList::new(&job.map), job.format)?;
                 // Frames that were made of a store hold zeros in its holes, be it there or not.
-                prefix = prefix.before_rescued(&shelf.told(job.map.len())?, job.map);
+                prefix = prefix.before_rescued(&shelf.told(job.map.len())?, &job.map);
             }
         }
         Ok(Reached { map, prefix })
