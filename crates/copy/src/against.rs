@@ -6,6 +6,7 @@ use cardkeep_image::{FRAME_BYTES, FrameDigest};
 use crate::error::CopyError;
 use crate::frames::FrameList;
 use crate::limits::READ_THROUGH_BYTES;
+use crate::runs::RequestCost;
 
 /// Differences are told in steps of this size: a medium's smallest unit.
 const STEP_BYTES: usize = 512;
@@ -71,8 +72,11 @@ pub(crate) fn read_used(
     content: &mut AlignedBuffer,
 ) -> Result<(), cardkeep_block::BlockError> {
     let start = frames.extent(index).start();
-    let alignment = medium.alignment() as u64;
-    for request in frames.requests(index, alignment, READ_THROUGH_BYTES) {
+    let cost = RequestCost {
+        alignment: medium.alignment() as u64,
+        read_through_bytes: READ_THROUGH_BYTES,
+    };
+    for request in frames.requests(index, cost) {
         let from = (request.start() - start) as usize;
         medium.read_at(
             request.start(),

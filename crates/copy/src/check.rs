@@ -186,6 +186,7 @@ impl IndexedCheck<'_> {
                 continue;
             }
             let expected = digest.unwrap_or_else(|| zero_digest(extent.len()));
+            // What can't be decoded is told as a mismatch without a digest.
             let decoded = decoder.decode(bytes, &mut content).is_ok();
             let found = decoded.then(|| FrameDigest::of(&content));
             if found != Some(expected) {

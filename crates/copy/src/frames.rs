@@ -3,6 +3,8 @@
 use cardkeep_block::{AllocationMap, Extent, State};
 use cardkeep_image::FRAME_BYTES;
 
+use crate::runs::{RequestCost, clear, requests_for};
+
 /// A medium's address space cut into frames of [`FRAME_BYTES`].
 #[derive(Clone, Copy, Debug)]
 pub struct FrameList<'a> {
@@ -71,58 +73,28 @@ impl<'a> FrameList<'a> {
     /// Fills with zeros what is not used of a frame's content.
     pub(crate) fn clear_unused(&self, index: usize, content: &mut [u8]) {
         let frame = self.extent(index);
-        for run in self
-            .map
-            .runs_in(frame)
-            .filter(|run| run.state != State::Used)
-        {
-            let start = (run.extent.start() - frame.start()) as usize;
-            let end = (run.extent.end() - frame.start()) as usize;
-            if let Some(part) = content.get_mut(start..end) {
-                part.fill(0);
-            }
-        }
+        let runs = self.map.runs_in(frame);
+        let unused = runs.filter(|run| run.state != State::Used);
+        clear(unused, frame.start(), content);
     }
 
     /// Returns the requests that read a frame: see [`requests_in`].
-    pub(crate) fn requests(
-        &self,
-        index: usize,
-        alignment: u64,
-        read_through_bytes: u64,
-    ) -> Vec<Extent> {
-        requests_in(self.map, self.extent(index), alignment, read_through_bytes)
+    pub(crate) fn requests(&self, index: usize, cost: RequestCost) -> Vec<Extent> {
+        requests_in(self.map, self.extent(index), cost)
     }
 }
 
-/// Returns the requests that read what `window` has of `map`: its used extents, widened to
-/// `alignment` (a power of two that divides the frame size) but for the window's end, and joined
-/// where the gap between two is no more than `read_through_bytes`.
-pub(crate) fn requests_in(
-    map: &AllocationMap,
-    window: Extent,
-    alignment: u64,
-    read_through_bytes: u64,
-) -> Vec<Extent> {
-    let mut requests: Vec<Extent> = Vec::new();
+/// Returns the requests that read what `window` has of the used extents of `map`: see
+/// [`requests_for`].
+pub(crate) fn requests_in(map: &AllocationMap, window: Extent, cost: RequestCost) -> Vec<Extent> {
     let used = map.runs_in(window).filter(|run| run.state == State::Used);
-    for used in used.map(|run| run.extent) {
-        let start = used.start() / alignment * alignment;
-        let end = used.end().div_ceil(alignment).saturating_mul(alignment);
-        let end = end.min(window.end());
-        match requests.last_mut() {
-            Some(last) if start <= last.end().saturating_add(read_through_bytes) => {
-                *last = Extent::between(last.start(), end.max(last.end()));
-            }
-            _ => requests.push(Extent::between(start, end)),
-        }
-    }
-    requests
+    requests_for(used.map(|run| run.extent), window, cost)
 }
 
 #[cfg(test)]
 mod tests {
     use super::FrameList;
+    use crate::runs::RequestCost;
     use cardkeep_block::{AllocationMap, Extent, Run, State};
     use cardkeep_image::FRAME_BYTES;
 
@@ -154,8 +126,12 @@ mod tests {
     fn requests_are_aligned_and_joined_across_small_gaps() {
         let map = map(FRAME, &[(100, 200), (1000, 4000), (9000, 9001)]);
         let frames = FrameList::new(&map);
-        let at = |read_through| {
-            let requests = frames.requests(0, 512, read_through);
+        let at = |read_through_bytes| {
+            let cost = RequestCost {
+                alignment: 512,
+                read_through_bytes,
+            };
+            let requests = frames.requests(0, cost);
             requests
                 .iter()
                 .map(|r| (r.start(), r.end()))

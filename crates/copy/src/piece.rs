@@ -24,6 +24,7 @@ impl ZeroPiece {
         if self.len == content.len() && self.bytes == bytes {
             return true;
         }
+        // A piece that can't be decoded holds no zeros; the caller tells of it.
         let is_zero =
             decoder.decode(bytes, content).is_ok() && content.iter().all(|&byte| byte == 0);
         if is_zero {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cardkeep_block::{AllocationMap, BufferPool, Monitor, Phase, ReadAt};
-use cardkeep_image::{Container, EncodeOptions, FRAME_BYTES, Format, FrameDigest, Manifest};
+use cardkeep_block::{BufferPool, Monitor, Phase};
+use cardkeep_image::{Container, FRAME_BYTES, Format};
 use crossbeam_channel::{Receiver, bounded, unbounded};
 
 use crate::destination::Output;
 use crate::error::CopyError;
 use crate::frames::FrameList;
-use crate::limits::Limits;
+use crate::job::{Job, ManifestOf, Verify};
 use crate::outcome::{Outcome, image_digest};
 use crate::prefix::Prefix;
 use crate::reader::{ReadFrame, Reading};
@@ -18,35 +18,6 @@ use crate::sink::Sink;
 use crate::verifier::{Durable, Verifier};
 use crate::worker::Worker;
 use crate::writer::{Writer, WriterDone};
-
-/// Whether the destination is read back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verify {
-    /// Every used byte, past the cache, while the copy goes on.
-    ReadBack,
-    /// Not at all.
-    Never,
-}
-
-/// What to copy and how. It owns what it reads: where that is `'static`, any thread may.
-#[derive(Clone)]
-pub struct Job<'a> {
-    /// The medium.
-    pub source: Arc<dyn ReadAt + 'a>,
-    /// Which of its bytes matter.
-    pub map: Arc<AllocationMap>,
-    /// The container to make.
-    pub format: Format,
-    /// How to make it.
-    pub options: EncodeOptions,
-    /// Whether to read it back.
-    pub verify: Verify,
-    /// The sizes of the pipeline.
-    pub limits: Limits,
-}
-
-/// Makes an image's manifest out of the digests of all frames.
-pub type ManifestOf<'a> = &'a dyn Fn(Vec<Option<FrameDigest>>) -> Manifest;
 
 /// Copies. `manifest_of` is called once, when all frames are written.
 ///

@@ -8,7 +8,8 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::error::CopyError;
 use crate::frames::FrameList;
-use crate::pipeline::Job;
+use crate::job::Job;
+use crate::runs::RequestCost;
 
 /// A frame's content, read and with all unused bytes zero.
 pub(crate) struct ReadFrame {
@@ -22,7 +23,7 @@ pub(crate) struct Reading<'a> {
     pub(crate) frames: FrameList<'a>,
     pub(crate) pool: &'a BufferPool,
     pub(crate) monitor: &'a dyn Monitor,
-    read_through_bytes: u64,
+    cost: RequestCost,
     /// The frame from which on to look for the next one to read.
     next: Mutex<usize>,
     /// Bytes that were asked of the source.
@@ -43,7 +44,10 @@ impl<'a> Reading<'a> {
             frames,
             pool,
             monitor,
-            read_through_bytes: job.limits.read_through_bytes,
+            cost: RequestCost {
+                alignment: job.source.alignment() as u64,
+                read_through_bytes: job.limits.read_through_bytes,
+            },
             next: Mutex::new(first),
             read_bytes: AtomicU64::new(0),
         }
@@ -90,11 +94,7 @@ impl<'a> Reading<'a> {
 
     fn read(&self, index: usize, content: &mut AlignedBuffer) -> Result<(), CopyError> {
         let start = self.frames.extent(index).start();
-        let alignment = self.source.alignment() as u64;
-        let requests = self
-            .frames
-            .requests(index, alignment, self.read_through_bytes);
-        for request in requests {
+        for request in self.frames.requests(index, self.cost) {
             if self.monitor.is_cancelled() {
                 return Err(CopyError::Interrupted);
             }

@@ -51,6 +51,22 @@ enum Waiting {
     },
 }
 
+/// A piece of the output that is to be checked.
+#[derive(Clone, Copy)]
+struct Stored<'a> {
+    reader: &'a dyn ReadAt,
+    extent: Extent,
+    /// Where what may be read ends.
+    settled: u64,
+}
+
+impl Stored<'_> {
+    /// Reads the piece by way of `pieces`.
+    fn load<'p>(&self, pieces: &'p mut PieceWindow) -> Result<&'p [u8], CopyError> {
+        pieces.load(self.reader, self.extent, self.settled)
+    }
+}
+
 /// Reads back what the writer wrote, some way behind it.
 pub(crate) struct Verifier<'a> {
     file: &'a dyn Destination,
@@ -203,6 +219,7 @@ impl<'a> Verifier<'a> {
 
     fn check_waiting(&mut self, decoder: &mut FrameDecoder, settled: u64) -> Result<(), CopyError> {
         let reader = self.file.settled().map_err(CopyError::Destination)?;
+        let reader = &*reader;
         self.pieces.forget();
         for item in std::mem::take(&mut self.waiting) {
             if self.monitor.is_cancelled() {
@@ -214,7 +231,12 @@ impl<'a> Verifier<'a> {
                     piece,
                     digest,
                 } => {
-                    self.check_frame(&*reader, index, (piece, settled), digest, decoder)?;
+                    let stored = Stored {
+                        reader,
+                        extent: piece,
+                        settled,
+                    };
+                    self.check_frame(index, stored, digest, decoder)?;
                     self.monitor
                         .advance(Phase::Verify, self.frames.used_bytes(index));
                 }
@@ -228,7 +250,12 @@ impl<'a> Verifier<'a> {
                         let from = start + step * piece_bytes;
                         let piece = Extent::between(from, from + piece_bytes);
                         let index = index + step as usize;
-                        self.check_zeros(&*reader, index, (piece, settled), decoder)?;
+                        let stored = Stored {
+                            reader,
+                            extent: piece,
+                            settled,
+                        };
+                        self.check_zeros(index, stored, decoder)?;
                     }
                 }
                 // Holes of a raw image were never written.
@@ -240,23 +267,24 @@ impl<'a> Verifier<'a> {
 
     fn check_frame(
         &mut self,
-        reader: &dyn ReadAt,
         index: usize,
-        (piece, settled): (Extent, u64),
+        stored: Stored<'_>,
         expected: FrameDigest,
         decoder: &mut FrameDecoder,
     ) -> Result<(), CopyError> {
         let extent = self.frames.extent(index);
         let content = &mut self.content[..extent.len() as usize];
         let decoded = if self.format == Format::Raw {
-            reader
+            stored
+                .reader
                 .read_at(extent.start(), content)
                 .map_err(CopyError::Destination)?;
             // What ddrescue began holds what was free, too.
             self.frames.clear_unused(index, content);
             true
         } else {
-            let bytes = self.pieces.load(reader, piece, settled)?;
+            let bytes = stored.load(&mut self.pieces)?;
+            // What can't be decoded is told as a mismatch without a digest.
             decoder.decode(bytes, content).is_ok()
         };
         let found = decoded.then(|| FrameDigest::of(content));
@@ -272,14 +300,13 @@ impl<'a> Verifier<'a> {
 
     fn check_zeros(
         &mut self,
-        reader: &dyn ReadAt,
         index: usize,
-        (piece, settled): (Extent, u64),
+        stored: Stored<'_>,
         decoder: &mut FrameDecoder,
     ) -> Result<(), CopyError> {
         let extent = self.frames.extent(index);
         let content = &mut self.content[..extent.len() as usize];
-        let bytes = self.pieces.load(reader, piece, settled)?;
+        let bytes = stored.load(&mut self.pieces)?;
         if self.zero_piece.holds_zeros(bytes, content, decoder) {
             return Ok(());
         }

@@ -44,6 +44,7 @@ impl Worker<'_> {
             let bytes = match &mut self.encoder {
                 None => PieceBytes::Raw(frame.content),
                 Some(encoder) => {
+                    // None was given back yet: a new one.
                     let mut piece = self.spent.try_recv().unwrap_or_default();
                     let info = encoder.encode(&frame.content[..len], &mut piece)?;
                     self.pool.give_back(frame.content);

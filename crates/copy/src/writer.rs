@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::error::CopyError;
 use crate::frames::FrameList;
-use crate::pipeline::ManifestOf;
+use crate::job::ManifestOf;
 use crate::sink::Sink;
 use crate::verifier::Written;
 use crate::worker::{Piece, PieceBytes};

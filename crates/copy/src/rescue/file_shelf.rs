@@ -70,6 +70,7 @@ impl FileShelf {
             (None, Ok(target)) => ImageFiles::of(target)
                 .map_of_image()
                 .map_err(CopyError::Destination)?,
+            // What has no path of its own, such as a pipe, has nothing beside it.
             (None, Err(_)) => None,
         };
         let Some(text) = text else {
@@ -190,10 +191,11 @@ impl Shelf for FileShelf {
         };
         let can_be_so_long = max_file_bytes(folder).is_none_or(|most| len <= most);
         let needed = match filesystem_of(folder) {
-            // Without holes a file takes all its length.
+            // Without holes a file takes all its length; what can't be told may be such a one.
             Ok(FsKind::Fat | FsKind::Exfat | FsKind::Hfs) | Err(_) => len.max(bytes),
             Ok(_) => bytes,
         };
+        // Where the room can't be told, the image is taken not to fit.
         // The image takes no more than what it is made of, give or take its index.
         can_be_so_long && free_space(folder).is_ok_and(|free| free / 2 > needed)
     }

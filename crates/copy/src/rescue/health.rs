@@ -52,6 +52,7 @@ impl Stretch {
     pub fn bytes_per_second(&self) -> Option<u64> {
         let nanos = self.time.as_nanos();
         let speed = (u128::from(self.bytes) * 1_000_000_000).checked_div(nanos)?;
+        // No source is that fast: the clock stood still.
         u64::try_from(speed).ok()
     }
 }

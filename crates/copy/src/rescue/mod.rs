@@ -35,8 +35,9 @@ pub use view::{FailingSource, Rescuing};
 
 use crate::destination::Output;
 use crate::error::CopyError;
+use crate::job::{Job, ManifestOf};
 use crate::outcome::Outcome;
-use crate::pipeline::{Job, ManifestOf, Start, copy_behind};
+use crate::pipeline::{Start, copy_behind};
 use crate::prefix::Prefix;
 use crate::rescue::wanted::joined;
 

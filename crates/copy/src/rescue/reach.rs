@@ -16,6 +16,7 @@ use crate::rescue::attendant::Attendant;
 use crate::rescue::health::Health;
 use crate::rescue::policy::RetryPolicy;
 use crate::rescue::shelf::Shelf;
+use crate::runs::RequestCost;
 
 /// The largest request: one that fails costs its whole time.
 pub(crate) const REQUEST_BYTES: u64 = 1 << 20;
@@ -155,10 +156,13 @@ impl Reach<'_> {
 
     /// Returns the requests for what is wanted of `piece` and not yet there.
     pub(crate) fn requests(&self, piece: Extent) -> Vec<Extent> {
-        let unit = self.unit();
+        let cost = RequestCost {
+            alignment: self.unit(),
+            read_through_bytes: self.read_through_bytes,
+        };
         let parts = self.map.unfinished_in(piece).map(|run| run.extent);
         let requests = parts
-            .flat_map(|part| requests_in(self.wanted, part, unit, self.read_through_bytes))
+            .flat_map(|part| requests_in(self.wanted, part, cost))
             .map(|request| request.intersection(piece));
         requests.collect()
     }

@@ -65,6 +65,7 @@ impl Rescue<'_> {
         // OK to cast: at most a frame.
         let len = frames.extent(index).len() as usize;
         content.fill(0);
+        // What can't be read proves no change.
         read_used(frames, index, source, content).is_ok()
             && FrameDigest::of(&content[..len]) != digest
     }
@@ -99,6 +100,7 @@ impl Rescue<'_> {
                 .read_vec(place.start(), place.len() as usize)
                 .map_err(CopyError::Destination)?;
             let now = source.read_vec(place.start(), place.len() as usize);
+            // What can't be read proves no change.
             if now.is_ok_and(|now| now != kept) {
                 return Ok(Some(place));
             }

@@ -247,7 +247,12 @@ impl<'a> Rescuing<'a> {
         self.changed.notify_all();
         // The time for which a card was away is no time that it took.
         if self.setup.attendant.return_count() == return_count {
-            state.note(&self.setup.policy, (extent, began), result.is_ok());
+            let request = Request {
+                extent,
+                began,
+                is_served: result.is_ok(),
+            };
+            state.note(&self.setup.policy, request);
         }
         match result {
             Ok(()) => {
@@ -469,10 +474,23 @@ impl Done {
     }
 }
 
+/// A request that the source answered.
+#[derive(Clone, Copy)]
+struct Request {
+    extent: Extent,
+    began: Instant,
+    is_served: bool,
+}
+
 impl Progress {
     /// Takes down what the source did. Where it was busy with several requests, the time until
     /// the last one ended was not this one's.
-    fn note(&mut self, policy: &RetryPolicy, (extent, began): (Extent, Instant), is_served: bool) {
+    fn note(&mut self, policy: &RetryPolicy, request: Request) {
+        let Request {
+            extent,
+            began,
+            is_served,
+        } = request;
         let now = Instant::now();
         let time = now.saturating_duration_since(began.max(self.busy_until));
         self.busy_until = now;

@@ -6,25 +6,14 @@ use cardkeep_block::{BlockError, BlockErrorKind, Extent, Monitor, Phase, ReadWri
 
 use crate::diagnosis::Fingerprints;
 use crate::error::CopyError;
+use crate::restore::delivery::{AT_ONCE, WINDOW_ALONE, deliver, pool_for};
 use crate::restore::feed::{Feed, Frames};
 use crate::restore::frame::{Frame, bytes_of};
 use crate::restore::head::{Head, first_of, head_of, tail_of};
-use crate::restore::in_order::{in_flight, in_order};
+use crate::restore::in_order::{Crew, in_order};
 use crate::restore::ledger::Entry;
 use crate::restore::original::{Original, Wanted};
-use crate::restore::{Recipient, RestoreOptions, WINDOW_ALONE, deliver, pool_for};
-
-/// What is written of what a card should hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteMode {
-    /// All of it.
-    All,
-    /// What the card does not hold already.
-    Differing,
-    /// What the card does not hold already, until it is clear that nothing more is there: for a
-    /// restore that was interrupted.
-    Resumed,
-}
+use crate::restore::recipient::{Recipient, RestoreOptions, WriteMode};
 
 /// What became of one card. Sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,10 +33,6 @@ pub struct Outcome {
 /// Zeros between used bytes are written with them up to this size, in bytes, rather than on their
 /// own.
 const ZEROS_JOINED_MAX: u64 = 64 * 1024;
-
-/// Requests under way at once: the card has the next one when it is done with one. Used extents are
-/// short on an aged card (half a megabyte on the lab's), and a busy machine wakes threads late.
-pub(crate) const AT_ONCE: usize = 3;
 
 /// One card being written.
 pub(crate) struct CardJob<'a> {
@@ -162,7 +147,7 @@ impl<'a> CardJob<'a> {
         };
         in_order(
             std::iter::once(first).chain(&mut frames),
-            (vec![(); AT_ONCE], in_flight(AT_ONCE)),
+            Crew::of(AT_ONCE),
             write,
             |frame| {
                 self.begin_frame(&frame)?;

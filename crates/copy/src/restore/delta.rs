@@ -13,12 +13,15 @@ use cardkeep_image::{FRAME_BYTES, FrameDigest};
 
 use crate::error::CopyError;
 use crate::limits::READ_THROUGH_BYTES;
-use crate::restore::card::{AT_ONCE, CardJob, WriteMode, put, put_part};
+use crate::restore::card::{CardJob, put, put_part};
+use crate::restore::delivery::AT_ONCE;
 use crate::restore::feed::{Feed, Frames};
 use crate::restore::frame::{Frame, Lent, bytes_of, requests};
 use crate::restore::head::head_of;
-use crate::restore::in_order::{in_flight, in_order};
+use crate::restore::in_order::{Crew, in_flight, in_order};
 use crate::restore::ledger::Entry;
+use crate::restore::recipient::WriteMode;
+use crate::runs::{RequestCost, clear};
 
 /// Differences are found in steps of this size, in bytes: the block of most filesystems.
 const STEP_BYTES: u64 = 4096;
@@ -49,19 +52,14 @@ impl CardJob<'_> {
         let mut unwritten = 0;
         let mut frames = Frames::new(feed, place);
         let look = |(): &mut (), frame| Ok(look(card, frame, &pool, &is_looking));
-        in_order(
-            &mut frames,
-            (vec![(); AT_ONCE], in_flight(AT_ONCE)),
-            look,
-            |looked| {
-                let is_new = self.compare(looked)?;
-                unwritten = if is_new { unwritten + 1 } else { 0 };
-                if self.options.mode == WriteMode::Resumed && unwritten >= UNWRITTEN_FRAMES {
-                    is_looking.store(false, Ordering::Relaxed);
-                }
-                Ok(true)
-            },
-        )?;
+        in_order(&mut frames, Crew::of(AT_ONCE), look, |looked| {
+            let is_new = self.compare(looked)?;
+            unwritten = if is_new { unwritten + 1 } else { 0 };
+            if self.options.mode == WriteMode::Resumed && unwritten >= UNWRITTEN_FRAMES {
+                is_looking.store(false, Ordering::Relaxed);
+            }
+            Ok(true)
+        })?;
         match frames.ended()? {
             Some(index) => self.alone(index, |job, feed| job.take_compared(feed, 0)),
             None => Ok(()),
@@ -142,7 +140,10 @@ pub(crate) fn read_filled(
     frame: Extent,
     content: &mut [u8],
 ) -> Result<(), BlockError> {
-    let cost = (card.alignment() as u64, READ_THROUGH_BYTES);
+    let cost = RequestCost {
+        alignment: card.alignment() as u64,
+        read_through_bytes: READ_THROUGH_BYTES,
+    };
     for request in requests(runs, frame, |state| state != State::Free, cost) {
         let from = (request.start() - frame.start()) as usize;
         let part = &mut content[from..from + request.len() as usize];
@@ -153,10 +154,8 @@ pub(crate) fn read_filled(
 }
 
 fn clear_free(runs: &[Run], start: u64, content: &mut [u8]) {
-    for run in runs.iter().filter(|run| run.state == State::Free) {
-        let from = (run.extent.start() - start) as usize;
-        content[from..from + run.extent.len() as usize].fill(0);
-    }
+    let free = runs.iter().filter(|run| run.state == State::Free);
+    clear(free.copied(), start, content);
 }
 
 /// Returns the parts of a frame from `from` on in which its bytes are not those that were found.

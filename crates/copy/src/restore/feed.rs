@@ -270,8 +270,13 @@ mod tests {
 
     fn frame(index: usize) -> Frame {
         let start = index as u64;
-        let place = (index, Extent::between(start, start + 1));
-        Frame::new(place, Vec::new(), zero_digest(1), None)
+        Frame {
+            index,
+            extent: Extent::between(start, start + 1),
+            runs: Vec::new(),
+            digest: zero_digest(1),
+            content: None,
+        }
     }
 
     fn take(feed: &Feed, place: usize) -> Option<usize> {

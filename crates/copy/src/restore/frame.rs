@@ -5,6 +5,8 @@ use std::sync::Arc;
 use cardkeep_block::{AlignedBuffer, BufferPool, Extent, Run, State};
 use cardkeep_image::FrameDigest;
 
+use crate::runs::{RequestCost, clear, requests_for};
+
 /// A buffer that goes back to its pool when nobody needs it any more.
 pub(crate) struct Lent {
     buffer: Option<AlignedBuffer>,
@@ -52,25 +54,10 @@ pub struct Frame {
     pub runs: Vec<Run>,
     /// The digest of its content, in which all that is not used is zero.
     pub digest: FrameDigest,
-    content: Option<Lent>,
+    pub(crate) content: Option<Lent>,
 }
 
 impl Frame {
-    pub(crate) fn new(
-        (index, extent): (usize, Extent),
-        runs: Vec<Run>,
-        digest: FrameDigest,
-        content: Option<Lent>,
-    ) -> Self {
-        Self {
-            index,
-            extent,
-            runs,
-            digest,
-            content,
-        }
-    }
-
     /// Returns the frame's bytes; `None` where none of them is used.
     #[must_use]
     pub fn content(&self) -> Option<&[u8]> {
@@ -100,39 +87,21 @@ pub(crate) fn bytes_of(runs: &[Run], matches: impl Fn(State) -> bool) -> u64 {
 
 /// Fills with zeros what is not used of the content at `start`.
 pub(crate) fn clear_unused(runs: &[Run], start: u64, content: &mut [u8]) {
-    for run in runs.iter().filter(|run| run.state != State::Used) {
-        let from = (run.extent.start() - start) as usize;
-        let to = (run.extent.end() - start) as usize;
-        if let Some(part) = content.get_mut(from..to) {
-            part.fill(0);
-        }
-    }
+    let unused = runs.iter().filter(|run| run.state != State::Used);
+    clear(unused.copied(), start, content);
 }
 
-/// Returns the requests that read what `wanted` picks of the runs of a frame or a part of one:
-/// widened to `alignment` as far as it reaches, and joined where the gap is no larger than
-/// `read_through_bytes`.
+/// Returns the requests that read what `wanted` picks of the runs of a frame or a part of one, as
+/// [`requests_for`] does, and nothing that lies before it.
 pub(crate) fn requests(
     runs: &[Run],
     frame: Extent,
     wanted: impl Fn(State) -> bool,
-    (alignment, read_through_bytes): (u64, u64),
-) -> Vec<Extent> {
-    let mut requests: Vec<Extent> = Vec::new();
-    for run in runs.iter().filter(|run| wanted(run.state)) {
-        let start = (run.extent.start() / alignment * alignment).max(frame.start());
-        let end = run
-            .extent
-            .end()
-            .div_ceil(alignment)
-            .saturating_mul(alignment)
-            .min(frame.end());
-        match requests.last_mut() {
-            Some(last) if start <= last.end().saturating_add(read_through_bytes) => {
-                *last = Extent::between(last.start(), end.max(last.end()));
-            }
-            _ => requests.push(Extent::between(start, end)),
-        }
-    }
+    cost: RequestCost,
+) -> impl Iterator<Item = Extent> {
+    let parts = runs.iter().filter(|run| wanted(run.state));
+    let requests = requests_for(parts.map(|run| run.extent), frame, cost);
     requests
+        .into_iter()
+        .map(move |request| request.intersection(frame))
 }

@@ -7,12 +7,29 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 
 use crate::error::CopyError;
 
-/// Does `work` on each item, with as many threads as there are `workers`, and hands the results
-/// to `take` in the items' order until it answers that it wants no more. No more than `most` items
-/// are begun and not yet taken.
+/// Who does the work.
+pub(crate) struct Crew<W> {
+    /// What each thread works with.
+    pub(crate) workers: Vec<W>,
+    /// How many items may be begun and not yet taken.
+    pub(crate) in_flight: usize,
+}
+
+impl Crew<()> {
+    /// Returns `count` threads that need nothing of their own, kept busy while one result is taken.
+    pub(crate) fn of(count: usize) -> Self {
+        Self {
+            workers: vec![(); count],
+            in_flight: in_flight(count),
+        }
+    }
+}
+
+/// Does `work` on each item, with a thread for each worker of the crew, and hands the results
+/// to `take` in the items' order until it answers that it wants no more.
 pub(crate) fn in_order<I, W, R>(
     mut items: impl Iterator<Item = I>,
-    (workers, most): (Vec<W>, usize),
+    crew: Crew<W>,
     work: impl Fn(&mut W, I) -> Result<R, CopyError> + Sync,
     mut take: impl FnMut(R) -> Result<bool, CopyError>,
 ) -> Result<(), CopyError>
@@ -21,7 +38,8 @@ where
     W: Send,
     R: Send,
 {
-    let most = most.max(1);
+    let Crew { workers, in_flight } = crew;
+    let most = in_flight.max(1);
     let (jobs, to_do) = bounded::<(u64, I)>(most);
     let (done, results) = unbounded();
     std::thread::scope(|scope| {
@@ -80,7 +98,7 @@ fn begin<I>(jobs: &Sender<(u64, I)>, number: u64, items: &mut impl Iterator<Item
 
 #[cfg(test)]
 mod tests {
-    use super::in_order;
+    use super::{Crew, in_order};
     use crate::error::CopyError;
     use std::time::Duration;
 
@@ -91,7 +109,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(item * 7 % 5));
             Ok(item * 2)
         };
-        in_order(0..50, (vec![(); 3], 4), work, |result| {
+        in_order(0..50, Crew::of(3), work, |result| {
             taken.push(result);
             Ok(true)
         })
@@ -106,13 +124,13 @@ mod tests {
             item => Ok(item),
         };
         let mut taken = 0;
-        let result = in_order(0.., (vec![(); 2], 3), work, |_| {
+        let result = in_order(0.., Crew::of(2), work, |_| {
             taken += 1;
             Ok(true)
         });
         assert!(matches!(result, Err(CopyError::Interrupted)));
         assert_eq!(taken, 7);
-        in_order(0.., (vec![(); 2], 3), work, |item| Ok(item < 3)).unwrap();
+        in_order(0.., Crew::of(2), work, |item| Ok(item < 3)).unwrap();
     }
 
     #[test]
@@ -121,7 +139,7 @@ mod tests {
             assert!(item != 5, "as a broken decoder would");
             Ok(item)
         };
-        let result = in_order(0.., (vec![(); 2], 3), work, |_| Ok(true));
+        let result = in_order(0.., Crew::of(2), work, |_| Ok(true));
         assert!(matches!(result, Err(CopyError::Internal(_))));
     }
 }

@@ -9,7 +9,7 @@ use cardkeep_image::{FrameDecoder, FrameEntry, Index};
 use crate::error::CopyError;
 use crate::piece::PieceWindow;
 use crate::restore::frame::Lent;
-use crate::restore::in_order::{in_flight, in_order};
+use crate::restore::in_order::{Crew, in_flight, in_order};
 use crate::restore::layout::Layout;
 use crate::restore::medium::{filled_frames, known_bytes};
 use crate::restore::original::{Original, Take, Wanted};
@@ -114,7 +114,7 @@ impl Original for IndexedOriginal<'_> {
                 pieces: PieceWindow::new(),
             })
         };
-        let (count, most) = self.crew();
+        let (count, in_flight) = self.crew();
         let workers = (0..count)
             .map(make)
             .collect::<Result<Vec<_>, CopyError>>()?;
@@ -128,7 +128,7 @@ impl Original for IndexedOriginal<'_> {
         };
         in_order(
             self.entries(wanted),
-            (workers, most),
+            Crew { workers, in_flight },
             |worker, entry| self.decode(worker, entry),
             |decoded| cutting.add(&decoded),
         )?;

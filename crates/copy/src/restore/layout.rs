@@ -77,12 +77,13 @@ impl Layout<'_> {
     ) -> Result<Frame, CopyError> {
         let extent = self.extent(index);
         let Some(mut content) = content else {
-            return Ok(Frame::new(
-                (index, extent),
+            return Ok(Frame {
+                index,
+                extent,
                 runs,
-                zero_digest(extent.len()),
-                None,
-            ));
+                digest: zero_digest(extent.len()),
+                content: None,
+            });
         };
         let len = extent.len() as usize;
         let there = Extent::between(extent.start(), self.content_len.max(extent.start()));
@@ -107,7 +108,13 @@ impl Layout<'_> {
             known = None;
         }
         let digest = known.unwrap_or_else(|| FrameDigest::of(&content[..len]));
-        Ok(Frame::new((index, extent), runs, digest, Some(content)))
+        Ok(Frame {
+            index,
+            extent,
+            runs,
+            digest,
+            content: Some(content),
+        })
     }
 }
 

@@ -78,8 +78,13 @@ mod tests {
             run(4608, 5000, State::Free),
             run(5000, 8000, State::Zero),
         ];
-        let place = (1, Extent::between(4096, 8000));
-        let frame = Frame::new(place, runs.clone(), zero_digest(3904), None);
+        let frame = Frame {
+            index: 1,
+            extent: Extent::between(4096, 8000),
+            runs: runs.clone(),
+            digest: zero_digest(3904),
+            content: None,
+        };
         assert_eq!(Entry::of(&frame).runs(), runs);
     }
 }

@@ -7,9 +7,10 @@ use cardkeep_block::{BufferPool, Extent, ReadAt, State};
 use crate::error::CopyError;
 use crate::limits::READ_THROUGH_BYTES;
 use crate::restore::frame::{Lent, requests};
-use crate::restore::in_order::{in_flight, in_order};
+use crate::restore::in_order::{Crew, in_flight, in_order};
 use crate::restore::layout::Layout;
 use crate::restore::original::{Original, Take, Wanted};
+use crate::runs::RequestCost;
 
 /// Requests in flight: the medium is busy while another frame is digested.
 const READERS: usize = 2;
@@ -39,7 +40,10 @@ impl Original for MediumOriginal<'_> {
                 return Ok(None);
             };
             let frame = self.layout.extent(index);
-            let cost = (self.medium.alignment() as u64, READ_THROUGH_BYTES);
+            let cost = RequestCost {
+                alignment: self.medium.alignment() as u64,
+                read_through_bytes: READ_THROUGH_BYTES,
+            };
             let there = Extent::between(0, self.layout.content_len.min(self.medium.len()));
             for request in requests(&runs, frame, |state| state == State::Used, cost) {
                 let request = request.intersection(there);
@@ -55,15 +59,10 @@ impl Original for MediumOriginal<'_> {
             }
             self.layout.finish(index, runs, Some(content)).map(Some)
         };
-        in_order(
-            frames,
-            (vec![(); READERS], in_flight(READERS)),
-            read,
-            |frame| match frame {
-                Some(frame) => take(frame),
-                None => Ok(false),
-            },
-        )
+        in_order(frames, Crew::of(READERS), read, |frame| match frame {
+            Some(frame) => take(frame),
+            None => Ok(false),
+        })
     }
 
     fn is_repeatable(&self) -> bool {

@@ -6,12 +6,12 @@ use cardkeep_image::{FRAME_BYTES, FrameDigest};
 use crate::diagnosis::{Diagnosis, diagnose};
 use crate::error::{BadPlace, CopyError};
 use crate::restore::card::{CardJob, put};
+use crate::restore::delivery::{WINDOW_ALONE, pool_for};
 use crate::restore::delta::read_filled;
 use crate::restore::frame::Frame;
 use crate::restore::ledger::Entry;
 use crate::restore::original::Wanted;
 use crate::restore::verifying::digest_on;
-use crate::restore::{WINDOW_ALONE, pool_for};
 
 /// Differences are told in steps of this size, in bytes: a card's smallest unit.
 const STEP_BYTES: usize = 512;
@@ -35,7 +35,8 @@ impl CardJob<'_> {
         if self.monitor.is_cancelled() {
             return Err(CopyError::Interrupted);
         }
-        // Where addresses wrap, mending one place would only spoil another.
+        // Where addresses wrap, mending one place would only spoil another. A place that can't be read
+        // is written and read again below, where its error counts.
         if let Ok(Some(place)) = self.bad_place(frame)
             && let Diagnosis::Elsewhere { .. } = place.diagnosis
         {
@@ -117,6 +118,7 @@ impl CardJob<'_> {
             return CopyError::Internal("a frame that is in no ledger is bad");
         };
         let mut content = AlignedBuffer::new(FRAME_BYTES);
+        // A place that can't be read is told as one without a digest.
         let found = digest_on(self.card, entry, self.head.as_ref(), &mut content).ok();
         let content = &content[..entry.extent.len() as usize];
         let shift = self.fingerprints.find(content, entry.extent);

@@ -75,7 +75,9 @@ impl Original for StreamOriginal<'_> {
         let last = wanted.last().unwrap_or(usize::MAX);
         let (sender, decoded) = bounded(AHEAD);
         std::thread::scope(|scope| {
-            scope.spawn(|| decode(stream, (len, last), (pool, sender)));
+            let reach = Reach { len, last };
+            // Owned by the thread, so that its end is the end of what comes.
+            scope.spawn(move || decode(stream, reach, pool, &sender));
             match self.knowledge {
                 Knowledge::Layout(layout) => {
                     let mut cutting = KnownContent { layout, wanted };
@@ -283,12 +285,23 @@ impl NewContent<'_> {
         };
         let has = |state| runs.iter().any(|run| run.state == state);
         if !has(State::Used) {
-            return has(State::Zero)
-                .then(|| Frame::new((index, extent), runs, zero_digest(extent.len()), None));
+            return has(State::Zero).then(|| Frame {
+                index,
+                extent,
+                runs,
+                digest: zero_digest(extent.len()),
+                content: None,
+            });
         }
         clear_unused(&runs, extent.start(), &mut content[..size]);
         let digest = FrameDigest::of(&content[..size]);
-        Some(Frame::new((index, extent), runs, digest, Some(content)))
+        Some(Frame {
+            index,
+            extent,
+            runs,
+            digest,
+            content: Some(content),
+        })
     }
 
     fn has_used(&self, extent: Extent) -> bool {
@@ -311,14 +324,24 @@ struct Decoded {
     content: Lent,
 }
 
-/// Decodes the first `len` bytes, up to the frame `last`, or until nobody listens.
+/// How much of a stream is decoded.
+#[derive(Clone, Copy)]
+struct Reach {
+    /// The bytes from its beginning.
+    len: u64,
+    /// The last frame that is wanted.
+    last: usize,
+}
+
+/// Decodes the stream as far as `reach`, or until nobody listens.
 fn decode(
     mut stream: Box<dyn Read + Send>,
-    (len, last): (u64, usize),
-    (pool, results): (&Arc<BufferPool>, Sender<Result<Decoded, CopyError>>),
+    reach: Reach,
+    pool: &Arc<BufferPool>,
+    results: &Sender<Result<Decoded, CopyError>>,
 ) {
-    for index in 0..=last {
-        let wanted = frame_extent(index, len).len() as usize;
+    for index in 0..=reach.last {
+        let wanted = frame_extent(index, reach.len).len() as usize;
         if wanted == 0 {
             return;
         }
@@ -326,6 +349,7 @@ fn decode(
             return;
         };
         let done = read_content(&mut *stream, &mut content[..wanted]);
+        // The error itself is sent on.
         let is_last = !done.as_ref().is_ok_and(|&done| done == wanted);
         let decoded = done.map(|len| Decoded {
             index,

@@ -7,7 +7,8 @@ use cardkeep_block::{AlignedBuffer, BlockError, Phase, ReadWriteAt, State};
 use cardkeep_image::{FRAME_BYTES, FrameDigest};
 
 use crate::error::CopyError;
-use crate::restore::card::{AT_ONCE, CardJob};
+use crate::restore::card::CardJob;
+use crate::restore::delivery::AT_ONCE;
 use crate::restore::delta::read_filled;
 use crate::restore::frame::bytes_of;
 use crate::restore::head::Head;
@@ -49,6 +50,7 @@ impl CardJob<'_> {
                     return;
                 }
                 let found = digest_on(self.card, entry, self.head.as_ref(), &mut content);
+                // What can't be read is bad, too: mending it tells why.
                 if !found.is_ok_and(|found| found == entry.digest) {
                     let mut bad = bad.lock().unwrap_or_else(PoisonError::into_inner);
                     bad.push(entry.index);

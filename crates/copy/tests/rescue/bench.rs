@@ -306,7 +306,11 @@ impl Way {
         image: &Memory,
         monitor: &dyn Monitor,
     ) -> (Result<Outcome, CopyError>, RescueReport) {
-        self.rescue_by((card, &Unattended), map, shelf, image, monitor)
+        let watch = Watch {
+            attendant: &Unattended,
+            monitor,
+        };
+        self.rescue_by(card, map, shelf, image, watch)
     }
 
     /// Copies what may be away for a while.
@@ -318,17 +322,22 @@ impl Way {
         image: &Memory,
         attendant: &dyn Attendant,
     ) -> (Result<Outcome, CopyError>, RescueReport) {
-        self.rescue_by((source, attendant), map, shelf, image, &Silent)
+        let watch = Watch {
+            attendant,
+            monitor: &Silent,
+        };
+        self.rescue_by(source, map, shelf, image, watch)
     }
 
     fn rescue_by(
         &self,
-        (source, attendant): (&dyn ReadAt, &dyn Attendant),
+        source: &dyn ReadAt,
         map: &AllocationMap,
         shelf: &MemoryShelf,
         image: &Memory,
-        monitor: &dyn Monitor,
+        watch: Watch<'_>,
     ) -> (Result<Outcome, CopyError>, RescueReport) {
+        let Watch { attendant, monitor } = watch;
         let prefix = match self.format {
             Format::Raw => Prefix::default(),
             format => Prefix::load(image, &FrameList::new(map), format).unwrap(),
@@ -354,6 +363,13 @@ impl Way {
         copy(&job, Output::Stored(&image), &manifest, &Silent).unwrap();
         image.bytes()
     }
+}
+
+/// Who hears of a rescue.
+#[derive(Clone, Copy)]
+struct Watch<'a> {
+    attendant: &'a dyn Attendant,
+    monitor: &'a dyn Monitor,
 }
 
 pub(crate) fn content(format: Format, bytes: Vec<u8>) -> Vec<u8> {
