@@ -5,7 +5,6 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use cardkeep_block::{
     AlignedBuffer, BlockError, BlockErrorKind, Extent, Monitor, Operation, ReadAt, WriteAt,
@@ -13,12 +12,13 @@ use cardkeep_block::{
 
 use crate::aligned_file::AlignedFile;
 use crate::file_id::FileId;
-use crate::flock::{Kind, lock};
-use crate::permission::{Opened, Purpose, Right, open_asking};
+use crate::flock::{Kind, Patience, lock};
+use crate::permission::{Opened, Right, open_asking};
+use crate::platform::{opening, writing};
+use crate::purpose::Purpose;
 use crate::source::{FILE_ALIGNMENT, SECTOR_BYTES_DEFAULT};
 use crate::transfer::system_error;
 use crate::write_permit::{Target, WritePermit};
-use crate::{platform, platform_writing};
 
 /// What is zeroed by one call, in bytes: a device that writes its zeros one by one keeps a call of
 /// this size for seconds, not for minutes, and an interruption is heard.
@@ -26,11 +26,6 @@ const ZERO_BYTES_MAX: u64 = 64 << 20;
 
 /// What is written at once of zeros, in bytes.
 const PLAIN_ZEROS_BYTES_MAX: u64 = 1 << 20;
-
-/// How often, and how far apart, the lock on a device is asked for. udev holds it for moments
-/// while it looks at a new one.
-const LOCK_TRIES: u32 = 30;
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// A card, or a file in its place, opened for writing in the places of a permit.
 ///
@@ -72,7 +67,7 @@ impl DeviceSink {
         expect_target(&file, &permit)?;
         lock_target(&file, permit.target())?;
         let told = match permit.target() {
-            Target::Device { .. } => platform::sector_bytes(&file),
+            Target::Device { .. } => opening::sector_bytes(&file),
             Target::File { .. } => None,
         };
         let sector_bytes = told.unwrap_or(SECTOR_BYTES_DEFAULT);
@@ -134,7 +129,7 @@ impl DeviceSink {
         if !self.is_device() || self.right == Right::Asked {
             return Ok(());
         }
-        platform_writing::reread_partitions(self.file.file())
+        writing::reread_partitions(self.file.file())
             .map_err(|error| system_error(Operation::Flush, error))
     }
 
@@ -144,7 +139,7 @@ impl DeviceSink {
         let Target::Device { diskseq, .. } = self.permit.target() else {
             return Ok(());
         };
-        if diskseq.is_none() || platform::diskseq(self.file.file()) == diskseq {
+        if diskseq.is_none() || opening::diskseq(self.file.file()) == diskseq {
             return Ok(());
         }
         Err(BlockError::new(BlockErrorKind::Gone, operation).at(extent))
@@ -174,7 +169,7 @@ impl DeviceSink {
             Err(error) if is_gone(&error) => true,
             // A reader that lost its card may refuse all with an error that says nothing. Opening makes
             // the system look into it.
-            Err(_) => platform::open_device(self.path(), false)
+            Err(_) => opening::open_device(self.path(), false)
                 .map_err(|error| system_error(Operation::Open, error))
                 .and_then(|_| is_same())
                 .is_err_and(|error| is_gone(&error)),
@@ -202,7 +197,7 @@ impl DeviceSink {
         self.write_plain_zeros(Extent::between(extent.start(), start))?;
         for part in parts(Extent::between(start, end), ZERO_BYTES_MAX) {
             self.expect_same_card(Operation::Write, part)?;
-            if !platform_writing::zero(self.file.file(), part) {
+            if !writing::zero(self.file.file(), part) {
                 self.write_plain_zeros(part)?;
             }
         }
@@ -255,11 +250,11 @@ impl WriteAt for DeviceSink {
     fn flush(&self) -> Result<(), BlockError> {
         let failed = |error| self.of_failure(system_error(Operation::Flush, error));
         let file = self.file.file();
-        platform_writing::make_durable(file).map_err(failed)?;
+        writing::make_durable(file).map_err(failed)?;
         match self.is_direct {
             true => Ok(()),
             // ORDER: only what is on the medium already can be dropped from the cache.
-            false => platform_writing::forget(file).map_err(failed),
+            false => writing::forget(file).map_err(failed),
         }
     }
 }
@@ -281,7 +276,7 @@ fn open_file(permit: &WritePermit) -> std::io::Result<Opened> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     let (file, is_direct) = if permit.len().is_multiple_of(u64::from(FILE_ALIGNMENT)) {
-        platform::open_uncached(&mut options, permit.path())?
+        opening::open_uncached(&mut options, permit.path())?
     } else {
         (options.open(permit.path())?, false)
     };
@@ -303,11 +298,11 @@ fn expect_target(file: &File, permit: &WritePermit) -> Result<(), BlockError> {
             diskseq,
             size_bytes,
         } => {
-            let now = platform_writing::number_of(&metadata);
-            let len = platform::device_len(file).map_err(failed)?;
+            let now = writing::number_of(&metadata);
+            let len = opening::device_len(file).map_err(failed)?;
             if now.is_none() || now != number {
                 Some("another device has its name now")
-            } else if diskseq.is_some() && platform::diskseq(file) != diskseq {
+            } else if diskseq.is_some() && opening::diskseq(file) != diskseq {
                 Some("another card is in its slot now")
             } else {
                 (len != size_bytes).then_some("its size is another one now")
@@ -328,9 +323,9 @@ fn file_difference(metadata: &Metadata, id: Option<FileId>, len: u64) -> Option<
 }
 
 fn lock_target(file: &File, target: Target) -> Result<(), BlockError> {
-    let tries = match target {
-        Target::Device { .. } => LOCK_TRIES,
-        Target::File { .. } => 1,
+    let patience = match target {
+        Target::Device { .. } => Patience::DEVICE,
+        Target::File { .. } => Patience::NONE,
     };
-    lock(file, Kind::Exclusive, (tries, LOCK_PAUSE))
+    lock(file, Kind::Exclusive, patience)
 }

@@ -6,7 +6,7 @@
 use std::fs::Metadata;
 use std::path::Path;
 
-use crate::platform_writing as platform;
+use crate::platform::writing;
 
 /// The identity of a regular file or of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,10 +31,10 @@ impl FileId {
     #[must_use]
     pub fn from_metadata(metadata: &Metadata) -> Option<Self> {
         if metadata.is_file() {
-            let (filesystem, inode) = platform::file_identity(metadata)?;
+            let (filesystem, inode) = writing::file_identity(metadata)?;
             return Some(Self::File { filesystem, inode });
         }
-        let number = platform::number_of(metadata)?;
+        let number = writing::number_of(metadata)?;
         Some(Self::Device { number })
     }
 

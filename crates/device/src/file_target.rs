@@ -6,13 +6,12 @@ use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use cardkeep_block::Operation;
 
 use crate::file_id::FileId;
 use crate::flock;
-use crate::platform_writing as platform;
+use crate::platform::writing;
 use crate::refusal::Refusal;
 use crate::source::Nature;
 use crate::transfer::system_error;
@@ -42,10 +41,10 @@ impl FileTarget {
     pub fn look(path: &Path) -> Result<Self, Refusal> {
         let metadata = std::fs::metadata(path).map_err(|error| of_system(path, error))?;
         expect_regular(path, &metadata)?;
-        platform::expect_no_device(path, &metadata)?;
+        writing::expect_no_device(path, &metadata)?;
         // One that may not be read may not be written either, as it is read back.
-        let held = platform::open_to_look(path).ok();
-        let other_user = |file| locked(file).or_else(|| platform::other_user(file));
+        let held = writing::open_to_look(path).ok();
+        let other_user = |file| locked(file).or_else(|| writing::other_user(file));
         if let Some(how) = held.as_ref().and_then(other_user) {
             return Err(Refusal::InUse { how });
         }
@@ -69,7 +68,7 @@ impl FileTarget {
 /// Returns how another program has locked a file as a whole, flock(2), in words. The lock that is
 /// taken to see it is given back at once.
 fn locked(file: &File) -> Option<&'static str> {
-    match flock::lock(file, flock::Kind::Exclusive, (1, Duration::ZERO)) {
+    match flock::lock(file, flock::Kind::Exclusive, flock::Patience::NONE) {
         Err(_) => Some("another program holds a lock on it"),
         Ok(()) => {
             // Where no lock could be taken there is none to give back.

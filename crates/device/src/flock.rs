@@ -14,15 +14,34 @@ pub(crate) enum Kind {
     Shared,
 }
 
-/// Locks an open file until it is closed; asks so many times, with so long a pause between two.
+/// How long a lock is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// How many times.
+    pub(crate) tries: u32,
+    /// How long to wait between two.
+    pub(crate) pause: Duration,
+}
+
+impl Patience {
+    /// For a device: udev, and others who look at a card that was just put in, hold it for moments.
+    pub(crate) const DEVICE: Self = Self {
+        tries: 30,
+        pause: Duration::from_millis(100),
+    };
+    /// Asks once.
+    pub(crate) const NONE: Self = Self {
+        tries: 1,
+        pause: Duration::ZERO,
+    };
+}
+
+/// Locks an open file until it is closed.
 ///
 /// # Errors
 /// [`BlockErrorKind::Busy`] where another has the lock all the while.
-pub(crate) fn lock(
-    file: &File,
-    kind: Kind,
-    (tries, pause): (u32, Duration),
-) -> Result<(), BlockError> {
+pub(crate) fn lock(file: &File, kind: Kind, patience: Patience) -> Result<(), BlockError> {
+    let Patience { tries, pause } = patience;
     for attempt in 1..=tries {
         let result = match kind {
             Kind::Exclusive => file.try_lock(),

@@ -21,10 +21,13 @@ mod machine;
 #[cfg(any(target_os = "macos", test))]
 mod macos;
 mod map_note;
+mod not_permitted;
 mod partial_file;
 mod partial_file_error;
 mod peak_memory;
 mod permission;
+mod platform;
+mod purpose;
 mod refusal;
 mod renaming;
 mod shared_folder;
@@ -38,13 +41,6 @@ mod user;
 mod verdict;
 mod watch;
 mod write_permit;
-
-#[cfg(target_os = "linux")]
-use linux::{opening as platform, writing as platform_writing};
-#[cfg(target_os = "macos")]
-use macos::{opening as platform, writing as platform_writing};
-#[cfg(not(any(target_os = "linux", target_os = "macos")))]
-use unsupported::{opening as platform, writing as platform_writing};
 
 pub use beside::beside;
 pub use device::{Access, Device, DevicePartition, Mount, Transport, Use};
@@ -64,10 +60,11 @@ pub use machine::{Machine, UnmountError};
 #[cfg(target_os = "macos")]
 pub use macos::MacOs;
 pub use map_note::{MapNote, MapOf};
+pub use not_permitted::NotPermitted;
 pub use partial_file::{Overwrite, PartialFile};
 pub use partial_file_error::{PartialFileError, PartialFileErrorKind};
 pub use peak_memory::peak_memory_bytes;
-pub use permission::NotPermitted;
+
 pub use refusal::Refusal;
 pub use source::{NotAMedium, Source};
 pub use standard_input::StandardInput;

@@ -12,11 +12,12 @@ use cardkeep_block::{BlockError, Extent, Operation, ReadAt, WriteAt};
 use crate::as_named::open_as_named;
 use crate::beside::beside;
 use crate::partial_file_error::{PartialFileError, PartialFileErrorKind};
+use crate::platform::{opening, writing};
 use crate::shared_folder::is_planted;
 use crate::source::Source;
 use crate::transfer::{read_covering, system_error, write_all};
+use crate::user;
 use crate::watch::{Change, Watched};
-use crate::{platform, platform_writing, user};
 
 /// What to do about a file that already has the final name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,7 +242,7 @@ impl PartialFile {
     /// # Errors
     /// What the system reported.
     pub fn start_writeback(&self, extent: Extent) -> Result<(), BlockError> {
-        let result = platform::start_writeback(&self.file, extent);
+        let result = opening::start_writeback(&self.file, extent);
         result.map_err(|error| system_error(Operation::Write, error).at(extent))
     }
 
@@ -251,7 +252,7 @@ impl PartialFile {
     /// # Errors
     /// What the system reported.
     pub fn drop_cache(&self, extent: Extent) -> Result<(), BlockError> {
-        let result = platform::drop_cache(&self.file, extent);
+        let result = opening::drop_cache(&self.file, extent);
         result.map_err(|error| system_error(Operation::Flush, error).at(extent))
     }
 
@@ -344,7 +345,7 @@ impl WriteAt for PartialFile {
     fn write_zeros(&self, extent: Extent) -> Result<(), BlockError> {
         let allowed = self.watched.before(Change::Write, &self.partial);
         allowed.map_err(|error| system_error(Operation::Write, error))?;
-        if extent.is_empty() || platform_writing::zero(&self.file, extent) {
+        if extent.is_empty() || writing::zero(&self.file, extent) {
             return Ok(());
         }
         // Where a filesystem has no holes, most of what is to be zero is so, and reading is quicker. The

@@ -3,26 +3,16 @@
 //! Main type: [`Opened`]. Who asks takes what is handed out for what it is and no more: it is held
 //! against what was asked for before anybody reads or writes by it.
 
-use std::error::Error;
-use std::fmt;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 
 use cardkeep_block::{BlockError, Monitor, Operation};
 
+use crate::platform::{opening, writing};
+use crate::purpose::Purpose;
 use crate::transfer::system_error;
 use crate::user::effective_user_is_root;
-use crate::{platform, platform_writing};
-
-/// What a device is opened for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// Reading; others may hold it meanwhile.
-    Read,
-    /// Writing and reading; nobody else may hold it.
-    Write,
-}
 
 /// By whose right a device was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +44,8 @@ pub(crate) fn open_asking(
         right,
     };
     let own = match purpose {
-        Purpose::Read => platform::open_device(path, false),
-        Purpose::Write => platform_writing::open_device(path),
+        Purpose::Read => opening::open_device(path, false),
+        Purpose::Write => writing::open_device(path),
     };
     let denied = match own {
         Ok(own) => return Ok(opened(own, Right::Own)),
@@ -64,58 +54,9 @@ pub(crate) fn open_asking(
     // Nobody has more rights than root: what is denied to it is denied by a container.
     if denied.kind() == ErrorKind::PermissionDenied
         && !effective_user_is_root()
-        && let Some(asked) = platform::ask_to_open(path, purpose, monitor)
+        && let Some(asked) = opening::ask_to_open(path, purpose, monitor)
     {
         return Ok(opened(asked?, Right::Asked));
     }
     Err(system_error(Operation::Open, denied))
 }
-
-/// Why a device was not opened that the system was asked for: the cause of a
-/// [`cardkeep_block::BlockErrorKind::Permission`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NotPermitted {
-    /// The permission was asked for and not given.
-    Declined,
-    /// A person would have to agree, and nothing runs that could ask.
-    NoAgent,
-    /// The system's rules forbid it to this account, whoever agrees.
-    Forbidden,
-    /// No answer came in time.
-    NoAnswer {
-        /// How long it was waited for.
-        seconds: u64,
-    },
-    /// The user stopped the program meanwhile.
-    Stopped,
-    /// What was handed out is not the device that was asked for. It was closed unread.
-    AnotherDevice,
-    /// What was handed out is open in another way than was asked for. It was closed unread.
-    AnotherMode,
-}
-
-impl fmt::Display for NotPermitted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Declined => write!(f, "udisks was asked, and the permission was not given"),
-            Self::NoAgent => write!(
-                f,
-                "udisks was asked, and wants a person to agree, but no polkit agent runs in this \
-                 session to ask one"
-            ),
-            Self::Forbidden => write!(f, "udisks was asked, and may not do it for this account"),
-            Self::NoAnswer { seconds } => {
-                write!(f, "udisks was asked, and did not answer for {seconds} s")
-            }
-            Self::Stopped => write!(f, "it was stopped while udisks was asked"),
-            Self::AnotherDevice => write!(f, "udisks was asked, and handed out another device"),
-            Self::AnotherMode => write!(
-                f,
-                "udisks was asked, and handed the device out in another way than was asked for"
-            ),
-        }
-    }
-}
-
-impl Error for NotPermitted {}

@@ -5,16 +5,16 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use cardkeep_block::{
     BlockError, BlockErrorKind, Extent, MEDIUM_BYTES_MAX, Monitor, Operation, ReadAt,
 };
 
 use crate::aligned_file::AlignedFile;
-use crate::flock::{Kind, lock};
-use crate::permission::{Purpose, open_asking};
-use crate::platform;
+use crate::flock::{Kind, Patience, lock};
+use crate::permission::open_asking;
+use crate::platform::opening;
+use crate::purpose::Purpose;
 use crate::transfer::system_error;
 
 /// The sector size in bytes assumed where the system doesn't tell.
@@ -22,11 +22,6 @@ pub(crate) const SECTOR_BYTES_DEFAULT: u32 = 512;
 
 /// The alignment in bytes that satisfies direct I/O on every filesystem with blocks of a page.
 pub(crate) const FILE_ALIGNMENT: u32 = 4096;
-
-/// How often, and how far apart, the lock is asked for: others who look at a card that was just put in
-/// hold it for moments.
-const LOCK_TRIES: u32 = 30;
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// A medium opened for reading: a block device or a regular file.
 ///
@@ -97,8 +92,8 @@ impl Source {
     fn open_device(path: &Path, how: How<'_>) -> Result<Self, BlockError> {
         let failed = |error| system_error(Operation::Open, error);
         let (file, direct) = match how {
-            How::Shared => platform::open_device(path, false).map_err(failed)?,
-            How::Exclusive => platform::open_device(path, true).map_err(failed)?,
+            How::Shared => opening::open_device(path, false).map_err(failed)?,
+            How::Exclusive => opening::open_device(path, true).map_err(failed)?,
             How::Asking(monitor) => {
                 let opened = open_asking(path, Purpose::Read, monitor)?;
                 (opened.file, opened.is_direct)
@@ -108,10 +103,10 @@ impl Source {
         if let Nature::Other(what) = Nature::of(&file.metadata().map_err(failed)?) {
             return Err(not_a_medium(path, what));
         }
-        let sector_bytes = platform::sector_bytes(&file).unwrap_or(SECTOR_BYTES_DEFAULT);
-        let len = platform::device_len(&file).map_err(failed)?;
+        let sector_bytes = opening::sector_bytes(&file).unwrap_or(SECTOR_BYTES_DEFAULT);
+        let len = opening::device_len(&file).map_err(failed)?;
         let alignment = if direct { sector_bytes } else { 1 };
-        let diskseq = platform::diskseq(&file);
+        let diskseq = opening::diskseq(&file);
         expect_len(len)?;
         Ok(Self {
             file: AlignedFile::new(file, alignment),
@@ -127,7 +122,7 @@ impl Source {
 
     fn open_file(path: &Path) -> Result<Self, BlockError> {
         let file = File::open(path).map_err(|error| system_error(Operation::Open, error))?;
-        platform::expect_sequential(&file);
+        opening::expect_sequential(&file);
         Self::of_file(file, path, 1)
     }
 
@@ -142,7 +137,7 @@ impl Source {
             return Err(not_a_medium(path, what));
         }
         let mut options = OpenOptions::new();
-        let (file, direct) = platform::open_uncached(options.read(true), path).map_err(failed)?;
+        let (file, direct) = opening::open_uncached(options.read(true), path).map_err(failed)?;
         Self::of_file(file, path, if direct { FILE_ALIGNMENT } else { 1 })
     }
 
@@ -169,7 +164,7 @@ impl Source {
     /// # Errors
     /// [`BlockErrorKind::Busy`] where somebody writes it.
     pub fn hold_still(&self) -> Result<(), BlockError> {
-        lock(self.file.file(), Kind::Shared, (LOCK_TRIES, LOCK_PAUSE))
+        lock(self.file.file(), Kind::Shared, Patience::DEVICE)
     }
 
     /// Returns the path it was opened by.
@@ -206,7 +201,7 @@ impl ReadAt for Source {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
         self.bounded(offset, buffer.len())?;
         let result = self.file.read_at(offset, buffer);
-        if self.diskseq.is_none() || platform::diskseq(self.file.file()) == self.diskseq {
+        if self.diskseq.is_none() || opening::diskseq(self.file.file()) == self.diskseq {
             return result;
         }
         // A reader keeps its device while cards come and go. The system refuses with one error or
@@ -247,7 +242,7 @@ impl Nature {
         if metadata.is_dir() {
             return Self::Other("a folder");
         }
-        platform::special_file(metadata.file_type()).map_or(Self::Device, Self::Other)
+        opening::special_file(metadata.file_type()).map_or(Self::Device, Self::Other)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::file_id::{FileId, are_same_file};
 use crate::file_target::FileTarget;
 use crate::machine::Machine;
-use crate::platform_writing as platform;
+use crate::platform::writing;
 use crate::refusal::Refusal;
 use crate::verdict::{Verdict, verdict};
 
@@ -87,7 +87,7 @@ impl WritePermit {
         }
         expect_unmounted(&fresh)?;
         let target = Target::Device {
-            number: platform::device_number(&fresh.path),
+            number: writing::device_number(&fresh.path),
             diskseq: fresh.diskseq,
             size_bytes: fresh.size_bytes,
         };

@@ -175,13 +175,18 @@ impl Source {
     }
 }
 
-/// Tells whether one of the attributes is `#[cfg(test)]` or `#[test]`.
+/// Tells whether one of the attributes is `#[cfg(test)]`, `#[cfg(all(test, …))]` or `#[test]`.
 pub(super) fn are_of_tests(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("test")
             || attribute.path().is_ident("cfg")
-                && matches!(&attribute.meta, syn::Meta::List(list) if list.tokens.to_string() == "test")
+                && matches!(&attribute.meta, syn::Meta::List(list) if is_test(&list.tokens))
     })
+}
+
+fn is_test(condition: &proc_macro2::TokenStream) -> bool {
+    let condition = condition.to_string().replace(' ', "");
+    condition == "test" || condition.starts_with("all(test,")
 }
 
 struct TestItems {
@@ -226,6 +231,13 @@ mod tests {
             "//! A.\nfn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\nfn c() {}\n",
         );
         assert_eq!(source.product_text(), "//! A.\nfn a() {}\nfn c() {}\n");
+        let on_unix =
+            "fn a() {}\n#[cfg(all(test, unix))]\nmod tests {\n}\n#[cfg(unix)]\nfn c() {}\n";
+        let source = self::source("crates/x/src/a.rs", on_unix);
+        assert_eq!(
+            source.product_text(),
+            "fn a() {}\n#[cfg(unix)]\nfn c() {}\n"
+        );
         assert_eq!(source.crate_noun(), "x");
     }
 }

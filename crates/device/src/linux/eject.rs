@@ -10,7 +10,8 @@ use cardkeep_block::Silent;
 
 use crate::device::{Device, Transport};
 use crate::eject_error::EjectError;
-use crate::permission::{Purpose, open_asking};
+use crate::permission::open_asking;
+use crate::purpose::Purpose;
 use crate::user::effective_user_is_root;
 use crate::verdict::{Guard, Verdict, verdict};
 

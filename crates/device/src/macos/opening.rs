@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cardkeep_block::{BlockError, Extent, Monitor};
 
-use crate::permission::Purpose;
+use crate::purpose::Purpose;
 
 /// `DKIOCGETBLOCKSIZE`, `_IOR('d', 24, uint32_t)`: sys/disk.h.
 const DKIOCGETBLOCKSIZE: libc::c_ulong = 0x4004_6418;

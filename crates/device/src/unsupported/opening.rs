@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cardkeep_block::{BlockError, Extent, Monitor};
 
-use crate::permission::Purpose;
+use crate::purpose::Purpose;
 
 /// Refuses: see the module.
 pub(crate) fn open_device(_: &Path, _: bool) -> io::Result<(File, bool)> {

@@ -148,6 +148,26 @@ fn no_options() -> HashMap<&'static str, Variant<'static>> {
     HashMap::new()
 }
 
+/// A method of an object on the bus.
+#[derive(Clone, Copy, Debug)]
+struct Method {
+    interface: &'static str,
+    name: &'static str,
+}
+
+const OPEN_DEVICE: Method = Method {
+    interface: BLOCK,
+    name: "OpenDevice",
+};
+const UNMOUNT: Method = Method {
+    interface: FILESYSTEM,
+    name: "Unmount",
+};
+const POWER_OFF: Method = Method {
+    interface: DRIVE,
+    name: "PowerOff",
+};
+
 impl Request {
     async fn put(
         self,
@@ -158,17 +178,17 @@ impl Request {
             Self::Open { mode, flags } => {
                 let options = HashMap::from([("flags", Variant::from(flags))]);
                 let body = (mode, options);
-                let reply = call(bus, object, (BLOCK, "OpenDevice"), &body).await?;
+                let reply = call(bus, object, OPEN_DEVICE, &body).await?;
                 let fd: zbus::OwnedFd = reply.body().deserialize()?;
                 Ok(Some(fd.into()))
             }
             Self::Unmount => {
-                call(bus, object, (FILESYSTEM, "Unmount"), &no_options()).await?;
+                call(bus, object, UNMOUNT, &no_options()).await?;
                 Ok(None)
             }
             Self::PowerOff => {
                 let drive: OwnedObjectPath = property(bus, object, "Drive").await?.try_into()?;
-                call(bus, &drive, (DRIVE, "PowerOff"), &no_options()).await?;
+                call(bus, &drive, POWER_OFF, &no_options()).await?;
                 Ok(None)
             }
         }
@@ -178,12 +198,18 @@ impl Request {
 async fn call<B>(
     bus: &Connection,
     object: &OwnedObjectPath,
-    (interface, method): (&str, &str),
+    method: Method,
     body: &B,
 ) -> Result<Message, zbus::Error>
 where
     B: zbus::export::serde::Serialize + zbus::DynamicType,
 {
-    bus.call_method(Some(SERVICE), object, Some(interface), method, body)
-        .await
+    bus.call_method(
+        Some(SERVICE),
+        object,
+        Some(method.interface),
+        method.name,
+        body,
+    )
+    .await
 }

@@ -20,7 +20,8 @@ use rustix::ioctl::{Getter, Opcode, ioctl, opcode};
 use self::bus::{Asked, Event, Failure, Request, converse};
 use super::opening::{diskseq_of, expect_sequential};
 use super::writing::{device_number, number_of};
-use crate::permission::{NotPermitted, Purpose};
+use crate::not_permitted::NotPermitted;
+use crate::purpose::Purpose;
 
 /// `BLKGETDISKSEQ`, `_IOR(0x12, 128, __u64)`: linux/fs.h, since Linux 5.15.
 const BLKGETDISKSEQ: Opcode = opcode::read::<u64>(0x12, 128);
@@ -91,7 +92,11 @@ impl Udisks {
     ) -> Option<Result<(File, bool), BlockError>> {
         // Looked at before anything is asked: what comes must be what the name means now.
         let number = device_number(path)?;
-        let diskseq = diskseq_of(number);
+        let wanted = Wanted {
+            number,
+            diskseq: diskseq_of(number),
+            purpose,
+        };
         let request = match purpose {
             Purpose::Read => Request::Open {
                 mode: "r",
@@ -103,7 +108,7 @@ impl Udisks {
             },
         };
         let opened = match self.ask(path, request, monitor) {
-            Ok(Some(fd)) => checked(fd, (number, diskseq), purpose),
+            Ok(Some(fd)) => checked(fd, wanted),
             Err(Unserved::NobodyToAsk) => return None,
             Ok(None) => Err(NotPermitted::AnotherMode),
             Err(Unserved::NotPermitted(why)) => Err(why),
@@ -229,13 +234,24 @@ impl fmt::Display for Unserved {
     }
 }
 
+/// The device that was asked for, and how it is to be open.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    /// The number of its special file.
+    number: u64,
+    /// The kernel's sequence number of the medium in it, where it has one.
+    diskseq: Option<u64>,
+    purpose: Purpose,
+}
+
 /// Checks that what was handed out is the very device, open as was asked for; tells whether past
 /// the page cache.
-fn checked(
-    fd: OwnedFd,
-    (number, diskseq): (u64, Option<u64>),
-    purpose: Purpose,
-) -> Result<(File, bool), NotPermitted> {
+fn checked(fd: OwnedFd, wanted: Wanted) -> Result<(File, bool), NotPermitted> {
+    let Wanted {
+        number,
+        diskseq,
+        purpose,
+    } = wanted;
     let file = File::from(fd);
     let metadata = file.metadata().map_err(|_| NotPermitted::AnotherDevice)?;
     let is_it = number_of(&metadata) == Some(number)
@@ -285,7 +301,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::{PATIENCE, Patience, Udisks, Unserved};
-    use crate::permission::{NotPermitted, Purpose};
+    use crate::not_permitted::NotPermitted;
+    use crate::purpose::Purpose;
 
     const LEN: usize = 1 << 20;
     const SHORT: Patience = Patience {
@@ -341,16 +358,14 @@ mod tests {
     /// Asks a UDisks2 that answers so for the first card; returns why it is not had.
     fn refused(cards: &Cards, handing: Handing, purpose: Purpose) -> Option<NotPermitted> {
         let fake = FakeUdisks::start(&cards.one(), handing);
-        why(
-            &at(fake.address(), PATIENCE),
-            (&cards.one(), purpose),
-            &Silent,
-        )
+        let udisks = at(fake.address(), PATIENCE);
+        why(&udisks, &cards.one(), purpose, &Silent)
     }
 
     fn why(
         udisks: &Udisks,
-        (card, purpose): (&Path, Purpose),
+        card: &Path,
+        purpose: Purpose,
         monitor: &dyn Monitor,
     ) -> Option<NotPermitted> {
         let error = udisks.open(card, purpose, monitor).unwrap().err()?;
@@ -469,8 +484,7 @@ mod tests {
         let watcher = Watcher::default();
         let started = Instant::now();
         let one = cards.one();
-        let card = (one.as_path(), Purpose::Read);
-        let found = why(&at(fake.address(), SHORT), card, &watcher);
+        let found = why(&at(fake.address(), SHORT), &one, Purpose::Read, &watcher);
         let late = Some(NotPermitted::NoAnswer { seconds: 0 });
         assert_eq!(found, late);
         assert!(
@@ -485,7 +499,7 @@ mod tests {
         let silent = UnixListener::bind(&socket).unwrap();
         let watcher = Watcher::default();
         let address = format!("unix:path={}", socket.display());
-        let found = why(&at(address, SHORT), card, &watcher);
+        let found = why(&at(address, SHORT), &one, Purpose::Read, &watcher);
         assert_eq!(found, late);
         assert!(started.elapsed() < SOON);
         assert!(watcher.phases.lock().unwrap().is_empty());
@@ -504,8 +518,8 @@ mod tests {
             ..Watcher::default()
         };
         let one = cards.one();
-        let card = (one.as_path(), Purpose::Write);
-        let found = why(&at(fake.address(), PATIENCE), card, &watcher);
+        let udisks = at(fake.address(), PATIENCE);
+        let found = why(&udisks, &one, Purpose::Write, &watcher);
         assert_eq!(found, Some(NotPermitted::Stopped));
         assert!(started.elapsed() < SOON);
     }
