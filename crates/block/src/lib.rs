@@ -6,6 +6,7 @@
 mod buffer;
 mod bytes;
 mod cached;
+mod causes;
 mod error;
 mod extent;
 mod filesystem;
@@ -25,6 +26,7 @@ mod structure;
 pub use buffer::{AlignedBuffer, BUFFER_ALIGNMENT, BufferPool};
 pub use bytes::{be_u16, be_u32, be_u64, le_u16, le_u32, le_u64};
 pub use cached::Cached;
+pub use causes::{causes, with_causes};
 pub use error::{BlockError, BlockErrorKind, Operation};
 pub use extent::Extent;
 pub use filesystem::{

@@ -6,7 +6,7 @@ use cardkeep_ops::restore::Expand;
 use cardkeep_ops::{Format, Length, Truncated};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::exit::Telling;
+use crate::done::Telling;
 use crate::units;
 
 /// Backs up a Raspberry Pi's SD card to an image, verified, at the card's own speed.

@@ -5,34 +5,14 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use cardkeep_ops::{
-    BlockError, BlockErrorKind, OpError, OpErrorKind, Operation, effective_user_is_root,
+    BlockError, BlockErrorKind, OpError, OpErrorKind, Operation, causes, effective_user_is_root,
 };
 
 use crate::args::OutputArgs;
+use crate::done::Telling;
 use crate::json;
 use crate::quote::shell_word;
 use crate::terminal::{self, errln};
-
-/// How a command ended that did what it was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Done {
-    /// All is well.
-    Well,
-    /// Something differs that was compared.
-    Mismatch,
-    /// Done, but there was trouble on the way.
-    Troubled,
-}
-
-impl Done {
-    pub(crate) fn code(self) -> u8 {
-        match self {
-            Self::Well => 0,
-            Self::Mismatch => 6,
-            Self::Troubled => 9,
-        }
-    }
-}
 
 fn code_of(kind: OpErrorKind) -> u8 {
     match kind {
@@ -57,10 +37,8 @@ pub(crate) fn fail(error: &OpError, output: OutputArgs) -> u8 {
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
     let bold = Style::new().bold();
     errln!([red, "error:"] " {error}");
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
+    for cause in causes(error) {
         errln!([bold, "  caused by:"] " {cause}");
-        source = cause.source();
     }
     for hint in &error.hints {
         errln!([bold, "  hint:"] " {}", hint.0);
@@ -69,15 +47,6 @@ pub(crate) fn fail(error: &OpError, output: OutputArgs) -> u8 {
         errln!([bold, "  hint:"] " {}", with_sudo(std::env::args_os()));
     }
     code
-}
-
-/// What a command has to show for its work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Telling {
-    /// What it prints is all it does.
-    Everything,
-    /// What it prints is about what it did.
-    Report,
 }
 
 /// Returns the code to exit with, which says where something could not be told.
@@ -96,17 +65,11 @@ pub(crate) fn with_what_was_told(code: u8, telling: Telling) -> ExitCode {
 
 /// Tells whether the same command would work for root.
 fn is_for_root(error: &OpError) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(error) = cause.downcast_ref::<BlockError>()
-            && error.kind() == BlockErrorKind::Permission
-            && error.operation() == Operation::Open
-        {
-            return !effective_user_is_root();
-        }
-        source = cause.source();
-    }
-    false
+    let is_denied = |error: &BlockError| {
+        error.kind() == BlockErrorKind::Permission && error.operation() == Operation::Open
+    };
+    let mut errors = causes(error).filter_map(|cause| cause.downcast_ref());
+    errors.any(is_denied) && !effective_user_is_root()
 }
 
 /// Returns the command line that works, to be copied.

@@ -6,6 +6,7 @@
 
 mod args;
 mod commands;
+mod done;
 mod exit;
 mod json;
 mod progress;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args = match usage::parse(std::env::args_os()) {
         Ok(args) => args,
-        Err(code) => return exit::with_what_was_told(code, exit::Telling::Everything),
+        Err(code) => return exit::with_what_was_told(code, done::Telling::Everything),
     };
     let output = args.output();
     let telling = args.telling();

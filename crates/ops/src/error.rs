@@ -314,17 +314,6 @@ impl std::error::Error for OpError {
         self.source.as_deref().map(|source| source as _)
     }
 }
-/// Returns an error with all its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 /// Tells whether the reader of a pipe has closed it.
 fn is_broken_pipe(error: &BlockError) -> bool {
     let cause = std::error::Error::source(error);

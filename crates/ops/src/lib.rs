@@ -37,7 +37,7 @@ mod verify;
 // What the types of this crate are made of, so that a door needs no other crate.
 pub use cardkeep_block::{
     AllocationMap, BlockError, BlockErrorKind, Extent, Monitor, Operation, Phase, Run, State,
-    Trouble, path_text, size_text,
+    Trouble, causes, path_text, size_text,
 };
 pub use cardkeep_copy::{
     Check, Checked, Destination, Health, Holes, RetryPolicy, Stretch, Verify, WriteMode,

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use cardkeep_block::{
     AllocationMap, Extent, Lossy, Monitor, ReadAt, State, Trouble, path_text, size_text,
+    with_causes,
 };
 use cardkeep_copy::{CopyError, FileShelf};
 use cardkeep_device::ImageFiles;
 use cardkeep_image::{Format, Manifest};
 use cardkeep_survey::{Place, Scope, Survey, locate, survey};
-
-use crate::error::chain;
 
 /// As many are told one by one: nobody reads more.
 const TOLD_MAX: usize = 100;
@@ -93,7 +92,7 @@ fn recorded(path: &Path, record: Record<'_>, len: u64, monitor: &dyn Monitor) ->
         let message = format!(
             "what {} says of the image can't be read: {}",
             path_text(&map),
-            chain(&error)
+            with_causes(&error)
         );
         monitor.trouble(Trouble::new(message));
         Vec::new()

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use cardkeep_block::{
     AllocationMap, Behind, Driver, FsSummary, Monitor, ReadAt, Resizer, State, Trouble,
+    with_causes,
 };
 
 use crate::identity::{Identity, identity_of, shown};
@@ -152,11 +153,6 @@ fn learn_with(
 
 /// Tells that nothing of a partition can be proven free.
 fn fall_back(error: &dyn std::error::Error, name: &str, monitor: &dyn Monitor) {
-    let mut message = format!("{name}: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        message = format!("{message}: {cause}");
-        source = cause.source();
-    }
-    monitor.trouble(Trouble::new(format!("{message}; all of it is copied")));
+    let message = format!("{name}: {}; all of it is copied", with_causes(error));
+    monitor.trouble(Trouble::new(message));
 }

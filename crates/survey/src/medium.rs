@@ -2,6 +2,7 @@
 
 use cardkeep_block::{
     AllocationMap, Cached, Extent, Monitor, Phase, ReadAt, Run, Silent, Slice, State, Trouble,
+    with_causes,
 };
 use cardkeep_ptable::{Corrupt, Error as TableError, Loaded, Partition as Entry, PartitionTable};
 
@@ -375,13 +376,8 @@ impl Survey {
 
     /// A table that contradicts itself is shown, but nothing is left out because of it.
     fn add_broken_table(&mut self, error: &TableError, monitor: &dyn Monitor) {
-        let mut message = format!("{error}");
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            message = format!("{message}: {cause}");
-            source = cause.source();
-        }
-        monitor.trouble(Trouble::new(format!("{message}; the whole card is copied")));
+        let message = format!("{}; the whole card is copied", with_causes(error));
+        monitor.trouble(Trouble::new(message));
         let TableError::Corrupt(corrupt) = error else {
             return;
         };

@@ -13,9 +13,9 @@ use cardkeep_ops::{
 };
 
 use crate::args::{BackupArgs, OutputArgs, SkipErrorsArg, VerifyArg, length, truncated};
-use crate::commands;
 use crate::commands::question;
-use crate::exit::Done;
+use crate::commands::setting;
+use crate::done::Done;
 use crate::progress::Progress;
 use crate::terminal::errln;
 use crate::units::size;
@@ -23,7 +23,7 @@ use crate::{json, report, text};
 
 pub(crate) fn run(args: BackupArgs) -> Result<Done, OpError> {
     let machine = machine();
-    let signals = commands::signals()?;
+    let signals = setting::signals()?;
     let output = args.output;
     let shown = Shown {
         command: "backup",
@@ -84,7 +84,7 @@ impl Shown {
             if output.json {
                 json::print(self.command, BackupDryRun::new(plan, &troubles));
             }
-            return Ok(commands::done(&troubles));
+            return Ok(Done::with(&troubles));
         }
         let mut stdout = std::io::stdout();
         let progress = Arc::new(progress);
@@ -102,7 +102,7 @@ impl Shown {
         if let Some(path) = &self.report {
             report::write(path, plan, &report)?;
         }
-        Ok(commands::done(&troubles))
+        Ok(Done::with(&troubles))
     }
 }
 
@@ -167,9 +167,9 @@ fn request(
         } else {
             Estimate::None
         },
-        date: commands::today(),
-        tool: commands::TOOL.to_owned(),
-        cores: commands::cores(),
+        date: setting::today(),
+        tool: setting::TOOL.to_owned(),
+        cores: setting::cores(),
     })
 }
 

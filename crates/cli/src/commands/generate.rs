@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 
 use crate::args::{Args, CompletionsArgs, ManArgs};
-use crate::exit::Done;
+use crate::done::Done;
 use crate::terminal::{self, Stream};
 
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<Done, OpError> {

@@ -4,12 +4,13 @@ use cardkeep_ops::report::InfoFields;
 use cardkeep_ops::{OpError, info, machine};
 
 use crate::args::InfoArgs;
-use crate::exit::Done;
+use crate::commands::setting;
+use crate::done::Done;
 use crate::progress::Progress;
-use crate::{commands, json, text};
+use crate::{json, text};
 
 pub(crate) fn run(args: &InfoArgs) -> Result<Done, OpError> {
-    let progress = Progress::new(args.output, Some(commands::signals()?));
+    let progress = Progress::new(args.output, Some(setting::signals()?));
     let report = info(&*machine(), &args.path, &progress)?;
     let troubles = progress.finish();
     if args.output.json {
@@ -17,5 +18,5 @@ pub(crate) fn run(args: &InfoArgs) -> Result<Done, OpError> {
     } else {
         text::print_info(&report);
     }
-    Ok(commands::done(&troubles))
+    Ok(Done::with(&troubles))
 }

@@ -4,12 +4,13 @@ use cardkeep_ops::report::ListedDevices;
 use cardkeep_ops::{Listed, OpError, list, machine};
 
 use crate::args::ListArgs;
-use crate::exit::Done;
+use crate::commands::setting;
+use crate::done::Done;
 use crate::progress::Progress;
-use crate::{commands, json, text};
+use crate::{json, text};
 
 pub(crate) fn run(args: &ListArgs) -> Result<Done, OpError> {
-    let progress = Progress::new(args.output, Some(commands::signals()?));
+    let progress = Progress::new(args.output, Some(setting::signals()?));
     let all = list(&*machine(), &progress)?;
     progress.finish();
     let hidden = all.iter().filter(|listed| listed.is_system()).count();

@@ -8,13 +8,14 @@ mod list;
 mod question;
 mod restore;
 mod sample;
+mod setting;
 mod shrink;
 mod verify;
 
-use cardkeep_ops::{OpError, OpErrorKind, Signals};
+use cardkeep_ops::OpError;
 
 use crate::args::{Args, Command};
-use crate::exit::Done;
+use crate::done::Done;
 
 /// Does what the command line says.
 pub(crate) fn run(args: Args) -> Result<Done, OpError> {
@@ -29,34 +30,5 @@ pub(crate) fn run(args: Args) -> Result<Done, OpError> {
         Command::Sample(args) => sample::run(&args),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
-    }
-}
-
-/// Name and version of the program, as images tell them.
-const TOOL: &str = concat!("cardkeep ", env!("CARGO_PKG_VERSION"));
-
-/// Returns the day, as `2026-11-22`.
-fn today() -> String {
-    jiff::Zoned::now().date().to_string()
-}
-
-/// Lets signals say that the work is to stop, or ask how far it is.
-fn signals() -> Result<Signals, OpError> {
-    Signals::catch().map_err(|error| {
-        OpError::new(OpErrorKind::Internal, "signals can't be caught").caused_by(error)
-    })
-}
-
-/// Returns how many threads the machine runs at once.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// Returns how a command ended, by the trouble there was.
-fn done(troubles: &[cardkeep_ops::Trouble]) -> Done {
-    if troubles.is_empty() {
-        Done::Well
-    } else {
-        Done::Troubled
     }
 }

@@ -11,9 +11,10 @@ use cardkeep_ops::{
 };
 
 use crate::args::{CloneArgs, OutputArgs, RestoreArgs, VerifyCardArg, WriteArgs, truncated};
-use crate::commands;
 use crate::commands::confirm::confirm;
-use crate::exit::{self, Done};
+use crate::commands::setting;
+use crate::done::Done;
+use crate::exit;
 use crate::progress::Progress;
 use crate::{json, text};
 
@@ -77,7 +78,7 @@ fn request(from: RestoreFrom, targets: Vec<PathBuf>, args: &WriteArgs) -> WriteR
             },
             truncated: truncated(args.allow_truncated),
             sha256: None,
-            cores: commands::cores(),
+            cores: setting::cores(),
         },
     }
 }
@@ -95,7 +96,7 @@ fn run(
     is_confirmed: bool,
     output: OutputArgs,
 ) -> Result<Done, OpError> {
-    let signals = commands::signals()?;
+    let signals = setting::signals()?;
     let progress = Progress::new(output, Some(signals));
     let plan = plan(machine, wanted.request, &progress)?;
     // Nobody is asked to agree to what was not shown.
@@ -108,7 +109,7 @@ fn run(
         if output.json {
             json::print(command, RestoreDryRun::new(&plan, &troubles));
         }
-        return Ok(commands::done(&troubles));
+        return Ok(Done::with(&troubles));
     }
     if !is_confirmed {
         confirm(&plan, signals)?;
@@ -139,7 +140,7 @@ fn run(
     }
     match first {
         Some(error) => Err(error),
-        None => Ok(commands::done(&troubles)),
+        None => Ok(Done::with(&troubles)),
     }
 }
 

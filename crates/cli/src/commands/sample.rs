@@ -6,7 +6,7 @@ use cardkeep_ops::{
 };
 
 use crate::args::SampleArgs;
-use crate::exit::Done;
+use crate::done::Done;
 use crate::terminal::outln;
 use crate::units::size;
 

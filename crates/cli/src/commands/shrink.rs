@@ -9,13 +9,13 @@ use cardkeep_ops::{
 };
 
 use crate::args::{ShrinkArgs, VerifyImageArg, length, truncated};
-use crate::commands;
 use crate::commands::backup::Shown;
-use crate::exit::Done;
+use crate::commands::setting;
+use crate::done::Done;
 use crate::progress::Progress;
 
 pub(crate) fn run(args: ShrinkArgs) -> Result<Done, OpError> {
-    let signals = commands::signals()?;
+    let signals = setting::signals()?;
     let shown = Shown {
         command: "shrink",
         is_dry: args.dry_run,
@@ -60,9 +60,9 @@ fn request(args: ShrinkArgs) -> BackupRequest {
         },
         second_reading: SecondReading::No,
         estimate: Estimate::None,
-        date: commands::today(),
-        tool: commands::TOOL.to_owned(),
-        cores: commands::cores(),
+        date: setting::today(),
+        tool: setting::TOOL.to_owned(),
+        cores: setting::cores(),
     }
 }
 

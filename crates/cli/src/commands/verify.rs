@@ -4,21 +4,21 @@ use cardkeep_ops::report::VerifyFields;
 use cardkeep_ops::{OpError, VerifyRequest, machine, verify};
 
 use crate::args::{VerifyArgs, truncated};
-use crate::commands;
-use crate::exit::Done;
+use crate::commands::setting;
+use crate::done::Done;
 use crate::progress::Progress;
 use crate::{json, text};
 
 pub(crate) fn run(args: VerifyArgs) -> Result<Done, OpError> {
     // Without the handler Ctrl-C ends the program at once, which harms nothing here.
-    let signals = commands::signals()?;
+    let signals = setting::signals()?;
     let progress = Progress::new(args.output, Some(signals));
     let request = VerifyRequest {
         image: args.image,
         against: args.against,
         truncated: truncated(args.allow_truncated),
         sha256: args.sha256,
-        cores: commands::cores(),
+        cores: setting::cores(),
     };
     let report = verify(&*machine(), &request, &progress)?;
     let troubles = progress.finish();
@@ -34,6 +34,6 @@ pub(crate) fn run(args: VerifyArgs) -> Result<Done, OpError> {
     Ok(if differs {
         Done::Mismatch
     } else {
-        commands::done(&troubles)
+        Done::with(&troubles)
     })
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cardkeep_block::{Extent, Monitor, ReadAt, State, Trouble, path_text, size_text};
+use cardkeep_block::{Extent, Monitor, ReadAt, State, Trouble, path_text, size_text, with_causes};
 use cardkeep_copy::Limits;
 use cardkeep_device::{Device, ImageFiles, Machine};
 use cardkeep_image::Format;
@@ -13,7 +13,7 @@ use cardkeep_survey::{Survey, survey};
 use crate::backup::request::{BackupRequest, Estimate, Otherwise, Shrink, Target};
 use crate::backup::unfinished::Unfinished;
 use crate::completeness::check_whole;
-use crate::error::{OpError, OpErrorKind, chain};
+use crate::error::{OpError, OpErrorKind};
 use crate::image_name::free_name;
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::{check_destination, check_holder, check_mounts, check_name};
@@ -274,7 +274,7 @@ fn shorter(
     };
     let message = format!("{} can't be made smaller", path_text(&opened.path));
     if wanted.otherwise == Otherwise::CopyWhole {
-        let why = chain(&declined);
+        let why = with_causes(&declined);
         monitor.trouble(Trouble::new(format!(
             "{message}: {why}; it is copied as it is"
         )));

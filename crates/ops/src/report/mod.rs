@@ -18,7 +18,7 @@ pub use info::InfoFields;
 pub use restore::{RestoreDone, RestoreDryRun};
 pub use verify::VerifyFields;
 
-use cardkeep_block::{Extent, Phase};
+use cardkeep_block::{Extent, Phase, causes};
 use cardkeep_survey::Place;
 use serde::Serialize;
 
@@ -155,11 +155,9 @@ impl Event<Failure> {
     /// Returns an error, with the code that the program ends with.
     #[must_use]
     pub fn error(error: &OpError, exit_code: u8) -> Self {
-        let first = std::error::Error::source(error);
-        let causes = std::iter::successors(first, |cause| cause.source());
         let fields = Failure {
             message: error.message.clone(),
-            causes: causes.map(ToString::to_string).collect(),
+            causes: causes(error).map(ToString::to_string).collect(),
             hints: error.hints.iter().map(|hint| hint.0.clone()).collect(),
             exit_code,
         };

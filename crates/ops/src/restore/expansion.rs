@@ -1,10 +1,10 @@
 //! Letting a filesystem fill a card that is larger than what is restored.
 
-use cardkeep_block::{Monitor, size_text};
+use cardkeep_block::{Monitor, size_text, with_causes};
 use cardkeep_resize::medium::{Access, Growth, Larger, larger};
 use cardkeep_survey::grows_itself;
 
-use crate::error::{OpError, OpErrorKind, chain};
+use crate::error::{OpError, OpErrorKind};
 use crate::resizing_text::{moved_text, name_of};
 use crate::restore::origin::{Origin, OriginKind};
 
@@ -102,7 +102,7 @@ pub(crate) fn expansion(
         Ok(Some(larger)) => Ok(Expansion::Grown(Box::new(larger))),
         Ok(None) => Ok(Expansion::Same),
         Err(_) if monitor.is_cancelled() => Err(OpError::new(OpErrorKind::Interrupted, "stopped")),
-        Err(declined) => kept(origin, is_must, &chain(&declined)),
+        Err(declined) => kept(origin, is_must, &with_causes(&declined)),
     }
 }
 

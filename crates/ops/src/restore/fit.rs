@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cardkeep_block::{
     AllocationMap, Extent, MapBuilder, Monitor, Patch, Patches, ReadAt, Run, State, size_text,
+    with_causes,
 };
 use cardkeep_image::{FRAME_BYTES, FrameDigest};
 use cardkeep_ptable::{
@@ -13,7 +14,7 @@ use cardkeep_ptable::{
 use cardkeep_resize::medium::{Declined, Larger, Length, smaller};
 use cardkeep_survey::{Partition, Scope, Survey, survey};
 
-use crate::error::{OpError, OpErrorKind, chain};
+use crate::error::{OpError, OpErrorKind};
 use crate::resizing_text::{hibernation_text, moved_text, name_of};
 use crate::restore::expansion::{Expand, Expansion, expansion, notes};
 use crate::restore::origin::{Origin, OriginKind};
@@ -346,7 +347,7 @@ impl Fitting<'_> {
                 return Err(OpError::new(OpErrorKind::Interrupted, "stopped"));
             }
             Err(Declined::TooShort { least, .. }) => return Err(self.too_small(least, None)),
-            Err(declined) => return Err(self.too_small(needed, Some(&chain(&declined)))),
+            Err(declined) => return Err(self.too_small(needed, Some(&with_causes(&declined)))),
         };
         let mut fit = Fit::of(smaller.survey.map.clone());
         fit.notes.push(format!(

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cardkeep_block::{BlockErrorKind, Extent, Monitor, ReadAt, path_text};
+use cardkeep_block::{BlockErrorKind, Extent, Monitor, ReadAt, path_text, with_causes};
 use cardkeep_copy::{BadPlace, CopyError};
 use cardkeep_device::Refusal;
 use cardkeep_survey::{Scope, locate, survey};
@@ -107,13 +107,7 @@ fn of_origin(name: &str, error: &CopyError) -> OpError {
         }
         _ => (OpErrorKind::Corrupt, format!("{name} is damaged")),
     };
-    let mut causes = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        causes = format!("{causes}: {cause}");
-        source = cause.source();
-    }
-    OpError::new(kind, message).caused_by(causes)
+    OpError::new(kind, message).caused_by(with_causes(error))
 }
 
 fn of_bad_card(path: &Path, known: Option<Known<'_>>, place: &BadPlace) -> OpError {
