@@ -115,7 +115,7 @@ fn start_until_away(card: &Failing, image: &Path, options: &[&str]) -> Running {
 }
 
 /// Takes the card away for a while, by a fault after so many bytes, and checks that nothing is lost.
-fn assert_read_on(test: &str, names: &[&str], (fault, options): (fn(u64) -> Fault, &[&str])) {
+fn assert_read_on(test: &str, names: &[&str], fault: fn(u64) -> Fault, options: &[&str]) {
     for name in names {
         let Some(card) = Failing::new(test) else {
             return;
@@ -136,7 +136,7 @@ fn assert_read_on(test: &str, names: &[&str], (fault, options): (fn(u64) -> Faul
 fn a_card_that_comes_back_is_read_on() {
     let test = "a_card_that_comes_back_is_read_on";
     let names = ["card.img", "card.img.zst", "card.img.gz"];
-    assert_read_on(test, &names, (Fault::GoneAfter, &["--wait-for-card=60"]));
+    assert_read_on(test, &names, Fault::GoneAfter, &["--wait-for-card=60"]);
 }
 
 /// Catches: calling all sectors bad of a card that is out of its reader, and giving up on it, where the reader
@@ -148,7 +148,8 @@ fn a_card_that_only_fails_while_it_is_away_is_read_on() {
     assert_read_on(
         test,
         &["card.img", "card.img.zst"],
-        (Fault::MuteAfter, &options),
+        Fault::MuteAfter,
+        &options,
     );
 }
 

@@ -209,12 +209,8 @@ fn course(card: &Failing, blow: Blow, image: &Path) -> Course {
 }
 
 /// Strikes backups to an image of this name at all moments of a row.
-pub(crate) fn check(
-    card: &Failing,
-    (blow, name): (Blow, &str),
-    random: &mut Random,
-    row: &mut Row,
-) {
+pub(crate) fn check(card: &Failing, blow: Blow, name: &str, random: &mut Random) -> Row {
+    let mut row = Row::default();
     // One that others fill is its own each time.
     let is_filled = matches!(blow, Blow::DiskFull);
     let disk = || is_filled.then(|| Mount::in_memory(DISK_BYTES));
@@ -224,24 +220,27 @@ pub(crate) fn check(
     };
     let course = course(card, blow, &image_on(&disk(), "undisturbed"));
     let mut count = 0;
-    course.schedule.strike_all(random, row, |moment, random| {
-        count += 1;
-        let disk = disk();
-        let trial = Trial {
-            card,
-            blow,
-            image: image_on(&disk, &count.to_string()),
-            course: &course,
-            moment,
-        };
-        let (answer, stage) = trial.strike(random);
-        if let Some(disk) = &disk {
-            fs::remove_file(disk.path().join(FILLER)).unwrap();
-        }
-        let outcome = trial.judge(&answer);
-        sound_again(card);
-        (outcome, stage)
-    });
+    course
+        .schedule
+        .strike_all(random, &mut row, |moment, random| {
+            count += 1;
+            let disk = disk();
+            let trial = Trial {
+                card,
+                blow,
+                image: image_on(&disk, &count.to_string()),
+                course: &course,
+                moment,
+            };
+            let (answer, stage) = trial.strike(random);
+            if let Some(disk) = &disk {
+                fs::remove_file(disk.path().join(FILLER)).unwrap();
+            }
+            let outcome = trial.judge(&answer);
+            sound_again(card);
+            (outcome, stage)
+        });
+    row
 }
 
 /// Returns how many bytes of an image are stored, be it finished or not: a raw one has holes.

@@ -290,7 +290,7 @@ fn stage_of<'a>(card: &'a Failing, image: &'a Path) -> impl Fn() -> Stage + 'a {
 }
 
 /// Strikes disks at all moments of a row.
-pub(crate) fn check(card: &Failing, (mishap, name): (Mishap, &str), random: &mut Random) -> Row {
+pub(crate) fn check(card: &Failing, mishap: Mishap, name: &str, random: &mut Random) -> Row {
     let whole = Trial {
         card,
         mishap,

@@ -41,11 +41,8 @@ fn whatever_strikes_a_backup_no_bad_image_has_a_good_name() {
     let mut table = Table::new("Backups");
     for (blow, said) in BLOWS.into_iter().filter(|row| is_wanted(row.1)) {
         for name in NAMES {
-            let row = struck(blow.must_strike(), || {
-                let mut row = Row::default();
-                blow::check(&card, (blow, name), &mut random, &mut row);
-                row
-            });
+            let check = || blow::check(&card, blow, name, &mut random);
+            let row = struck(blow.must_strike(), check);
             let is_as_due = row.is_struck() || !blow.must_strike();
             assert!(is_as_due, "{said} did not strike {name}");
             table.add(said, &ending(name), &row);
@@ -71,7 +68,7 @@ fn whatever_strikes_a_destination_no_bad_image_has_a_good_name() {
         let must_strike = mishap.must_strike(page::moments());
         let mut is_struck = false;
         for name in in_turn(&NAMES, index) {
-            let check = || destination::check(&card, (mishap, name), &mut random);
+            let check = || destination::check(&card, mishap, name, &mut random);
             let row = struck(must_strike, check);
             is_struck |= row.is_struck();
             table.add(said, &ending(name), &row);
@@ -95,11 +92,8 @@ fn whatever_strikes_a_restore_no_bad_card_looks_good() {
         let must_strike = woe.must_strike(page::moments());
         let mut is_struck = false;
         for (image, name) in in_turn(&images, index) {
-            let row = struck(must_strike, || {
-                let mut row = Row::default();
-                way_back::check(&original, (woe, image), &mut random, &mut row);
-                row
-            });
+            let check = || way_back::check(&original, woe, image, &mut random);
+            let row = struck(must_strike, check);
             is_struck |= row.is_struck();
             table.add(said, name, &row);
         }

@@ -188,26 +188,25 @@ fn block_of(read: Extent, random: &mut Random) -> Extent {
 }
 
 /// Strikes restores of one image at all moments of a row.
-pub(crate) fn check(
-    original: &Original,
-    (woe, image): (Woe, &Path),
-    random: &mut Random,
-    row: &mut Row,
-) {
+pub(crate) fn check(original: &Original, woe: Woe, image: &Path, random: &mut Random) -> Row {
+    let mut row = Row::default();
     let course = Course::of(original, image, woe);
     let mut count: usize = 0;
-    course.schedule.strike_all(random, row, |moment, random| {
-        count += 1;
-        let trial = Trial {
-            original,
-            woe,
-            image,
-            course: &course,
-            moment,
-            options: [&["--no-probe"][..], &[]][count % 2],
-        };
-        trial.run(random)
-    });
+    course
+        .schedule
+        .strike_all(random, &mut row, |moment, random| {
+            count += 1;
+            let trial = Trial {
+                original,
+                woe,
+                image,
+                course: &course,
+                moment,
+                options: [&["--no-probe"][..], &[]][count % 2],
+            };
+            trial.run(random)
+        });
+    row
 }
 
 /// Returns the images that are restored, by how they are told apart.

@@ -178,11 +178,11 @@ pub(crate) fn format_root(desk: &Desk, name: &str, number: u32, options: &str) {
     desk.sh("rm -rf root; mkdir -p root/etc root/home
          echo 'NAME=\"Debian GNU/Linux\"' >root/etc/os-release; echo pi >root/etc/hostname
          for i in $(seq 1 12); do head -c 700000 /dev/urandom >root/home/f$i; done");
-    format_ext(desk, (name, number), "root", options);
+    format_ext(desk, name, number, "root", options);
 }
 
 /// Makes an ext filesystem of a folder's files in a partition.
-pub(crate) fn format_ext(desk: &Desk, (name, number): (&str, u32), files: &str, options: &str) {
+pub(crate) fn format_ext(desk: &Desk, name: &str, number: u32, files: &str, options: &str) {
     let part = part(desk, name, number);
     let (start, kib) = (part.start, part.len / 1024);
     desk.sh(&format!(

@@ -44,7 +44,7 @@ fn the_root_of_a_cloud_image_is_resized_and_not_its_boot_partition() {
                 -t1:8305 -c1:cloudimg-rootfs card.img >/dev/null; mkdir b; echo k >b/vmlinuz");
     fill(&desk, "card.img", 14);
     format_fat(&desk, "card.img", 15, "-F16 -n UEFI");
-    format_ext(&desk, ("card.img", 16), "b", "-L BOOT");
+    format_ext(&desk, "card.img", 16, "b", "-L BOOT");
     format_root(&desk, "card.img", 1, "-L cloudimg-rootfs -O ^has_journal");
     round(&Known {
         desk: &desk,

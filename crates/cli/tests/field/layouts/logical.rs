@@ -17,7 +17,7 @@ fn the_settings_of_noobs_move_behind_its_root_and_keep_their_size() {
     format_fat(&desk, "noobs.img", 5, "-F16 -s1 -n boot");
     format_root(&desk, "noobs.img", 6, "-L root");
     desk.sh("mkdir set; echo '{}' >set/installed_os.json");
-    format_ext(&desk, ("noobs.img", 3), "set", "-L SETTINGS");
+    format_ext(&desk, "noobs.img", 3, "set", "-L SETTINGS");
     let known = Known {
         desk: &desk,
         name: "noobs.img",
@@ -38,7 +38,7 @@ fn the_root_of_noobs_is_resized_where_it_is_the_last_logical_partition() {
     partition(&desk, "noobs.img", 137, layout);
     format_fat(&desk, "noobs.img", 1, "-F16 -n RECOVERY");
     desk.sh("mkdir set; echo '{}' >set/installed_os.json");
-    format_ext(&desk, ("noobs.img", 5), "set", "-L SETTINGS");
+    format_ext(&desk, "noobs.img", 5, "set", "-L SETTINGS");
     format_fat(&desk, "noobs.img", 6, "-F16 -s1 -n BOOT");
     format_root(&desk, "noobs.img", 7, "-L root");
     let known = Known {

@@ -58,13 +58,13 @@ fn the_plan_names_the_filesystem_with_the_system_or_else_the_largest_one() {
                   start=104448, size=122880, type=83";
     partition(&desk, "card.img", 120, layout);
     desk.sh("mkdir -p photos; head -c 900000 /dev/urandom >photos/a.jpg");
-    format_ext(&desk, ("card.img", 2), "photos", "-L photos");
+    format_ext(&desk, "card.img", 2, "photos", "-L photos");
     format_root(&desk, "card.img", 1, "-L root");
     let plan = ["backup", "card.img", "small.img", "--shrink", "--dry-run"];
     let said = desk.expect(0, &plan).stderr;
     assert!(said.contains("Shrinks  partition 1 (root) from"), "{said}");
     assert!(said.contains("partition 2 moves"), "{said}");
-    format_ext(&desk, ("card.img", 1), "photos", "-L more");
+    format_ext(&desk, "card.img", 1, "photos", "-L more");
     let said = desk.expect(0, &plan).stderr;
     assert!(
         said.contains("Shrinks  partition 2 (photos) from"),
@@ -81,7 +81,7 @@ fn settings_alone_are_never_resized() {
     partition(&desk, "noobs.img", 52, layout);
     format_fat(&desk, "noobs.img", 1, "-F16 -n RECOVERY");
     desk.sh("mkdir set; echo '{}' >set/installed_os.json");
-    format_ext(&desk, ("noobs.img", 2), "set", "-L SETTINGS");
+    format_ext(&desk, "noobs.img", 2, "set", "-L SETTINGS");
     let said = desk.expect(3, &["backup", "noobs.img", "small.img", "--shrink"]);
     assert!(said.stderr.contains("holds settings"), "{}", said.stderr);
     blank(&desk, "card", 90 * MIB);

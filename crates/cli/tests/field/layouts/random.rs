@@ -93,7 +93,7 @@ fn make(desk: &Desk, dice: &mut Dice) -> Vec<(u32, Filling)> {
         match filling {
             Filling::Root => format_root(desk, "card.img", number, "-L root"),
             Filling::Fat => format_fat(desk, "card.img", number, ""),
-            Filling::Ext => format_ext(desk, ("card.img", number), "files", ""),
+            Filling::Ext => format_ext(desk, "card.img", number, "files", ""),
             Filling::Swap => format_swap(desk, "card.img", number),
             Filling::Bytes => fill(desk, "card.img", number),
         }
@@ -173,7 +173,7 @@ fn the_kernel_mounts_every_filesystem_where_it_moved_to() {
     format_root(&desk, "card.img", 1, "-L root");
     format_swap(&desk, "card.img", 2);
     desk.sh("mkdir -p files; head -c 90000 /dev/urandom >files/one");
-    format_ext(&desk, ("card.img", 3), "files", "");
+    format_ext(&desk, "card.img", 3, "files", "");
     desk.expect(0, &["backup", "card.img", "small.img", "--shrink"]);
     blank(&desk, "card", 150 * MIB);
     desk.expect(0, &["restore", "small.img", "card", "--yes"]);
