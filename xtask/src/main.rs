@@ -10,10 +10,10 @@
 mod bench;
 mod demo;
 mod lab;
+mod project;
 mod test;
 mod tidy;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
@@ -54,12 +54,12 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
-        ["demo"] => demo::run(&project_root()),
-        ["test", "--all"] => test::run_all(&project_root()),
-        ["lab"] => lab::run(&project_root()),
-        ["lab", "--make"] => lab::make(&project_root()).map(|made| println!("{}", made.display())),
-        ["tidy"] => tidy::run(&project_root()),
-        ["tidy", "--accept"] => tidy::accept(&project_root()),
+        ["demo"] => demo::run(&project::root()),
+        ["test", "--all"] => test::run_all(&project::root()),
+        ["lab"] => lab::run(&project::root()),
+        ["lab", "--make"] => lab::make(&project::root()).map(|made| println!("{}", made.display())),
+        ["tidy"] => tidy::run(&project::root()),
+        ["tidy", "--accept"] => tidy::accept(&project::root()),
         ["bench", "scale", options @ ..] => {
             bench::Options::parse(options).and_then(|options| bench::run_scale(&options))
         }
@@ -87,12 +87,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Returns the folder that holds the workspace's `Cargo.toml`.
-fn project_root() -> PathBuf {
-    // What cargo says now, not where this was built: clones may share their target folder.
-    let told = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    let own = told.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    own.parent().unwrap_or(&own).to_path_buf()
 }

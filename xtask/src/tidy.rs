@@ -73,7 +73,7 @@ fn check(root: &Path) -> Result<Vec<Finding>, String> {
 mod tests {
     #[test]
     fn the_house_is_tidy() {
-        let findings = super::check(&crate::project_root()).unwrap();
+        let findings = super::check(&crate::project::root()).unwrap();
         let broken: Vec<String> = findings
             .iter()
             .filter(|finding| finding.is_error())

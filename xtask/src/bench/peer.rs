@@ -8,7 +8,7 @@ use std::process::Command;
 use cardkeep_testkit::Loop;
 use serde_json::Value;
 
-use super::Options;
+use super::options::Options;
 use super::partition::{self, Partition};
 
 /// `stat` counts blocks in these, whatever the filesystem's own (stat(2)).

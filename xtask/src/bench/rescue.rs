@@ -4,6 +4,8 @@
 //! a speed. The clock stops when the output is on the disk. Afterwards the used bytes are compared
 //! with those of the sound card, sector by sector.
 
+mod outcome;
+mod peer;
 mod places;
 mod table;
 
@@ -13,77 +15,17 @@ use std::path::{Path, PathBuf};
 
 use cardkeep_testkit::{FaultDisk, SectorSize, Throttle};
 
-use super::Options;
 use super::call::call;
 use super::content::Content;
 use super::measure::{self, Measured};
+use super::options::Options;
+use super::row::Row;
+use outcome::Outcome;
+use peer::Peer;
 use places::Places;
 
 /// `stat` counts blocks in these, whatever the filesystem's own (stat(2)).
 const SECTOR_BYTES: u64 = 512;
-
-/// A program that reads what can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Peer {
-    /// The used bytes, compressed.
-    Cardkeep,
-    /// The used bytes, as they are.
-    CardkeepRaw,
-    /// The whole card, as its manual recommends for media that fail.
-    Ddrescue,
-}
-
-impl Peer {
-    const ALL: [Self; 3] = [Self::Cardkeep, Self::CardkeepRaw, Self::Ddrescue];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Cardkeep => "cardkeep",
-            Self::CardkeepRaw => "cardkeep-raw",
-            Self::Ddrescue => "ddrescue",
-        }
-    }
-
-    /// Returns the name of its image.
-    fn image(self) -> &'static str {
-        match self {
-            Self::Cardkeep => "card.img.zst",
-            Self::CardkeepRaw | Self::Ddrescue => "card.img",
-        }
-    }
-
-    /// Returns the call, in bash. It ends when the output is durable.
-    fn script(self, device: &Path, folder: &Path, program: &Path) -> String {
-        let (device, image) = (device.display(), folder.join(self.image()));
-        let (image, program) = (image.display(), program.display());
-        let call = match self {
-            // 9 is "done, with trouble on the way".
-            Self::Cardkeep | Self::CardkeepRaw => {
-                format!("{program} backup --quiet --retries 1 {device} {image} || [ $? = 9 ]")
-            }
-            Self::Ddrescue => format!("ddrescue -q -d -r1 {device} {image} {image}.map"),
-        };
-        format!("{call}; sync {}/*", folder.display())
-    }
-}
-
-/// One program at one speed.
-#[derive(Debug)]
-struct Row {
-    peer: Peer,
-    speed_mbps: u64,
-    result: Result<Outcome, String>,
-}
-
-/// What one run cost and brought.
-#[derive(Debug, Default)]
-struct Outcome {
-    measured: Measured,
-    /// Used bytes that are as on the sound card.
-    good_bytes: u64,
-    /// What map and store take on the disk besides the image.
-    beside_bytes: u64,
-}
 
 /// Measures each peer at each speed and prints a table in Markdown.
 ///
@@ -98,16 +40,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let mut rows = Vec::new();
     for &speed_mbps in options.speeds_or(&[20]) {
         for &peer in &peers {
-            eprintln!(
-                "{} at {} ...",
-                peer.name(),
-                super::table::speed_name(speed_mbps)
-            );
-            let row = Row {
-                peer,
-                speed_mbps,
-                result: measure_one(options, &content, &places, peer, speed_mbps),
-            };
+            let run = || measure_one(options, &content, &places, peer, speed_mbps);
+            let row = Row::measure(peer, speed_mbps, Peer::name, run);
             // Runs take minutes: what an interrupted one has measured should not be lost.
             eprintln!("{}", table::line(&row, &[]));
             rows.push(row);

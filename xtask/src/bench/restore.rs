@@ -5,6 +5,8 @@
 //! on the medium. Afterwards each byte that matters is compared with the original: speed at the
 //! price of content would show.
 
+mod call;
+mod outcome;
 mod peer;
 mod shelf;
 mod table;
@@ -13,41 +15,17 @@ mod target;
 use std::fs;
 use std::path::PathBuf;
 
-use super::Options;
-use super::measure::{self, Measured};
+use super::measure;
+use super::options::Options;
+use super::row::Row;
+use call::script;
+use outcome::Outcome;
 use peer::{Peer, Task};
 use shelf::Shelf;
 use target::Held;
 
 /// Cards read two to four times as fast as they write.
 const READ_PER_WRITE: u64 = 3;
-
-/// One program at one speed.
-#[derive(Debug)]
-struct Row {
-    peer: Peer,
-    /// Of writing, in million bytes per second; 0 is without limit.
-    write_mbps: u64,
-    result: Result<Outcome, String>,
-}
-
-/// What one run cost, and what it could not have been done under.
-#[derive(Debug, Default)]
-struct Outcome {
-    measured: Measured,
-    /// Bytes that are not as they should be afterwards.
-    wrong_bytes: u64,
-    /// The time that the card alone takes; `None` without limit.
-    budget_seconds: Option<f64>,
-}
-
-impl Outcome {
-    /// Returns the time as a multiple of the budget.
-    fn of_budget(&self) -> Option<f64> {
-        let budget = self.budget_seconds?;
-        Some(self.measured.wall_seconds / budget)
-    }
-}
 
 /// Measures each peer at each speed and prints a table in Markdown.
 ///
@@ -66,16 +44,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             .iter()
             .filter(|peer| write_mbps == 0 || peer.task() != Task::Decode);
         for &peer in here {
-            eprintln!(
-                "{} at {} ...",
-                peer.name(),
-                super::table::speed_name(write_mbps)
-            );
-            let row = Row {
-                peer,
-                write_mbps,
-                result: measure_one(options, &mut shelf, peer, write_mbps),
-            };
+            let run = || measure_one(options, &mut shelf, peer, write_mbps);
+            let row = Row::measure(peer, write_mbps, Peer::name, run);
             // Runs take minutes: what an interrupted one has measured should not be lost.
             eprintln!("{}", table::line(&row, &[]));
             rows.push(row);
@@ -103,7 +73,7 @@ fn measure_one(
     let task = peer.task();
     if task == Task::Decode {
         shelf.evict()?;
-        let measured = measure::pipeline(&peer.script(shelf, None, options), None)?;
+        let measured = measure::pipeline(&script(peer, shelf, None, options), None)?;
         return Ok(Outcome {
             measured,
             ..Outcome::default()
@@ -118,7 +88,7 @@ fn measure_one(
         if peer == Peer::Partclone {
             held.attach_partitions(shelf.card())?;
         }
-        let script = peer.script(shelf, Some(&held), options);
+        let script = script(peer, shelf, Some(&held), options);
         measure::pipeline(&script, Some(held.device()))?
     };
     let wanted = shelf.wanted(task);

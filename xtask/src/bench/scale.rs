@@ -5,10 +5,11 @@ use std::path::Path;
 
 use cardkeep_testkit::{Loop, Tool};
 
+use super::machine;
 use super::measure;
+use super::options::Options;
 use super::partition;
 use super::peer::{Peer, Target};
-use super::{Options, machine};
 
 const GB: u64 = 1_000_000_000;
 const MIB: u64 = 1 << 20;

@@ -6,36 +6,21 @@
 //! judges what is in the image: speed at the price of the filesystem would show.
 
 mod judge;
+mod outcome;
 mod peer;
 mod table;
 
 use cardkeep_testkit::Loop;
 
-use super::Options;
 use super::measure::{self, Measured};
+use super::options::Options;
+use super::row::Row;
 use super::scratch::Scratch;
-use super::table::speed_name;
-use judge::Judgement;
+use outcome::Outcome;
 use peer::Peer;
 
 /// The image's name in the folder of a run.
 const IMAGE: &str = "card.img.zst";
-
-/// One program at one speed.
-#[derive(Debug)]
-struct Row {
-    peer: Peer,
-    /// In million bytes per second; 0 is without limit.
-    speed_mbps: u64,
-    result: Result<Outcome, String>,
-}
-
-/// What one run cost, and what it made.
-#[derive(Debug, Default)]
-struct Outcome {
-    measured: Measured,
-    judgement: Judgement,
-}
 
 /// Measures each peer at each speed and prints a table in Markdown.
 ///
@@ -49,12 +34,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let mut rows = Vec::new();
     for &speed_mbps in options.speeds_or(&[45]) {
         for &peer in &peers {
-            eprintln!("{} at {} ...", peer.name(), speed_name(speed_mbps));
-            let row = Row {
-                peer,
-                speed_mbps,
-                result: measure_one(options, peer, speed_mbps),
-            };
+            let run = || measure_one(options, peer, speed_mbps);
+            let row = Row::measure(peer, speed_mbps, Peer::name, run);
             // Runs take minutes: what an interrupted one has measured should not be lost.
             eprintln!("{}", table::line(&row, &[]));
             rows.push(row);

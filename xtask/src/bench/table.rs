@@ -2,24 +2,16 @@
 
 use std::fmt::Write;
 
-use super::Row;
 use super::measure::Measured;
 use super::peer::Peer;
+use super::row::{Row, outcome_of, speed_name};
 
 const MILLION: f64 = 1e6;
 /// What is promised: no slower than reading the used bytes once takes, plus this.
 const TARGET_RATIO: f64 = 1.05;
 
-/// Returns a speed in words.
-pub(crate) fn speed_name(speed_mbps: u64) -> String {
-    match speed_mbps {
-        0 => "full speed".to_owned(),
-        speed => format!("{speed} MB/s"),
-    }
-}
-
 /// Returns the rows with ratios to cardkeep's own, and whether the target is met.
-pub(crate) fn markdown(rows: &[Row], used_bytes: Option<u64>) -> String {
+pub(crate) fn markdown(rows: &[Row<Peer, Measured>], used_bytes: Option<u64>) -> String {
     let mut text = String::from(
         "| card | program | wall s | cpu s | read MB | output MB | memory MB | load | cardkeep/it |\n\
          |---|---|---:|---:|---:|---:|---:|---:|---:|\n",
@@ -27,7 +19,7 @@ pub(crate) fn markdown(rows: &[Row], used_bytes: Option<u64>) -> String {
     for row in rows {
         let speed = speed_name(row.speed_mbps);
         let line = match &row.result {
-            Ok(measured) => figures(measured, own(rows, row.speed_mbps)),
+            Ok(measured) => figures(measured, outcome_of(rows, Peer::Cardkeep, row.speed_mbps)),
             Err(error) => format!("failed: {error} | | | | | | "),
         };
         // Writing into a String can't fail.
@@ -54,13 +46,7 @@ fn figures(measured: &Measured, own: Option<&Measured>) -> String {
     )
 }
 
-/// Returns cardkeep's own figures at a speed.
-fn own(rows: &[Row], speed_mbps: u64) -> Option<&Measured> {
-    let is_own = |row: &&Row| row.peer == Peer::Cardkeep && row.speed_mbps == speed_mbps;
-    rows.iter().find(is_own)?.result.as_ref().ok()
-}
-
-fn targets(rows: &[Row], used_bytes: u64) -> String {
+fn targets(rows: &[Row<Peer, Measured>], used_bytes: u64) -> String {
     let mut text = format!("\nUsed: {:.1} MB\n", used_bytes as f64 / MILLION);
     let own = rows
         .iter()
@@ -88,9 +74,9 @@ fn targets(rows: &[Row], used_bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::markdown;
-    use crate::bench::Row;
     use crate::bench::measure::Measured;
     use crate::bench::peer::Peer;
+    use crate::bench::row::Row;
 
     #[test]
     fn ratios_are_cardkeeps_time_by_the_peers_at_the_same_speed() {

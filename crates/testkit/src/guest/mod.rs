@@ -20,8 +20,9 @@ use crate::answer::Answer;
 use crate::skip::{skip, skip_unless_tools};
 use monitor::Monitor;
 pub use slot::Insertion;
-use slot::SLOT;
 
+/// The id of the built-in SD slot.
+const SLOT: &str = "slot";
 const MACHINE: &str = "qemu-system-x86_64";
 /// Names the folder that holds the machine's `vmlinux` and `initrd.gz`, and the static program.
 const FOLDER_VARIABLE: &str = "CARDKEEP_GUEST";

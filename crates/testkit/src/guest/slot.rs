@@ -4,10 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::Guest;
-
-/// The id of the built-in SD slot.
-pub(super) const SLOT: &str = "slot";
+use super::{Guest, SLOT};
 
 /// How a card is put in.
 #[derive(Clone, Copy, Debug, Default)]

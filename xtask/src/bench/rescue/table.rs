@@ -4,10 +4,13 @@ use std::fmt::Write;
 
 use cardkeep_block::Extent;
 
+use super::outcome::Outcome;
+use super::peer::Peer;
 use super::places::Places;
-use super::{Outcome, Peer, Row};
 use crate::bench::content::Content;
-use crate::bench::table::speed_name;
+use crate::bench::row::{self, outcome_of, speed_name};
+
+type Row = row::Row<Peer, Outcome>;
 
 const MILLION: f64 = 1e6;
 /// What is promised: at most this part of ddrescue's time, at a quarter of the card in use.
@@ -51,7 +54,7 @@ pub(super) fn markdown(rows: &[Row]) -> String {
 /// Returns one row; the ratio compares it with ddrescue among `rows`.
 pub(super) fn line(row: &Row, rows: &[Row]) -> String {
     let figures = match &row.result {
-        Ok(outcome) => figures(outcome, ddrescue(rows, row.speed_mbps)),
+        Ok(outcome) => figures(outcome, outcome_of(rows, Peer::Ddrescue, row.speed_mbps)),
         Err(error) => format!("failed: {error} | | | | | | | | "),
     };
     let speed = speed_name(row.speed_mbps);
@@ -80,15 +83,13 @@ fn time_ratio(outcome: &Outcome, rival: &Outcome) -> f64 {
     outcome.measured.wall_seconds / rival.measured.wall_seconds
 }
 
-fn ddrescue(rows: &[Row], speed_mbps: u64) -> Option<&Outcome> {
-    let is_rival = |row: &&Row| row.peer == Peer::Ddrescue && row.speed_mbps == speed_mbps;
-    rows.iter().find(is_rival)?.result.as_ref().ok()
-}
-
 fn targets(rows: &[Row]) -> String {
     let mut text = String::from("\n");
     for row in rows.iter().filter(|row| row.peer != Peer::Ddrescue) {
-        let (Ok(outcome), Some(rival)) = (&row.result, ddrescue(rows, row.speed_mbps)) else {
+        let (Ok(outcome), Some(rival)) = (
+            &row.result,
+            outcome_of(rows, Peer::Ddrescue, row.speed_mbps),
+        ) else {
             continue;
         };
         let verdict = |is_met| if is_met { "met" } else { "missed" };
@@ -113,7 +114,9 @@ fn targets(rows: &[Row]) -> String {
 mod tests {
     use super::markdown;
     use crate::bench::measure::Measured;
-    use crate::bench::rescue::{Outcome, Peer, Row};
+    use crate::bench::rescue::outcome::Outcome;
+    use crate::bench::rescue::peer::Peer;
+    use crate::bench::row::Row;
 
     #[test]
     fn speed_at_the_price_of_content_is_no_success() {

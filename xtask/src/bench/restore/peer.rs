@@ -1,8 +1,4 @@
-//! The programs that are measured at putting a card back, and how each is called.
-
-use super::shelf::Shelf;
-use super::target::Held;
-use crate::bench::Options;
+//! The programs that are measured at putting a card back.
 
 /// What a program is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,47 +115,5 @@ impl Peer {
             Self::Dd => "no",
             _ => "image",
         }
-    }
-
-    /// Returns the call, in bash. It ends when the content is on the target, which tasks that
-    /// write nowhere lack.
-    pub(crate) fn script(self, shelf: &Shelf, target: Option<&Held>, options: &Options) -> String {
-        let program = options.program.display();
-        let card = shelf.card().display();
-        let image = shelf.image();
-        let (image, xz) = (image.display(), shelf.image_xz());
-        let xz = xz.display();
-        let device = target.map(Held::path).unwrap_or_default();
-        let call = match self {
-            Self::Cardkeep => format!("{program} restore --yes --quiet {image} {device}"),
-            Self::CardkeepUnverified => {
-                format!("{program} restore --yes --quiet --verify none {image} {device}")
-            }
-            Self::CardkeepDelta => format!(
-                "{program} restore --yes --quiet --delta {} {device}",
-                shelf.image_changed().display()
-            ),
-            Self::Dd => {
-                format!("dd if={card} of={device} bs=4M oflag=direct conv=fsync status=none")
-            }
-            Self::ZstdDd => format!(
-                "zstd -dcq {image} | \
-                 dd of={device} bs=4M iflag=fullblock oflag=direct conv=fsync status=none"
-            ),
-            Self::Bmaptool => format!(
-                "bmaptool -q copy --bmap {} {card} {device}",
-                shelf.bmap().display()
-            ),
-            Self::Partclone => target.map_or(String::new(), |target| target.partclone(shelf)),
-            Self::Caligula => format!(
-                "caligula burn {} -o {device} -z zst -s skip --interactive never --force --root never",
-                shelf.image_of_one_frame().display()
-            ),
-            Self::Verify => return format!("{program} verify --quiet {image}"),
-            Self::Zstd => return format!("zstd -dq -T0 -f -o /dev/null {image}"),
-            Self::VerifyXz => return format!("{program} verify --quiet {xz}"),
-            Self::Xz => return format!("xz -dc -T0 {xz} > /dev/null"),
-        };
-        format!("{call}; sync {device}")
     }
 }

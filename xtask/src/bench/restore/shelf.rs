@@ -7,7 +7,8 @@ use std::time::UNIX_EPOCH;
 use super::peer::{Peer, Task};
 use crate::bench::call::{bash, call};
 use crate::bench::content::Content;
-use crate::bench::{Options, partition};
+use crate::bench::options::Options;
+use crate::bench::partition;
 
 /// What a day changes of the used bytes, in per cent.
 const CHANGED_PERCENT: u64 = 5;
@@ -117,7 +118,7 @@ impl Shelf {
         let bytes = self.content.used_bytes() / 100 * CHANGED_PERCENT;
         self.keep(&raw, |raw| {
             call("cp", [self.card.as_path(), raw])?;
-            let script = crate::project_root().join("lab/change.sh");
+            let script = crate::project::root().join("lab/change.sh");
             let bytes = bytes.to_string();
             call(
                 "bash",

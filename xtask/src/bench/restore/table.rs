@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
+use super::outcome::Outcome;
 use super::peer::{Peer, Task};
 use super::shelf::Shelf;
-use super::{Outcome, Row};
-use crate::bench::table::speed_name;
+use crate::bench::row::{self, outcome_of, speed_name};
+
+type Row = row::Row<Peer, Outcome>;
 
 const MILLION: f64 = 1e6;
 /// What is promised of a whole restore: writing the used bytes and reading them back, plus this.
@@ -45,10 +47,10 @@ pub(crate) fn markdown(rows: &[Row], shelf: &Shelf) -> String {
 pub(crate) fn line(row: &Row, rows: &[Row]) -> String {
     let card = match row.peer.task() {
         Task::Decode => "none".to_owned(),
-        Task::Full | Task::Delta => speed_name(row.write_mbps),
+        Task::Full | Task::Delta => speed_name(row.speed_mbps),
     };
     let figures = match &row.result {
-        Ok(outcome) => figures(outcome, rival(row, rows)),
+        Ok(outcome) => figures(outcome, outcome_of(rows, row.peer.rival(), row.speed_mbps)),
         Err(error) => format!("failed: {error} | | | | | | | | "),
     };
     let (name, verifies) = (row.peer.name(), row.peer.verifies());
@@ -73,13 +75,6 @@ fn figures(outcome: &Outcome, rival: Option<&Outcome>) -> String {
             .map_or(String::new(), |ratio| format!("{ratio:.3}")),
         ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")),
     )
-}
-
-/// Returns the figures of the cardkeep that did the same at the same speed.
-fn rival<'a>(row: &Row, rows: &'a [Row]) -> Option<&'a Outcome> {
-    let is_rival =
-        |other: &&Row| other.peer == row.peer.rival() && other.write_mbps == row.write_mbps;
-    rows.iter().find(is_rival)?.result.as_ref().ok()
 }
 
 fn targets(rows: &[Row]) -> String {
@@ -108,7 +103,7 @@ fn targets(rows: &[Row]) -> String {
             MEMORY_BYTES_MAX >> 20,
             verdict(memory <= MEMORY_BYTES_MAX)
         ));
-        let (name, speed) = (row.peer.name(), speed_name(row.write_mbps));
+        let (name, speed) = (row.peer.name(), speed_name(row.speed_mbps));
         writeln!(text, "- {name} at {speed}: {}", said.join("; ")).unwrap_or_default();
     }
     text
@@ -122,10 +117,16 @@ fn verdict(is_met: bool) -> &'static str {
 mod tests {
     use super::{line, targets};
     use crate::bench::measure::Measured;
+    use crate::bench::restore::outcome::Outcome;
     use crate::bench::restore::peer::Peer;
-    use crate::bench::restore::{Outcome, Row};
+    use crate::bench::row::Row;
 
-    fn row(peer: Peer, write_mbps: u64, wall_seconds: f64, budget_seconds: f64) -> Row {
+    fn row(
+        peer: Peer,
+        speed_mbps: u64,
+        wall_seconds: f64,
+        budget_seconds: f64,
+    ) -> Row<Peer, Outcome> {
         let measured = Measured {
             wall_seconds,
             memory_bytes: 129 << 20,
@@ -133,7 +134,7 @@ mod tests {
         };
         Row {
             peer,
-            write_mbps,
+            speed_mbps,
             result: Ok(Outcome {
                 measured,
                 wrong_bytes: 1_500_000,

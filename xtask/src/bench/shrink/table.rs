@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
+use super::outcome::Outcome;
 use super::peer::Peer;
-use super::{Outcome, Row};
-use crate::bench::table::speed_name;
+use crate::bench::row::{self, outcome_of, speed_name};
+
+type Row = row::Row<Peer, Outcome>;
 
 const MILLION: f64 = 1e6;
 
@@ -25,7 +27,7 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
 /// Returns one row; the ratio compares it with cardkeep's among `rows`.
 pub(crate) fn line(row: &Row, rows: &[Row]) -> String {
     let figures = match &row.result {
-        Ok(outcome) => figures(outcome, own(rows, row.speed_mbps)),
+        Ok(outcome) => figures(outcome, outcome_of(rows, Peer::Cardkeep, row.speed_mbps)),
         Err(error) => format!("failed: {error} | | | | | | | | | | | "),
     };
     let (speed, peer) = (speed_name(row.speed_mbps), row.peer);
@@ -60,21 +62,21 @@ fn figures(outcome: &Outcome, own: Option<&Outcome>) -> String {
     )
 }
 
-/// Returns cardkeep's own figures at a speed.
-fn own(rows: &[Row], speed_mbps: u64) -> Option<&Outcome> {
-    let is_own = |row: &&Row| row.peer == Peer::Cardkeep && row.speed_mbps == speed_mbps;
-    rows.iter().find(is_own)?.result.as_ref().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::line;
     use crate::bench::measure::Measured;
+    use crate::bench::row::Row;
     use crate::bench::shrink::judge::Judgement;
+    use crate::bench::shrink::outcome::Outcome;
     use crate::bench::shrink::peer::Peer;
-    use crate::bench::shrink::{Outcome, Row};
 
-    fn row(peer: Peer, wall_seconds: f64, temporary_bytes: u64, is_clean: bool) -> Row {
+    fn row(
+        peer: Peer,
+        wall_seconds: f64,
+        temporary_bytes: u64,
+        is_clean: bool,
+    ) -> Row<Peer, Outcome> {
         let measured = Measured {
             wall_seconds,
             temporary_bytes,
