@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use cardkeep_block::{
-    AllocationMap, Behind, Driver, FsSummary, Monitor, ReadAt, Resizer, State, Trouble,
-    with_causes,
+    AllocationMap, Behind, Driver, FsSummary, Monitor, ReadAt, Resizer, State, Trouble, with_causes,
 };
 
 use crate::identity::{Identity, identity_of, shown};

@@ -48,8 +48,29 @@ fn restore(desk: &Desk, name: &str, is_piped: bool, options: &[&str]) -> Answer 
     command.output().unwrap().into()
 }
 
+/// What a restore gets its content from.
+#[derive(Clone, Copy)]
+struct Content<'a> {
+    name: &'a str,
+    /// Whether the file comes through a pipe.
+    is_piped: bool,
+}
+
+impl<'a> Content<'a> {
+    const fn file(name: &'a str) -> Self {
+        let is_piped = false;
+        Self { name, is_piped }
+    }
+
+    const fn pipe(name: &'a str) -> Self {
+        let is_piped = true;
+        Self { name, is_piped }
+    }
+}
+
 /// Asserts that a restore ends with this code and says this.
-fn check_refused(desk: &Desk, (name, is_piped): (&str, bool), code: i32, expected: &[&str]) {
+fn check_refused(desk: &Desk, from: Content<'_>, code: i32, expected: &[&str]) {
+    let Content { name, is_piped } = from;
     let answer = restore(desk, name, is_piped, &[]);
     let said = &answer.stderr;
     assert_eq!(answer.code, code, "{name}: {said}");

@@ -1,6 +1,6 @@
 //! Streams that don't fit a card, or can't be decoded: what is known early is told early.
 
-use super::{check_refused, desk, is_untouched, renew, restore};
+use super::{Content, check_refused, desk, is_untouched, renew, restore};
 use cardkeep_testkit::skip_unless_tools;
 
 /// An ext4 filesystem of 31 MiB behind the FAT, of which 16 MB are incompressible; streams of it that are
@@ -26,11 +26,11 @@ fn a_stream_that_does_not_fit_is_refused_as_soon_as_its_filesystems_are_known() 
         let expected = ["target is too small", "needs at least 41943040 bytes"];
         // Xz has an index at its end, and without it is refused before it is decoded.
         if name != "large.img.xz" {
-            check_refused(&desk, (name, false), 3, &expected);
+            check_refused(&desk, Content::file(name), 3, &expected);
             assert!(is_untouched(&desk), "{name} was written");
         }
         let expected = ["does not fit", "its partitions need 41943040 bytes"];
-        check_refused(&desk, (name, true), 3, &expected);
+        check_refused(&desk, Content::pipe(name), 3, &expected);
         renew(&desk);
     }
 }
@@ -43,7 +43,15 @@ fn a_pipe_whose_partition_begins_behind_the_card_costs_nothing() {
 printf 'label: dos\\nstart=2048, size=16384, type=c\\nstart=81920, type=83\\n' | sfdisk -q far.img
 mkfs.vfat --offset 2048 far.img 8192 >/dev/null 2>&1");
     for is_piped in [false, true] {
-        check_refused(&desk, ("far.img", is_piped), 3, &["too small"]);
+        check_refused(
+            &desk,
+            Content {
+                name: "far.img",
+                is_piped,
+            },
+            3,
+            &["too small"],
+        );
         assert!(is_untouched(&desk));
     }
 }
@@ -95,11 +103,16 @@ fn a_later_block_that_needs_too_much_memory_is_told_before_the_card_is_touched()
     }
     let desk = desk();
     desk.sh(LATER_BLOCK);
-    check_refused(&desk, ("later.img.xz", false), 2, &["too much memory"]);
+    check_refused(
+        &desk,
+        Content::file("later.img.xz"),
+        2,
+        &["too much memory"],
+    );
     assert!(is_untouched(&desk));
     // The same where its blocks are so large that it is read as a stream.
     desk.sh("zip -q -0 later.zip later.img.xz");
-    check_refused(&desk, ("later.zip", false), 2, &["too much memory"]);
+    check_refused(&desk, Content::file("later.zip"), 2, &["too much memory"]);
     assert!(is_untouched(&desk));
 }
 
@@ -110,7 +123,12 @@ fn a_later_frame_that_needs_a_dictionary_is_told_before_the_card_is_touched() {
 zstd -q --train -r samples -o dictionary --maxdict=20000
 head -c 12M card.img > one; tail -c +12582913 card.img > two
 zstd -q -1 one -o one.zst; zstd -q -1 -D dictionary two -o two.zst; cat one.zst two.zst > later.img.zst");
-    check_refused(&desk, ("later.img.zst", false), 2, &["with a dictionary"]);
+    check_refused(
+        &desk,
+        Content::file("later.img.zst"),
+        2,
+        &["with a dictionary"],
+    );
     assert!(is_untouched(&desk));
 }
 

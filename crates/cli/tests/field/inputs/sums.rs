@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{check_refused, desk, is_untouched, renew, restore};
+use super::{Content, check_refused, desk, is_untouched, renew, restore};
 use crate::desk::Desk;
 use cardkeep_testkit::skip_unless_tools;
 
@@ -61,7 +61,7 @@ zip -q -1 card.img.zip card.img",
     );
     for name in PACKED {
         let expected = ["is not what card.img.bmap says", "another SHA-256"];
-        check_refused(&desk, (name, false), 6, &expected);
+        check_refused(&desk, Content::file(name), 6, &expected);
         assert!(is_untouched(&desk), "{name} was written");
         let said = desk.expect(6, &["verify", name]).stderr;
         assert!(said.contains(expected[0]), "{name}: {said}");
@@ -92,9 +92,19 @@ fn a_block_map_that_is_damaged_or_of_another_kind_says_so() {
     let sound = fs::read_to_string(desk.path("sound")).unwrap();
     let bmap = |text: &str| fs::write(desk.path("card.bmap"), text).unwrap();
     bmap(&sound.replace("<BlockSize> 4096", "<BlockSize> 8192"));
-    check_refused(&desk, ("card.img", false), 7, &["card.bmap is damaged"]);
+    check_refused(
+        &desk,
+        Content::file("card.img"),
+        7,
+        &["card.bmap is damaged"],
+    );
     bmap(&sound[..sound.len() / 2]);
-    check_refused(&desk, ("card.img", false), 7, &["card.bmap is damaged"]);
+    check_refused(
+        &desk,
+        Content::file("card.img"),
+        7,
+        &["card.bmap is damaged"],
+    );
     bmap(&format!("<!DOCTYPE b [<!ENTITY a \"b\">]>{sound}"));
     let dry = ["restore", "card.img", "target", "--dry-run"];
     assert!(!desk.expect(0, &dry).stdout.contains("card.bmap"));
@@ -110,7 +120,7 @@ fn a_block_map_that_is_damaged_or_of_another_kind_says_so() {
     desk.sh("truncate -s 25M card.img");
     check_refused(
         &desk,
-        ("card.img", false),
+        Content::file("card.img"),
         6,
         &["of an image of 25165824 bytes"],
     );
