@@ -1,7 +1,7 @@
 //! The pipeline itself: threads, channels, and what ends them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use cardkeep_block::{BufferPool, Monitor, Phase};
 use cardkeep_image::{Container, FRAME_BYTES, Format};
