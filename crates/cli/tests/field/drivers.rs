@@ -167,7 +167,8 @@ fn an_erofs_root_comes_back_whole() {
     there_and_back(&desk);
     desk.sh(&format!(
         "dd if=back.img of=back.erofs bs=4k skip={} count={} status=none
-         fsck.erofs back.erofs",
+         fsck.erofs --extract=unpacked back.erofs
+         diff -r tree unpacked",
         ROOT / 4096,
         len / 4096
     ));
