@@ -21,12 +21,6 @@ impl<M: ReadAt> Patched<M> {
             len,
         }
     }
-
-    /// Returns the patches.
-    #[must_use]
-    pub fn into_patches(self) -> Patches {
-        self.patches
-    }
 }
 
 impl<M: ReadAt> ReadAt for Patched<M> {

@@ -4,9 +4,12 @@
 //! and `verify --against`. `sfdisk`, `sgdisk`, `e2fsck` and `fsck.fat` judge; what moved is compared byte
 //! for byte.
 
+mod appliance;
 mod card;
 mod gpt;
 mod logical;
 mod plan;
 mod primary;
 mod random;
+mod streams;
+mod windows;

@@ -1,5 +1,7 @@
 //! What was on a card before, and what lies where no partition says it does.
 
+mod resized;
+
 use cardkeep_testkit::skip_unless_tools;
 
 use crate::desk::Desk;

@@ -1,7 +1,7 @@
 //! Letting a filesystem fill a card that is larger than what is restored.
 
 use cardkeep_block::{Monitor, size_text, with_causes};
-use cardkeep_resize::medium::{Access, Growth, Larger, larger};
+use cardkeep_resize::medium::{Access, Declined, Growth, Larger, larger};
 use cardkeep_survey::grows_itself;
 
 use crate::error::{OpError, OpErrorKind};
@@ -44,15 +44,11 @@ pub(crate) fn expansion(
     let Some(content_len) = origin.len else {
         return match wanted {
             Expand::Never => Ok(Expansion::Same),
-            Expand::Auto => {
-                let why =
-                    "partitions keep their sizes: what comes from a pipe is not known beforehand";
-                Ok(Expansion::Kept(why.to_owned()))
-            }
-            _ => Err(refused(
+            _ => kept(
                 origin,
-                "what comes from a pipe is not known beforehand",
-            )),
+                wanted != Expand::Auto,
+                Why::Order("what comes from a pipe is not known beforehand".to_owned()),
+            ),
         };
     };
     let (reach, is_must) = match wanted {
@@ -62,7 +58,7 @@ pub(crate) fn expansion(
         Expand::Always => (len, true),
         Expand::UpTo(reach) if reach > len => {
             let why = format!("the card has {} only", size_text(len));
-            return Err(refused(origin, &why));
+            return Err(refused(origin, &Why::Content(why)));
         }
         Expand::UpTo(reach) => (reach, true),
     };
@@ -85,7 +81,7 @@ pub(crate) fn expansion(
         return kept(
             origin,
             is_must,
-            "too much of it would have to be known beforehand",
+            Why::Order("too much of it would have to be known beforehand".to_owned()),
         );
     };
     if is_pending && !is_must {
@@ -97,33 +93,70 @@ pub(crate) fn expansion(
         Ok(Some(larger)) if larger.content.is_some() && access == Access::FromBeginning => kept(
             origin,
             is_must,
-            "it was not unmounted properly, and is a stream",
+            Why::Order("it was not unmounted properly, and is a stream".to_owned()),
         ),
         Ok(Some(larger)) => Ok(Expansion::Grown(Box::new(larger))),
         Ok(None) => Ok(Expansion::Same),
         Err(_) if monitor.is_cancelled() => Err(OpError::new(OpErrorKind::Interrupted, "stopped")),
-        Err(declined) => kept(origin, is_must, &with_causes(&declined)),
+        Err(declined @ Declined::Behind { .. }) => {
+            kept(origin, is_must, Why::Order(with_causes(&declined)))
+        }
+        Err(declined) => kept(origin, is_must, Why::Content(with_causes(&declined))),
     }
 }
 
-fn kept(origin: &Origin, is_must: bool, why: &str) -> Result<Expansion, OpError> {
+/// Why a filesystem keeps its size, in words.
+enum Why {
+    /// The original can only be read in order.
+    Order(String),
+    /// Something on it.
+    Content(String),
+}
+
+impl Why {
+    const fn text(&self) -> &String {
+        match self {
+            Self::Order(why) | Self::Content(why) => why,
+        }
+    }
+
+    /// Says what to do about it.
+    fn remedy(&self, origin: &Origin) -> Option<&'static str> {
+        match self {
+            Self::Order(_) => remedy(&origin.kind),
+            Self::Content(_) => None,
+        }
+    }
+}
+
+fn kept(origin: &Origin, is_must: bool, why: Why) -> Result<Expansion, OpError> {
     if is_must {
-        return Err(refused(origin, why));
+        return Err(refused(origin, &why));
     }
-    let note = match origin.kind {
-        OriginKind::Stream { .. } => format!(
-            "partitions keep their sizes: {why}; an image that `cardkeep shrink` makes of it can grow"
-        ),
-        _ => format!("partitions keep their sizes: {why}"),
-    };
-    Ok(Expansion::Kept(note))
+    let text = why.text();
+    Ok(Expansion::Kept(match why.remedy(origin) {
+        Some(remedy) => format!("partitions keep their sizes: {text}; {remedy}"),
+        None => format!("partitions keep their sizes: {text}"),
+    }))
 }
 
-fn refused(origin: &Origin, why: &str) -> OpError {
+fn refused(origin: &Origin, why: &Why) -> OpError {
     let message = format!("{} can't be expanded", origin.name());
-    OpError::new(OpErrorKind::Refused, message)
-        .hint(why)
-        .hint("--no-expand leaves the partitions at their sizes")
+    let error = OpError::new(OpErrorKind::Refused, message).hint(why.text());
+    let error = why.remedy(origin).into_iter().fold(error, OpError::hint);
+    error.hint("--no-expand leaves the partitions at their sizes")
+}
+
+/// Says what makes of an original that can be read in order only one whose partitions can get other
+/// sizes; `None` for what can be read anywhere.
+pub(crate) fn remedy(kind: &OriginKind) -> Option<&'static str> {
+    match kind {
+        OriginKind::Medium(_) | OriginKind::Indexed { .. } => None,
+        OriginKind::Stream { .. } => {
+            Some("unpack it first, or let `cardkeep shrink` make an .img.zst of it")
+        }
+        OriginKind::Pipe(_) => Some("store it in a file first, unpacked or as .img.zst"),
+    }
 }
 
 /// Says what grows, what moves for it, and what keeps it from growing further.

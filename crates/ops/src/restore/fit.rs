@@ -16,8 +16,8 @@ use cardkeep_survey::{Partition, Scope, Survey, survey};
 
 use crate::error::{OpError, OpErrorKind};
 use crate::resizing_text::{hibernation_text, moved_text, name_of};
-use crate::restore::expansion::{Expand, Expansion, expansion, notes};
-use crate::restore::origin::{Origin, OriginKind};
+use crate::restore::expansion::{Expand, Expansion, expansion, notes, remedy};
+use crate::restore::origin::Origin;
 
 /// The unit of every medium, in bytes.
 const SECTOR_BYTES: u64 = 512;
@@ -31,6 +31,8 @@ pub struct Fit {
     pub(crate) content: Option<Resized>,
     pub(crate) patches: Patches,
     pub(crate) digests: Vec<Option<FrameDigest>>,
+    /// Where the partitions lie on the card, where some lie elsewhere than on the original.
+    pub(crate) placed: Option<Vec<Extent>>,
     /// What was changed to make it fit, in words.
     pub notes: Vec<String>,
 }
@@ -42,6 +44,25 @@ pub(crate) enum Change<'a> {
     Lengths(&'a [Resize]),
     /// One gets another length, and what lies behind it moves.
     Shift(Shift),
+}
+
+impl Change<'_> {
+    /// Returns where the partitions of `table` lie afterwards.
+    fn placed(self, table: &PartitionTable) -> Vec<Extent> {
+        let placed = table.partitions.iter().filter_map(|partition| {
+            let old = partition.extent;
+            match self {
+                Self::Shift(shift) => shift.extent(old),
+                Self::Lengths(resizes) => {
+                    let own = resizes.iter().find(|own| own.number == partition.number);
+                    let len = own.map_or(old.len(), |own| own.len);
+                    let end = old.start().saturating_add(len);
+                    Some(Extent::between(old.start(), end))
+                }
+            }
+        });
+        placed.collect()
+    }
 }
 
 /// A view that is read in place of the original.
@@ -80,6 +101,7 @@ impl Fit {
             content: None,
             patches: Patches::default(),
             digests: Vec::new(),
+            placed: None,
             notes: Vec::new(),
         }
     }
@@ -223,7 +245,8 @@ impl Fit {
         let fitted = looked
             .ok_or_else(|| told("it is spread over too much of a stream"))?
             .map_err(|error| told(&error.to_string()))?;
-        Ok(self.with_fitted(fitted, table, len))
+        let placed = Some(change.placed(table));
+        Ok(Self { placed, ..self }.with_fitted(fitted, table, len))
     }
 
     fn with_fitted(mut self, fitted: Fitted, table: &PartitionTable, len: u64) -> Self {
@@ -365,6 +388,8 @@ impl Fitting<'_> {
                 smaller.left_out_bytes
             ));
         }
+        let partitions = smaller.survey.partitions.iter();
+        fit.placed = Some(partitions.map(|own| own.extent).collect());
         fit.content = Some(Resized {
             view: smaller.view,
             survey: Some(smaller.survey),
@@ -396,12 +421,10 @@ impl Fitting<'_> {
             None => error.hint(format!("{} of it are used", size_text(used))),
             Some(why) => error.hint(format!("no filesystem on it can be made smaller: {why}")),
         };
-        let error = match origin.kind {
-            OriginKind::Stream { .. } if used < len => {
-                error.hint("`cardkeep shrink IMAGE` makes a smaller image of it first")
-            }
-            _ => error,
-        };
+        // What an image lacks at its end stays missing, however it is read.
+        let is_helped = used < len && origin.cut.is_none();
+        let remedy = remedy(&origin.kind).filter(|_| is_helped);
+        let error = remedy.into_iter().fold(error, OpError::hint);
         error.hint(card_hint(needed))
     }
 }

@@ -1,10 +1,9 @@
 //! What a card held before must not show through what a restore leaves alone: the places of known
-//! signatures are cleared by the partition table that the card gets, whatever the image's map says
-//! of them.
+//! signatures are cleared by the partition table that the card gets, with partitions that were resized
+//! or moved in their new places, whatever the image's map says of them.
 
-use cardkeep_block::{Extent, MapBuilder, Patched, Run, State};
+use cardkeep_block::{Extent, MapBuilder, Run, State};
 use cardkeep_copy::HEAD_BYTES;
-use cardkeep_ptable::{Loaded, PartitionTable};
 use cardkeep_survey::clear_stale_signatures;
 
 use crate::restore::fit::Fit;
@@ -18,7 +17,7 @@ impl Fit {
             // What comes out of a pipe is learnt on the way, these places with it.
             return self;
         }
-        let partitions = self.partitions(origin, len);
+        let partitions = self.partitions(origin);
         self.map = clear_stale_signatures(&self.map, &partitions, len);
         self
     }
@@ -43,20 +42,11 @@ impl Fit {
     }
 
     /// Returns where the partitions lie on the card.
-    fn partitions(&mut self, origin: &Origin, len: u64) -> Vec<Extent> {
-        let resized = self.content.as_ref().map(|resized| &*resized.view);
-        let content = resized.or_else(|| origin.table_medium());
-        let table = content.and_then(|content| {
-            let patched = Patched::new(content, std::mem::take(&mut self.patches), len);
-            let table = match cardkeep_ptable::load(&patched, origin.sector_bytes) {
-                Ok(Loaded::Table(table)) => Some(table),
-                _ => None,
-            };
-            self.patches = patched.into_patches();
-            table
-        });
-        let table: Option<&PartitionTable> = table.as_ref().or(origin.table.as_ref());
-        let extents = table.iter().flat_map(|table| &table.partitions);
-        extents.map(|partition| partition.extent).collect()
+    fn partitions(&self, origin: &Origin) -> Vec<Extent> {
+        match (&self.placed, &origin.table) {
+            (Some(placed), _) => placed.clone(),
+            (None, Some(table)) => table.partitions.iter().map(|own| own.extent).collect(),
+            (None, None) => Vec::new(),
+        }
     }
 }

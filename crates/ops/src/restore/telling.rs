@@ -9,6 +9,7 @@ use cardkeep_survey::{Scope, locate, survey};
 
 use crate::completeness::truncated;
 use crate::error::{OpError, OpErrorKind};
+use crate::restore::expansion::remedy;
 use crate::restore::fit::Fit;
 use crate::restore::origin::Origin;
 
@@ -69,7 +70,16 @@ pub(crate) fn of_restore(path: &Path, known: Option<Known<'_>>, error: CopyError
         CopyError::Original(error) => {
             let name = known.map_or_else(String::new, |known| known.origin.name());
             let is_untouched = known.is_some_and(|known| known.is_untouched);
-            of_origin(&name, &error).hint(match is_untouched {
+            // A pipe is the one that is as long as it turns out to be.
+            let is_too_long = matches!(*error, CopyError::TooLong { .. });
+            let remedy = known.and_then(|known| remedy(&known.origin.kind));
+            let remedy = remedy
+                .filter(|_| is_too_long)
+                .map(|remedy| format!("to have a filesystem on it made smaller, {remedy}"));
+            let told = remedy
+                .into_iter()
+                .fold(of_origin(&name, &error), OpError::hint);
+            told.hint(match is_untouched {
                 true => format!("{shown} was left as it was"),
                 false => "the card may not be bootable now".to_owned(),
             })

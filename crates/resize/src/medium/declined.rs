@@ -30,7 +30,7 @@ pub enum Declined {
     NoPartition,
     /// The partition table can't be trusted.
     BrokenTable(cardkeep_ptable::Error),
-    /// A partition that would have to move can't.
+    /// A partition that would have to move can't: a GPT's BIOS boot partition.
     Fixed {
         /// Its number.
         number: u32,
@@ -100,7 +100,8 @@ impl fmt::Display for Declined {
             Self::BrokenTable(_) => f.write_str("its partition table can't be trusted"),
             Self::Fixed { number } => write!(
                 f,
-                "partition {number} would have to move, and firmware finds it by its sector number"
+                "partition {number} would have to move, and the boot code in the first sector finds it by \
+                 its sector number"
             ),
             Self::Behind { number, behind: 0 } => write!(
                 f,

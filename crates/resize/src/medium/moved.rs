@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cardkeep_block::{AllocationMap, Extent, MapBuilder, Patch, ReadAt, Slice};
 use cardkeep_fat::moved_hidden_sectors;
-use cardkeep_ptable::{Kind, PartitionTable, Shift};
+use cardkeep_ptable::{FitError, Kind, PartitionTable, Shift};
 
 use super::declined::Declined;
 
@@ -51,7 +51,7 @@ impl Relocation {
             if matches!(partition.kind, Kind::Gpt(guid) if guid.to_string() == BIOS_BOOT) {
                 return Err(Declined::Fixed { number });
             }
-            let to = shift.extent(from).ok_or(Declined::Fixed { number })?;
+            let to = shift.extent(from).ok_or(FitError::Moved { number })?;
             moved.push(Moved { number, from, to });
             let sector = u64::from(table.sector_bytes.max(1));
             let (old, new) = (from.start() / sector, to.start() / sector);
