@@ -7,6 +7,7 @@ use cardkeep_survey::grows_itself;
 use crate::error::{OpError, OpErrorKind};
 use crate::resizing_text::{moved_text, name_of};
 use crate::restore::origin::{Origin, OriginKind};
+use crate::restore::prescan::{STORE, UNPACK};
 
 /// Whether a filesystem grows with the card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,10 +153,8 @@ fn refused(origin: &Origin, why: &Why) -> OpError {
 pub(crate) fn remedy(kind: &OriginKind) -> Option<&'static str> {
     match kind {
         OriginKind::Medium(_) | OriginKind::Indexed { .. } => None,
-        OriginKind::Stream { .. } => {
-            Some("unpack it first, or let `cardkeep shrink` make an .img.zst of it")
-        }
-        OriginKind::Pipe(_) => Some("store it in a file first, unpacked or as .img.zst"),
+        OriginKind::Stream { .. } => Some(UNPACK),
+        OriginKind::Pipe(_) => Some(STORE),
     }
 }
 

@@ -63,6 +63,11 @@ pub(crate) struct Room {
     pub(crate) len: u64,
 }
 
+/// What makes of an image that can be read in order only one whose partitions can get other sizes.
+pub(crate) const UNPACK: &str = "unpack it first, or let `cardkeep shrink` make an .img.zst of it";
+/// The same for what comes out of a pipe.
+pub(crate) const STORE: &str = "store it in a file first, unpacked or as .img.zst";
+
 impl Room {
     /// Refuses content that won't fit, however it goes on; `last` has passed last.
     ///
@@ -82,11 +87,8 @@ impl Room {
             true => passing.needed_len().max(position),
             false => passing.needed_len(),
         };
-        self.expect_room_for(image, needed).map_err(|error| {
-            error.hint(
-                "`cardkeep shrink IMAGE` makes a smaller image of it, where its files leave room",
-            )
-        })
+        self.expect_room_for(image, needed)
+            .map_err(|error| error.hint(UNPACK))
     }
 
     /// Refuses content whose partitions are known not to fit by what has passed of it.
@@ -98,7 +100,8 @@ impl Room {
         image: &Path,
         passing: &PassingSurvey,
     ) -> Result<(), OpError> {
-        self.expect_room_for(image, passing.needed_len())
+        let room = self.expect_room_for(image, passing.needed_len());
+        room.map_err(|error| error.hint(STORE))
     }
 
     fn expect_room_for(&self, image: &Path, needed: u64) -> Result<(), OpError> {

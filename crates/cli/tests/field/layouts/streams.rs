@@ -81,10 +81,7 @@ fn a_plan_says_why_nothing_of_a_pipe_moves_and_what_to_do() {
     assert!(said.contains(why) && said.contains(STORE), "{said}");
     blank(&desk, "card", 40 * MIB);
     let said = piped(3, "");
-    assert!(
-        said.contains("does not fit") && said.contains(STORE),
-        "{said}"
-    );
+    assert!(said.contains("too small") && said.contains(STORE), "{said}");
 }
 
 /// What the plan advises helps.
