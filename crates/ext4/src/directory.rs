@@ -1,7 +1,7 @@
 //! Directories (kernel doc, "Directory Entries"). Hashed trees are read as the plain lists that
 //! they are at the same time: their inner nodes look like unused entries.
 
-use cardkeep_block::{ReadAt, le_u16, le_u32};
+use cardkeep_block::ReadAt;
 
 use crate::block_walk::{Depth, Step};
 use crate::effort::Effort;
@@ -10,7 +10,7 @@ use crate::file_blocks::walk_blocks;
 use crate::filesystem::Ext4;
 use crate::inode::Inode;
 use crate::number::InodeNumber;
-use crate::record::FileType;
+use crate::record::{DirectoryBlock, DirectoryEntry, FileType};
 
 /// A directory's data beyond this is not looked at: four million entries.
 const DIRECTORY_BYTES_MAX: u64 = 256 << 20;
@@ -74,23 +74,18 @@ impl<M: ReadAt> Ext4<M> {
 
 /// Walks the entries of one block; a damaged one ends the block. Answers whether to go on.
 fn entries(block: &[u8], visit: VisitEntry<'_>) -> Result<bool, Error> {
-    let mut offset = 0;
-    while let Some(entry) = block.get(offset..).filter(|entry| entry.len() >= 8) {
-        let inode = le_u32(entry, 0);
-        // In blocks of 64 KiB the length does not fit: 0 and 0xFFFF mean "to the end".
-        let len = match le_u16(entry, 4) {
-            0 | 0xFFFF if block.len() == 65536 => entry.len(),
-            len => usize::from(len),
+    for entry in DirectoryBlock::new(block).entries() {
+        let (inode, name) = match entry {
+            Ok(DirectoryEntry {
+                inode,
+                name: Some(name),
+                ..
+            }) => (inode, name),
+            _ => return Ok(true),
         };
-        let name_len = usize::from(entry[6]);
-        if len < 8 || len > entry.len() || 8 + name_len > len {
-            return Ok(true);
-        }
-        let name = &entry[8..8 + name_len];
         if inode != 0 && !name.is_empty() && name != b"." && name != b".." && !visit(inode, name)? {
             return Ok(false);
         }
-        offset += len;
     }
     Ok(true)
 }

@@ -24,6 +24,12 @@ impl Superblock {
         u64::from(self.block_bytes) / u64::from(self.descriptor_bytes)
     }
 
+    /// Returns the number of blocks that the group descriptors take.
+    #[must_use]
+    pub fn descriptor_block_count(&self) -> u64 {
+        self.group_count().div_ceil(self.descriptors_per_block())
+    }
+
     /// Returns the number of blocks that one inode table takes.
     #[must_use]
     pub fn inode_table_block_count(&self) -> u64 {

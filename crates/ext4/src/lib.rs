@@ -45,9 +45,9 @@ pub use number::InodeNumber;
 pub use owner::{Owner, OwnerKind};
 pub use passing::PassingGroups;
 pub use record::{
-    BLOCK_FIELD_BYTES, BLOCK_UNINIT, BlockMap, DescriptorRecord, EXTENT_ENTRY_BYTES, ExtentNode,
-    FileExtent, FileType, INODE_UNINIT, InodeRecord, Mapping, SUPERBLOCK_BYTES, SuperblockRecord,
-    Timestamp, WRITTEN_LEN_MAX,
+    BLOCK_FIELD_BYTES, BLOCK_UNINIT, BlockMap, BrokenList, DescriptorRecord, DirectoryBlock,
+    DirectoryEntry, EXTENT_ENTRY_BYTES, ExtentNode, FileExtent, FileType, INODE_UNINIT,
+    InodeRecord, Mapping, SUPERBLOCK_BYTES, SuperblockRecord, Timestamp, WRITTEN_LEN_MAX,
 };
 pub use recovered::Recovered;
 pub use replay::Replayed;

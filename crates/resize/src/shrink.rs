@@ -17,11 +17,12 @@
 mod attempt;
 mod bits;
 mod census;
-mod declined;
 mod descriptors;
+mod directories;
 mod file_map;
 mod geometry;
 mod header;
+mod inode_record;
 mod layout;
 mod map;
 mod numbers;
@@ -39,6 +40,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cardkeep_block::{AllocationMap, Monitor, Phase, ReadAt, Trouble};
 use cardkeep_ext4::{Ext4, Sealer, Superblock};
 
+use crate::declined::Declined;
+use crate::inconsistent::InconsistentKind;
 use attempt::{Attempt, Outcome};
 use census::Enumerator;
 use descriptors::Descriptors;
@@ -47,7 +50,6 @@ use layout::Layout;
 use size::Sizes;
 use tally::{Census, Cut};
 
-pub use declined::Declined;
 pub use view::ShrunkView;
 
 /// How often a size is raised because something did not fit after all.
@@ -170,7 +172,7 @@ pub fn plan<M: ReadAt>(
     let source = fs.allocation_map(&listener)?;
     let heard = listener.heard.into_inner();
     if let Some(what) = heard.unwrap_or_else(PoisonError::into_inner) {
-        return Err(Declined::Inconsistent(what));
+        return Err(InconsistentKind::Mapping(what).into());
     }
     let descriptors = Descriptors::load(medium, &old)?;
     let sizes = Sizes::new(&old, &descriptors);

@@ -12,6 +12,7 @@
 
 mod block_map;
 mod descriptor;
+mod directory_block;
 mod extent_node;
 mod inode;
 mod superblock;
@@ -19,6 +20,7 @@ mod superblock;
 pub use block_map::BlockMap;
 pub(crate) use descriptor::INODE_ZEROED;
 pub use descriptor::{BLOCK_UNINIT, DescriptorRecord, INODE_UNINIT};
+pub use directory_block::{BrokenList, DirectoryBlock, DirectoryEntry};
 pub use extent_node::{EXTENT_ENTRY_BYTES, ExtentNode, FileExtent, WRITTEN_LEN_MAX};
 pub use inode::{BLOCK_FIELD_BYTES, FileType, InodeRecord, Mapping, Timestamp};
 pub(crate) use superblock::has_magic;

@@ -7,7 +7,8 @@ use cardkeep_block::{Extent, Monitor, ReadAt, State, Trouble, path_text, size_te
 use cardkeep_copy::Limits;
 use cardkeep_device::{Device, ImageFiles, Machine};
 use cardkeep_image::Format;
-use cardkeep_resize::medium::{Declined, Moved, Smaller, smaller};
+use cardkeep_resize::Declined;
+use cardkeep_resize::medium::{Moved, Smaller, smaller};
 use cardkeep_survey::{Survey, survey};
 
 use crate::backup::request::{BackupRequest, Estimate, Otherwise, Shrink, Target};

@@ -1,7 +1,8 @@
 //! Letting a filesystem fill a card that is larger than what is restored.
 
 use cardkeep_block::{Monitor, size_text, with_causes};
-use cardkeep_resize::medium::{Access, Declined, Growth, Larger, larger};
+use cardkeep_resize::Declined;
+use cardkeep_resize::medium::{Access, Growth, Larger, larger};
 use cardkeep_survey::grows_itself;
 
 use crate::error::{OpError, OpErrorKind};

@@ -11,7 +11,8 @@ use cardkeep_image::{FRAME_BYTES, FrameDigest};
 use cardkeep_ptable::{
     Fitted, PartitionTable, Resize, Scheme, Shift, fitted, fitted_with_shift, needed_len,
 };
-use cardkeep_resize::medium::{Declined, Larger, Length, smaller};
+use cardkeep_resize::Declined;
+use cardkeep_resize::medium::{Larger, Length, smaller};
 use cardkeep_survey::{Partition, Scope, Survey, survey};
 
 use crate::error::{OpError, OpErrorKind};

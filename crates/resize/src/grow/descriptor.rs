@@ -2,9 +2,10 @@
 
 use cardkeep_ext4::{BLOCK_UNINIT, DescriptorRecord, Superblock};
 
-use super::declined::Declined;
 use super::edits::Edits;
 use super::target::Target;
+use crate::declined::Declined;
+use crate::unsupported::UnsupportedKind;
 
 /// One descriptor.
 pub(super) type Descriptor = DescriptorRecord<Vec<u8>>;
@@ -12,7 +13,7 @@ pub(super) type Descriptor = DescriptorRecord<Vec<u8>>;
 /// Returns an empty one.
 pub(super) fn empty(superblock: &Superblock) -> Result<Descriptor, Declined> {
     let bytes = vec![0; usize::from(superblock.descriptor_bytes)];
-    DescriptorRecord::new(bytes).map_err(Declined::from_record)
+    DescriptorRecord::new(bytes).map_err(Declined::from_content)
 }
 
 /// Reads that of a group, as changed so far.
@@ -25,7 +26,7 @@ pub(super) fn load(
     let size = usize::from(target.new.descriptor_bytes);
     let block = edits.block(block)?;
     let bytes = block.get(within..within + size).unwrap_or_default();
-    DescriptorRecord::new(bytes.to_vec()).map_err(Declined::from_record)
+    DescriptorRecord::new(bytes.to_vec()).map_err(Declined::from_content)
 }
 
 /// Seals one and puts it into its block.
@@ -55,16 +56,15 @@ pub(super) fn put_places(descriptor: &mut Descriptor, first: u64) -> Result<(), 
         .set_block_bitmap(first)
         .and_then(|()| descriptor.set_inode_bitmap(first.saturating_add(1)))
         .and_then(|()| descriptor.set_inode_table(first.saturating_add(2)))
-        .map_err(Declined::from_record)
+        .map_err(Declined::from_content)
 }
 
 /// Sets the number of free clusters.
 pub(super) fn put_free_clusters(descriptor: &mut Descriptor, count: u64) -> Result<(), Declined> {
     // More than 32 bits are more than any descriptor has room for.
-    let count = u32::try_from(count)
-        .map_err(|_| Declined::unsupported("groups too large for its descriptors"))?;
+    let count = u32::try_from(count).map_err(|_| UnsupportedKind::DescriptorTooShort)?;
     let put = descriptor.set_free_clusters(count);
-    put.map_err(Declined::from_record)
+    put.map_err(Declined::from_content)
 }
 
 /// Returns the block that holds a descriptor, and where within it.

@@ -6,8 +6,9 @@ use std::collections::btree_map::Entry;
 
 use cardkeep_block::{Patch, ReadAt};
 
-use super::declined::Declined;
 use super::target::Target;
+use crate::declined::Declined;
+use crate::unsupported::UnsupportedKind;
 
 /// What the changed blocks may take of memory, in bytes. A card of 64 GB in blocks of 4 KiB
 /// needs 5 MiB, most of it for the reserve.
@@ -92,9 +93,7 @@ impl<'a> Edits<'a> {
 
 fn check_memory(count: u64, block_bytes: u64) -> Result<(), Declined> {
     if count.saturating_mul(block_bytes) >= BYTES_MAX {
-        return Err(Declined::unsupported(
-            "more metadata to change than fits memory",
-        ));
+        return Err(UnsupportedKind::EditedBytes.into());
     }
     Ok(())
 }

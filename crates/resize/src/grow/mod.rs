@@ -17,7 +17,6 @@
 //! of sparse_super2 stay in their groups, which `s_backup_bgs` names.
 
 mod bitmap;
-mod declined;
 mod descriptor;
 mod edits;
 mod new_group;
@@ -29,7 +28,7 @@ mod target;
 use cardkeep_block::{AllocationMap, Extent, MapBuilder, Patch, ReadAt, Run, State};
 use cardkeep_ext4::Ext4;
 
-pub use declined::Declined;
+use crate::declined::Declined;
 use edits::Edits;
 use target::Target;
 

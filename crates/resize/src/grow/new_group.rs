@@ -9,10 +9,11 @@ use cardkeep_block::Extent;
 use cardkeep_ext4::{BLOCK_UNINIT, INODE_UNINIT};
 
 use super::bitmap::{Bit, put_bits};
-use super::declined::Declined;
 use super::descriptor;
 use super::edits::Edits;
 use super::target::Target;
+use crate::declined::Declined;
+use crate::unsupported::UnsupportedKind;
 
 /// Adds group `number`; returns its inode table where that has to be zero.
 pub(super) fn add(
@@ -29,18 +30,18 @@ pub(super) fn add(
     let (_, clusters) = target.cluster_counts(number);
     let free = clusters
         .checked_sub(used)
-        .ok_or_else(|| Declined::unsupported("groups too small for its metadata"))?;
+        .ok_or(UnsupportedKind::SmallGroups)?;
     let mut own = descriptor::empty(superblock)?;
     descriptor::put_places(&mut own, bitmaps)?;
     descriptor::put_free_clusters(&mut own, free)?;
     own.set_free_inodes(superblock.inodes_per_group)
-        .map_err(Declined::from_record)?;
+        .map_err(Declined::from_content)?;
     let is_lazy = superblock.has_group_checksums();
     // The last group's bitmap says what lies behind the end, so it is always written.
     let is_last = number + 1 == superblock.group_count();
     if is_lazy {
         own.set_unused_inodes(superblock.inodes_per_group)
-            .map_err(Declined::from_record)?;
+            .map_err(Declined::from_content)?;
         own.set_flags(INODE_UNINIT | if is_last { 0 } else { BLOCK_UNINIT });
     }
     if !is_lazy || is_last {

@@ -2,10 +2,10 @@
 //! free.
 
 use super::bitmap::{Bit, put_bits};
-use super::declined::Declined;
 use super::descriptor;
 use super::edits::Edits;
 use super::target::Target;
+use crate::declined::Declined;
 
 /// Lets the last old group have all the blocks that it can have now.
 pub(super) fn extend_last(target: &Target, edits: &mut Edits<'_>) -> Result<(), Declined> {

@@ -13,11 +13,12 @@
 use cardkeep_block::ReadAt;
 use cardkeep_ext4::{BlockMap, Ext4, FileType, InodeRecord, Superblock, feature};
 
-use super::declined::Declined;
 use super::edits::Edits;
 use super::old_group::free_block;
 use super::superblock::copy_groups;
 use super::target::Target;
+use crate::declined::Declined;
+use crate::unsupported::UnsupportedKind;
 
 const RESIZE_INODE: u32 = 7;
 /// The doubly indirect entry of `i_block`.
@@ -112,7 +113,7 @@ impl Record {
 }
 
 fn strange() -> Declined {
-    Declined::unsupported("a resize inode unlike those of e2fsprogs and the kernel")
+    UnsupportedKind::StrangeResizeInode.into()
 }
 
 /// The reserved blocks of one size of the filesystem.
@@ -176,7 +177,7 @@ impl Reserve {
     fn content(&self, block: u64) -> Result<Vec<u8>, Declined> {
         let mut content = BlockMap::new(vec![0; self.block_bytes])?;
         if self.copy_distances.len() > content.count() {
-            return Err(Declined::unsupported("more copies than a block can name"));
+            return Err(UnsupportedKind::ReserveCopies.into());
         }
         for (index, distance) in self.copy_distances.iter().enumerate() {
             content.set(index, number(block + distance)?);
@@ -210,6 +211,5 @@ impl Reserve {
 
 /// The inode knows 32-bit block numbers only.
 fn number(block: u64) -> Result<u32, Declined> {
-    u32::try_from(block)
-        .map_err(|_| Declined::unsupported("reserved blocks beyond 32-bit block numbers"))
+    u32::try_from(block).map_err(|_| UnsupportedKind::ReserveNumbers.into())
 }

@@ -4,9 +4,9 @@ use cardkeep_ext4::{
     DescriptorRecord, SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock, SuperblockRecord, feature,
 };
 
-use super::declined::Declined;
 use super::edits::Edits;
 use super::target::Target;
+use crate::declined::Declined;
 
 /// `s_state`: cleanly unmounted. Copies never say so (`ext2fs_flush2`).
 const STATE_VALID: u16 = 1;
@@ -73,7 +73,7 @@ impl Counted {
         let new = &target.new;
         let mut counted = Self::default();
         let mut groups = 0..new.group_count();
-        for index in 0..new.group_count().div_ceil(new.descriptors_per_block()) {
+        for index in 0..new.descriptor_block_count() {
             let block = edits.block(new.descriptor_block(index))?;
             let records = block.chunks_exact(usize::from(new.descriptor_bytes));
             for (record, group) in records.zip(&mut groups) {
@@ -110,7 +110,7 @@ fn put_counts(
         .set_blocks_count(new.block_count)
         .and_then(|()| record.set_reserved_blocks_count(reserved))
         .and_then(|()| record.set_free_blocks_count(free))
-        .map_err(Declined::from_record)?;
+        .map_err(Declined::from_content)?;
     record.set_inodes_count(new.inode_count);
     record.set_free_inodes_count(u32::try_from(counted.free_inodes).unwrap_or(u32::MAX));
     // s_overhead_clusters: 0 lets the kernel count for itself.

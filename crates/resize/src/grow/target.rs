@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use cardkeep_ext4::{Sealer, Superblock, feature};
 
-use super::declined::Declined;
+use crate::declined::Declined;
+use crate::unsupported::UnsupportedKind;
 
 /// A last group with fewer blocks left than this beside its metadata is not worth making:
 /// resize2fs decides alike (`adjust_new_size`).
@@ -86,33 +87,24 @@ impl Target {
 
 fn check_features(old: &Superblock) -> Result<(), Declined> {
     if old.has_ro_compat(FROZEN) {
-        return Err(Declined::unsupported(
-            "blocks that are shared or must not be changed",
-        ));
+        return Err(UnsupportedKind::Frozen.into());
     }
     let unknown = old.compat & !COMPAT_KNOWN;
     if unknown != 0 {
-        let what = format!("an unknown compat feature, {unknown:#x}");
-        return Err(Declined::Unsupported(what));
+        return Err(UnsupportedKind::Compat(unknown).into());
     }
     let has_resize_inode = old.has_compat(feature::COMPAT_RESIZE_INODE);
     let has_meta_bg = old.has_incompat(feature::INCOMPAT_META_BG);
     if has_resize_inode && has_meta_bg {
-        return Err(Declined::unsupported(
-            "both a resize inode and meta block groups",
-        ));
+        return Err(UnsupportedKind::ResizeInodeAndMetaBg.into());
     }
-    let descriptor_blocks = old.group_count().div_ceil(old.descriptors_per_block());
+    let descriptor_blocks = old.descriptor_block_count();
     if has_meta_bg && u64::from(old.first_meta_bg) > descriptor_blocks {
         // The kernel does not mount it, and groups may begin with more than is counted here.
-        return Err(Declined::unsupported(
-            "its first meta block group behind its end",
-        ));
+        return Err(UnsupportedKind::MetaBgBehindEnd.into());
     }
     if !has_resize_inode && old.reserved_gdt_blocks != 0 {
-        return Err(Declined::unsupported(
-            "blocks reserved for descriptors that no inode holds",
-        ));
+        return Err(UnsupportedKind::ReserveWithoutInode.into());
     }
     Ok(())
 }
@@ -169,9 +161,7 @@ fn with_block_count(old: &Superblock, block_count: u64) -> Result<Superblock, De
     }
     if old.cluster_blocks > 1 {
         // The one block that is set free shares its cluster with others.
-        return Err(Declined::unsupported(
-            "clusters, and no blocks reserved for that many descriptors",
-        ));
+        return Err(UnsupportedKind::ClustersWithoutReserve.into());
     }
     new.incompat |= feature::INCOMPAT_META_BG;
     new.compat &= !feature::COMPAT_RESIZE_INODE;
@@ -183,7 +173,7 @@ fn with_block_count(old: &Superblock, block_count: u64) -> Result<Superblock, De
 #[cfg(test)]
 mod tests {
     use super::Target;
-    use crate::grow::Declined;
+    use crate::declined::Declined;
     use cardkeep_ext4::{Superblock, feature};
 
     const GROUP_BYTES: u64 = 32768 * 4096;

@@ -10,7 +10,7 @@ use cardkeep_ext4::{Ext4, Recovered};
 use cardkeep_ptable::{Loaded, PartitionTable, Scheme, Shift};
 use cardkeep_survey::{Survey, holds_system};
 
-use super::declined::Declined;
+use crate::declined::Declined;
 
 /// The entries of an MBR count sectors in 32 bits; what lies behind is out of its partitions' reach
 /// (Linux takes longer ones, others don't).

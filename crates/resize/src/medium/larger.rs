@@ -10,9 +10,9 @@ use cardkeep_ptable::{Resize, Shift};
 use cardkeep_survey::Survey;
 
 use super::candidate::{Access, AtRest, Candidate};
-use super::declined::Declined;
 use super::moved::{Moved, Relocation};
 use super::view::ResizedMedium;
+use crate::declined::Declined;
 use crate::grow::{self, Grown};
 
 /// How far, and by what means, a medium is filled.
@@ -156,8 +156,8 @@ impl Candidate {
             return Err(Declined::Behind { number, behind });
         }
         self.check_errors(medium)?;
-        let at_rest = self.at_rest(medium).map_err(grow::Declined::from)?;
-        let fs = Ext4::load(Cached::new(&at_rest)).map_err(grow::Declined::from)?;
+        let at_rest = self.at_rest(medium)?;
+        let fs = Ext4::load(Cached::new(&at_rest))?;
         let grown = grow::plan(&Cached::new(&at_rest), room)?;
         // Nothing is moved, and no partition made longer, for what its filesystem can't use.
         if grown.len == grown.old_len && (room == self.extent.len() || self.behind.is_some()) {
@@ -165,7 +165,7 @@ impl Candidate {
         }
         let recovered = match self.is_clean(medium)? {
             true => None,
-            false => Some(fs.allocation_map(monitor).map_err(grow::Declined::from)?),
+            false => Some(fs.allocation_map(monitor)?),
         };
         drop(fs);
         let start = self.extent.start();
@@ -231,7 +231,7 @@ impl Candidate {
 
     /// Tells whether nothing waits in the filesystem's journal.
     fn is_clean(&self, medium: &Arc<dyn ReadAt>) -> Result<bool, Declined> {
-        let fs = Ext4::load(self.slice(medium)).map_err(grow::Declined::from)?;
+        let fs = Ext4::load(self.slice(medium))?;
         Ok(!fs.superblock().needs_recovery())
     }
 }

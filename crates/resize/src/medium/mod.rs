@@ -12,14 +12,12 @@
 //! is the one with the system on it, or else the largest one.
 
 mod candidate;
-mod declined;
 mod larger;
 mod moved;
 mod smaller;
 mod view;
 
 pub use candidate::Access;
-pub use declined::Declined;
 pub use larger::{Growth, Larger, larger};
 pub use moved::Moved;
 pub use smaller::{Length, Smaller, smaller};

@@ -6,7 +6,7 @@ use cardkeep_block::{AllocationMap, Extent, MapBuilder, Patch, ReadAt, Slice};
 use cardkeep_fat::moved_hidden_sectors;
 use cardkeep_ptable::{FitError, Kind, PartitionTable, Shift};
 
-use super::declined::Declined;
+use crate::declined::Declined;
 
 /// The place of a boot loader that firmware finds by its sector number (UEFI 2.10, table 5-7, and the
 /// GRUB manual, "BIOS installation").

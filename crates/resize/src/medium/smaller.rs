@@ -11,9 +11,9 @@ use cardkeep_ptable::{Fitted, Resize, Shift, fitted, fitted_with_shift, needed_l
 use cardkeep_survey::{Survey, TableState};
 
 use super::candidate::{Access, Candidate};
-use super::declined::Declined;
 use super::moved::{Moved, Relocation};
 use super::view::ResizedMedium;
+use crate::declined::Declined;
 use crate::shrink::{self, ShrinkPlan, Wanted};
 
 /// How short a medium should get.
@@ -109,8 +109,8 @@ impl Candidate {
         monitor: &dyn Monitor,
     ) -> Result<Smaller, Declined> {
         self.check_errors(medium)?;
-        let at_rest = self.at_rest(medium).map_err(shrink::Declined::from)?;
-        let fs = Ext4::load(Cached::new(&at_rest)).map_err(shrink::Declined::from)?;
+        let at_rest = self.at_rest(medium)?;
+        let fs = Ext4::load(Cached::new(&at_rest))?;
         let block_bytes = u64::from(fs.superblock().block_bytes);
         let old_fs_bytes = fs.info().len;
         let blocks = self.blocks(wanted, old_fs_bytes, block_bytes)?;
@@ -169,14 +169,9 @@ impl Candidate {
     }
 
     /// Returns the answer to a medium that was asked to be too short in its own measure.
-    fn in_own_measure(
-        &self,
-        declined: shrink::Declined,
-        wanted: Length,
-        block_bytes: u64,
-    ) -> Declined {
+    fn in_own_measure(&self, declined: Declined, wanted: Length, block_bytes: u64) -> Declined {
         match (declined, wanted.limit()) {
-            (shrink::Declined::Impossible { least, .. }, Some(len)) => {
+            (Declined::Impossible { least, .. }, Some(len)) => {
                 let least = self.len_for(least.saturating_mul(block_bytes));
                 let least = self.medium_len(least);
                 Declined::TooShort { wanted: len, least }

@@ -10,20 +10,24 @@
 use std::collections::BTreeMap;
 
 use cardkeep_block::ReadAt;
-use cardkeep_ext4::{BLOCK_UNINIT, BlockOwner, INODE_UNINIT, Sealer, Superblock, feature};
+use cardkeep_ext4::{BLOCK_UNINIT, INODE_UNINIT, Sealer, Superblock, feature};
 
 use super::bits::Bits;
-use super::declined::Declined;
 use super::descriptors::Descriptors;
+use super::directories::directory_blocks;
 use super::file_map::MapReader;
 use super::geometry::{metadata, resized, whole_clusters};
 use super::header::Header;
+use super::inode_record::read_record;
 use super::layout::{Area, Layout, Region, overhead};
-use super::numbers::{Numbers, directory_blocks, read_record};
+use super::numbers::Numbers;
 use super::rebuild::{Builder, Failure, Node, Tree};
 use super::relocation::{Gaps, Placement, Relocations, place};
 use super::rewrite::Rewriter;
 use super::tally::{Census, Referrer};
+use crate::declined::Declined;
+use crate::inconsistent::{InconsistentKind, Lost};
+use crate::unsupported::UnsupportedKind;
 
 /// How an attempt ended that did not succeed.
 pub(crate) enum Outcome {
@@ -150,8 +154,7 @@ impl<M: ReadAt> Attempt<'_, M> {
                     Failure::Full => Outcome::Missing(1),
                 })?;
             if tree.blocks_added != 0 && self.header.has_quota(number) {
-                let what = "quotas, which splitting a file would put out of step";
-                return Err(Outcome::Split(Declined::unsupported(what)));
+                return Err(Outcome::Split(UnsupportedKind::QuotaOfSplitFile.into()));
             }
             trees.insert(number, tree);
         }
@@ -168,9 +171,8 @@ impl<M: ReadAt> Attempt<'_, M> {
         let in_use = self.census.inodes.count(1, u64::MAX);
         let numbers =
             Numbers::assign(&self.census.inodes, first, end).ok_or(Outcome::Inodes(in_use + 1))?;
-        match self.header.must_keep_numbers(self.old) {
-            Some(_) if numbers.count() > 0 => {
-                let last = numbers.pairs().last().map_or(0, |pair| pair.0);
+        match numbers.pairs().last() {
+            Some(&(last, _)) if self.header.must_keep_numbers(self.old) => {
                 Err(Outcome::Inodes(u64::from(last)))
             }
             _ => Ok(numbers),
@@ -203,7 +205,7 @@ impl<M: ReadAt> Attempt<'_, M> {
             }
             let (start, _) = moves
                 .new_place(reference.block)
-                .ok_or_else(|| Declined::inconsistent("a block that refers to others is lost"))?;
+                .ok_or_else(|| Declined::from(InconsistentKind::Lost(Lost::Referrer)))?;
             regions.push(Region {
                 start,
                 count: 1,
@@ -219,7 +221,7 @@ impl<M: ReadAt> Attempt<'_, M> {
         regions.sort_unstable_by_key(|region| region.start);
         let overlaps = |pair: &[Region]| pair[0].start + pair[0].count > pair[1].start;
         if regions.windows(2).any(overlaps) {
-            return Err(Declined::inconsistent("two things lie in one block").into());
+            return Err(Declined::from(InconsistentKind::Overlap).into());
         }
         Ok(regions)
     }
@@ -302,7 +304,7 @@ impl<M: ReadAt> Attempt<'_, M> {
             let (place, _) = layout
                 .moves
                 .new_place(mmp)
-                .ok_or_else(|| Declined::inconsistent("the MMP block is lost"))?;
+                .ok_or_else(|| Declined::from(InconsistentKind::Lost(Lost::Mmp)))?;
             header.record_mut().set_mmp_block(place);
         }
         if old.has_compat(feature::COMPAT_HAS_JOURNAL) {
@@ -310,18 +312,10 @@ impl<M: ReadAt> Attempt<'_, M> {
             let rewriter = Rewriter { layout };
             rewriter
                 .record(old.journal_inode, &mut record)
-                .map_err(Declined::inconsistent)?;
+                .map_err(Declined::from)?;
             layout.header.put_journal_map(&record.block_field());
         }
         layout.sealer.superblock(layout.header.record_mut());
         Ok(())
-    }
-}
-
-/// Returns the owner by its new number.
-pub(crate) fn renumbered(owner: BlockOwner, numbers: &Numbers) -> BlockOwner {
-    BlockOwner {
-        number: numbers.new_of(owner.number),
-        ..owner
     }
 }

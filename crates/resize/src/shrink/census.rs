@@ -17,7 +17,6 @@ use cardkeep_ext4::{
     BLOCK_UNINIT, BlockOwner, FileType, INODE_UNINIT, InodeRecord, Sealer, Superblock, feature,
 };
 
-use super::declined::Declined;
 use super::descriptors::Descriptors;
 use super::file_map::MapReader;
 use super::geometry::metadata;
@@ -25,6 +24,9 @@ use super::header::Header;
 use super::orphans::Orphans;
 use super::resize_inode;
 use super::tally::{Census, Cut, Referrer, Tally};
+use crate::declined::Declined;
+use crate::inconsistent::{Claimant, InconsistentKind, InodeFault};
+use crate::unsupported::UnsupportedKind;
 
 /// The inode of the resize inode, and that of the bad blocks.
 pub(crate) const RESIZE_INODE: u32 = 7;
@@ -49,7 +51,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         let mut tally = Tally::new(superblock, cut);
         tally.census.orphans = Orphans::load(&self.reader(), self.header, self.descriptors)?;
         if self.header.mmp_block() != 0 {
-            tally.claim(self.header.mmp_block(), 1, "the MMP block")?;
+            tally.claim(self.header.mmp_block(), 1, Claimant::Mmp)?;
             tally.piece(self.header.mmp_block(), 1, 0)?;
         }
         for group in 0..superblock.group_count() {
@@ -94,16 +96,12 @@ impl<M: ReadAt> Enumerator<'_, M> {
         }
         let is_set = |index: u32| bitmap[index as usize / 8] >> (index % 8) & 1 == 1;
         if (used..per_group).any(is_set) {
-            return Err(Declined::inconsistent(format!(
-                "group {group} has inodes in use behind the end of its table"
-            )));
+            return Err(InconsistentKind::InodesBehindTable(group).into());
         }
         let before = u64::from(group) * u64::from(per_group) + 1;
         let in_use = tally.census.inodes.count(before, u64::from(per_group)) as u32;
         if in_use.checked_add(self.descriptors.free_inodes(u64::from(group))) != Some(per_group) {
-            return Err(Declined::inconsistent(format!(
-                "group {group} miscounts its inodes"
-            )));
+            return Err(InconsistentKind::InodeCount(group).into());
         }
         Ok(())
     }
@@ -115,18 +113,18 @@ impl<M: ReadAt> Enumerator<'_, M> {
         is_set: bool,
         tally: &mut Tally<'_>,
     ) -> Result<(), Declined> {
-        let bad = |what: &str| Declined::inconsistent(format!("inode {number}: {what}"));
+        let bad = |fault| InconsistentKind::Inode { number, fault };
         let orphans = &tally.census.orphans;
         let is_linked = record.is_linked() || orphans.hold(number);
         let is_reserved = number < self.header.first_inode();
         if is_set != is_linked && !is_reserved || is_reserved && !is_set {
-            return Err(bad("its bitmap and its links disagree"));
+            return Err(bad(InodeFault::Links).into());
         }
         if is_set {
             tally.census.inodes.insert(u64::from(number));
         }
         if number == BAD_BLOCKS_INODE && record.blocks(false) != 0 {
-            return Err(Declined::unsupported("a list of bad blocks"));
+            return Err(UnsupportedKind::BadBlocks.into());
         }
         if number != RESIZE_INODE && !has_content(self.superblock, orphans, number, record) {
             return Ok(());
@@ -134,7 +132,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         let mut sealed = InodeRecord::new(record.bytes().to_vec())?;
         self.sealer.inode(number, &mut sealed);
         if sealed.bytes() != record.bytes() {
-            return Err(bad("its checksum is wrong"));
+            return Err(bad(InodeFault::Checksum).into());
         }
         if record.file_type() == FileType::Directory {
             tally.census.directories.insert(u64::from(number));
@@ -169,7 +167,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         let Some(block) = resize_inode::check(self.medium, self.superblock, record)? else {
             return Ok(());
         };
-        tally.claim(block, 1, "the resize inode")?;
+        tally.claim(block, 1, Claimant::ResizeInode)?;
         tally.piece(block, 1, 0)?;
         tally.reference(
             block,
@@ -185,19 +183,19 @@ impl<M: ReadAt> Enumerator<'_, M> {
         record: &InodeRecord<&[u8]>,
         tally: &mut Tally<'_>,
     ) -> Result<(), Declined> {
-        let bad = |what: &str| Declined::inconsistent(format!("inode {number}: {what}"));
+        let bad = |fault| InconsistentKind::Inode { number, fault };
         let block = record.xattr_block();
         let first = u64::from(self.superblock.first_data_block);
         if block == 0 {
             return Ok(());
         }
         if !(first..self.superblock.block_count).contains(&block) {
-            return Err(bad("its attributes lie outside the filesystem"));
+            return Err(bad(InodeFault::XattrOutside).into());
         }
         if !tally.xattrs.insert(block) {
             return Ok(());
         }
-        tally.claim(block, 1, "attributes")?;
+        tally.claim(block, 1, Claimant::Xattrs)?;
         if block < tally.cut.block {
             return Ok(());
         }
@@ -208,7 +206,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
         let mut sealed = bytes.clone();
         self.sealer.xattr_block(block, &mut sealed);
         if sealed != bytes {
-            return Err(bad("its attributes' checksum is wrong"));
+            return Err(bad(InodeFault::XattrChecksum).into());
         }
         tally.piece(block, 1, 0)?;
         tally.reference(block, Referrer::Xattr, BlockOwner::new(number, record))
@@ -223,19 +221,17 @@ impl<M: ReadAt> Enumerator<'_, M> {
         for (start, count) in metadata(superblock, self.descriptors) {
             // Of one another they are free: that was checked when the map was made.
             if census.blocks.count(start, count) != 0 {
-                return Err(Declined::inconsistent(format!(
-                    "fixed metadata at block {start} is a file's, too"
-                )));
+                return Err(InconsistentKind::MetadataShared(start).into());
             }
             all.insert_range(start, count);
         }
         for group in 0..superblock.group_count() {
             let first = superblock.group_first_block(group);
             let count = superblock.group_block_count(group);
-            let bad = || Declined::inconsistent(format!("group {group}'s block bitmap is wrong"));
+            let bad = || InconsistentKind::BlockBitmap(group);
             let free = u64::from(self.descriptors.free_clusters(group));
             if all.count(first, count) + free * cluster != count {
-                return Err(bad());
+                return Err(bad().into());
             }
             if self.descriptors.flags(group) & BLOCK_UNINIT != 0 {
                 continue;
@@ -253,7 +249,7 @@ impl<M: ReadAt> Enumerator<'_, M> {
                 (own[index] ^ stated[index]) & valid != 0
             });
             if differs {
-                return Err(bad());
+                return Err(bad().into());
             }
         }
         Ok(())

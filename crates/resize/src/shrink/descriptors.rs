@@ -4,8 +4,7 @@
 use cardkeep_block::ReadAt;
 use cardkeep_ext4::{DescriptorRecord, INODE_UNINIT, Superblock};
 
-use super::declined::Declined;
-use super::geometry::descriptor_blocks;
+use crate::declined::Declined;
 
 /// The descriptors of all groups of a filesystem.
 #[derive(Clone, Debug)]
@@ -21,12 +20,15 @@ impl Descriptors {
     pub(crate) fn load(medium: &impl ReadAt, superblock: &Superblock) -> Result<Self, Declined> {
         let block_bytes = u64::from(superblock.block_bytes);
         let mut bytes = Vec::new();
-        for index in 0..descriptor_blocks(superblock) {
+        for index in 0..superblock.descriptor_block_count() {
             let offset = superblock.descriptor_block(index) * block_bytes;
             bytes.extend(medium.read_vec(offset, block_bytes as usize)?);
         }
         let size = usize::from(superblock.descriptor_bytes);
-        bytes.truncate(superblock.group_count() as usize * size);
+        let len = superblock.group_count() as usize * size;
+        // None is shorter than a descriptor is, nor missing: what is asked for later is there.
+        DescriptorRecord::new(bytes.get(len.saturating_sub(size)..len).unwrap_or_default())?;
+        bytes.truncate(len);
         Ok(Self {
             bytes,
             size,
@@ -44,13 +46,14 @@ impl Descriptors {
         &self.bytes
     }
 
-    /// Returns what `field` says of a group; nothing of one that is not there.
-    fn field<T: Default>(&self, group: u64, field: impl Fn(DescriptorRecord<&[u8]>) -> T) -> T {
+    /// Returns what `field` says of a group.
+    ///
+    /// # Panics
+    /// For a group that is not there: 0 in place of its bitmap would lead into other content.
+    fn field<T>(&self, group: u64, field: impl Fn(DescriptorRecord<&[u8]>) -> T) -> T {
         let start = group as usize * self.size;
-        let bytes = self.bytes.get(start..start + self.size);
-        // Groups that are asked for are there, and `s_desc_size` was checked to be 32 at the least.
-        let record = bytes.and_then(|bytes| DescriptorRecord::new(bytes).ok());
-        record.map(field).unwrap_or_default()
+        // OK to unwrap: loading has checked how long each is, and callers count groups.
+        field(DescriptorRecord::new(&self.bytes[start..start + self.size]).unwrap())
     }
 
     /// Returns the descriptor of a group, to be changed.

@@ -4,7 +4,7 @@
 use cardkeep_block::ReadAt;
 use cardkeep_ext4::{FileMap, InodeRecord, Sealer, Superblock};
 
-use super::declined::Declined;
+use crate::declined::Declined;
 
 /// What is needed to read files' maps.
 pub(crate) struct MapReader<'a, M> {

@@ -46,14 +46,14 @@ pub(crate) fn resized(old: &Superblock, block_count: u64) -> Superblock {
     let groups = new.group_count();
     new.inode_count = u32::try_from(groups * u64::from(old.inodes_per_group)).unwrap_or(u32::MAX);
     if old.has_compat(feature::COMPAT_RESIZE_INODE) {
-        let room = descriptor_blocks(old) + u64::from(old.reserved_gdt_blocks);
+        let room = old.descriptor_block_count() + u64::from(old.reserved_gdt_blocks);
         let most = u64::from(old.block_bytes / 4);
-        let left = room.saturating_sub(descriptor_blocks(&new)).min(most);
+        let left = room.saturating_sub(new.descriptor_block_count()).min(most);
         new.reserved_gdt_blocks = u16::try_from(left).unwrap_or(u16::MAX);
     }
     if old.has_incompat(feature::INCOMPAT_META_BG) {
         // The kernel mounts none whose first meta block group lies further behind.
-        let blocks = u32::try_from(descriptor_blocks(&new)).unwrap_or(u32::MAX);
+        let blocks = u32::try_from(new.descriptor_block_count()).unwrap_or(u32::MAX);
         new.first_meta_bg = old.first_meta_bg.min(blocks);
     }
     for backup in &mut new.backup_groups {
@@ -62,13 +62,6 @@ pub(crate) fn resized(old: &Superblock, block_count: u64) -> Superblock {
         }
     }
     new
-}
-
-/// Returns the number of blocks that the group descriptors take.
-pub(crate) fn descriptor_blocks(superblock: &Superblock) -> u64 {
-    superblock
-        .group_count()
-        .div_ceil(superblock.descriptors_per_block())
 }
 
 /// Tells what the block `within` blocks behind the beginning of a group holds, one of its
@@ -89,7 +82,7 @@ pub(crate) fn base(superblock: &Superblock, group: u64, within: u64) -> Base {
     let meta_group = group / superblock.descriptors_per_block();
     if superblock.is_meta_bg(meta_group) {
         Base::Descriptors(meta_group)
-    } else if index < descriptor_blocks(superblock) && !superblock.is_meta_bg(index) {
+    } else if index < superblock.descriptor_block_count() && !superblock.is_meta_bg(index) {
         Base::Descriptors(index)
     } else {
         Base::Reserve

@@ -6,8 +6,9 @@ use cardkeep_ext4::{
     BLOCK_FIELD_BYTES, SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock, SuperblockRecord, feature,
 };
 
-use super::declined::Declined;
-use super::geometry::descriptor_blocks;
+use crate::declined::Declined;
+use crate::inconsistent::InconsistentKind;
+use crate::unsupported::UnsupportedKind;
 
 /// compat: orphan_file, stable_inodes.
 const COMPAT_ORPHAN_FILE: u32 = 0x1000;
@@ -82,27 +83,14 @@ impl Header {
         self.record.overhead_clusters()
     }
 
-    /// Tells why files must keep their inode numbers, where they must.
-    pub(crate) fn must_keep_numbers(&self, superblock: &Superblock) -> Option<&'static str> {
-        let cases = [
-            (
-                superblock.has_compat(COMPAT_STABLE_INODES),
-                "inodes that must keep their numbers (stable_inodes)",
-            ),
-            (
-                superblock.has_incompat(INCOMPAT_ENCRYPT),
-                "encrypted files whose inodes would change their numbers",
-            ),
-            (
-                superblock.has_incompat(INCOMPAT_INLINE_DATA),
-                "inline data in inodes that would change their numbers",
-            ),
-            (
-                superblock.has_incompat(INCOMPAT_EA_INODE),
-                "attributes in inodes that would change their numbers (ea_inode)",
-            ),
-        ];
-        first_that_applies(&cases)
+    /// Tells whether files must keep their inode numbers: where that is promised (stable_inodes), where
+    /// keys are derived from them (encryption), and where they stand in more places than directories
+    /// (inline data, attributes in inodes of their own).
+    pub(crate) fn must_keep_numbers(&self, superblock: &Superblock) -> bool {
+        superblock.has_compat(COMPAT_STABLE_INODES)
+            || superblock.has_incompat(INCOMPAT_ENCRYPT)
+            || superblock.has_incompat(INCOMPAT_INLINE_DATA)
+            || superblock.has_incompat(INCOMPAT_EA_INODE)
     }
 
     /// Tells whether what the inode `number` takes is counted for its owner: it must not change
@@ -115,21 +103,19 @@ impl Header {
     /// Checks that the filesystem is at rest, and has no feature that is not handled here.
     pub(crate) fn check(&self, superblock: &Superblock) -> Result<(), Declined> {
         if let Some(what) = self.unsupported(superblock) {
-            return Err(Declined::unsupported(what));
+            return Err(what.into());
         }
         let unknown = superblock.compat & !COMPAT_KNOWN;
         if unknown != 0 {
-            return Err(Declined::unsupported(format!(
-                "an unknown compat feature, {unknown:#x}"
-            )));
+            return Err(UnsupportedKind::Compat(unknown).into());
         }
         match self.unclean(superblock) {
-            Some(what) => Err(Declined::inconsistent(what)),
+            Some(what) => Err(what.into()),
             None => Ok(()),
         }
     }
 
-    fn unsupported(&self, superblock: &Superblock) -> Option<&'static str> {
+    fn unsupported(&self, superblock: &Superblock) -> Option<UnsupportedKind> {
         let has_meta_bg = superblock.has_incompat(feature::INCOMPAT_META_BG);
         let has_resize_inode = superblock.has_compat(feature::COMPAT_RESIZE_INODE);
         let cases = [
@@ -137,52 +123,53 @@ impl Header {
                 !superblock
                     .block_count
                     .is_multiple_of(superblock.cluster_blocks.into()),
-                "a last cluster that is cut short (bigalloc)",
+                UnsupportedKind::CutCluster,
             ),
             (
                 has_resize_inode && has_meta_bg,
-                "both a resize inode and meta block groups",
+                UnsupportedKind::ResizeInodeAndMetaBg,
             ),
             (
-                has_meta_bg && u64::from(superblock.first_meta_bg) > descriptor_blocks(superblock),
-                "its first meta block group behind its end",
+                has_meta_bg
+                    && u64::from(superblock.first_meta_bg) > superblock.descriptor_block_count(),
+                UnsupportedKind::MetaBgBehindEnd,
             ),
             (
                 superblock.has_ro_compat(RO_COMPAT_SHARED_BLOCKS),
-                "blocks that files share (shared_blocks)",
+                UnsupportedKind::SharedBlocks,
             ),
             (
                 superblock.has_ro_compat(RO_COMPAT_READONLY),
-                "the mark that it must not be changed (readonly)",
+                UnsupportedKind::ReadOnly,
             ),
             (
                 superblock.has_compat(feature::COMPAT_HAS_JOURNAL)
                     && superblock.journal_device != 0,
-                "its journal on another device",
+                UnsupportedKind::JournalElsewhere,
             ),
             (
                 !has_resize_inode && superblock.reserved_gdt_blocks != 0,
-                "reserved descriptors but no resize inode",
+                UnsupportedKind::ReserveWithoutInode,
             ),
-            (self.record.revision() > 1, "an unknown revision"),
+            (self.record.revision() > 1, UnsupportedKind::Revision),
         ];
-        first_that_applies(&cases)
+        first_that_applies(cases)
     }
 
-    fn unclean(&self, superblock: &Superblock) -> Option<&'static str> {
+    fn unclean(&self, superblock: &Superblock) -> Option<InconsistentKind> {
         let inodes = superblock.group_count() * u64::from(superblock.inodes_per_group);
         let cases = [
             (
                 u64::from(superblock.inode_count) != inodes,
-                "its groups have not as many inodes as it says",
+                InconsistentKind::InodeTotal,
             ),
-            (superblock.needs_recovery(), "its journal is not replayed"),
+            (superblock.needs_recovery(), InconsistentKind::JournalWaits),
             (
                 superblock.has_errors() || !superblock.is_marked_valid(),
-                "it is not marked as clean",
+                InconsistentKind::NotClean,
             ),
         ];
-        first_that_applies(&cases)
+        first_that_applies(cases)
     }
 
     /// Says how large the filesystem is: `new` is its geometry, `old` what it was.
@@ -229,7 +216,7 @@ impl Header {
 }
 
 /// Returns what is said of the first case that applies.
-fn first_that_applies(cases: &[(bool, &'static str)]) -> Option<&'static str> {
-    let mut cases = cases.iter().copied();
+fn first_that_applies<T>(cases: impl IntoIterator<Item = (bool, T)>) -> Option<T> {
+    let mut cases = cases.into_iter();
     cases.find(|(applies, _)| *applies).map(|(_, what)| what)
 }

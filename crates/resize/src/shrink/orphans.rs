@@ -13,11 +13,14 @@ use std::collections::BTreeSet;
 use cardkeep_block::ReadAt;
 use cardkeep_ext4::{BlockMap, InodeRecord};
 
-use super::declined::Declined;
 use super::descriptors::Descriptors;
 use super::file_map::MapReader;
 use super::header::Header;
-use super::numbers::{Numbers, read_record};
+use super::inode_record::read_record;
+use super::numbers::Numbers;
+use crate::declined::Declined;
+use crate::inconsistent::InconsistentKind;
+use crate::unsupported::UnsupportedKind;
 
 /// No system has as many files open; bounds memory and time.
 const ORPHANS_MAX: usize = 1 << 16;
@@ -43,7 +46,7 @@ impl Orphans {
         while next != 0 {
             own.add(next, reader)?;
             if !own.chained.insert(next) {
-                return Err(Declined::inconsistent("its orphans form a ring"));
+                return Err(InconsistentKind::OrphanRing.into());
             }
             // i_dtime: the next one in the chain.
             next = read_record(reader, descriptors, next)?.dtime();
@@ -70,10 +73,10 @@ impl Orphans {
     /// Checks that one more may wait.
     fn add<M>(&self, number: u32, reader: &MapReader<'_, M>) -> Result<(), Declined> {
         if number > reader.superblock.inode_count {
-            return Err(Declined::inconsistent("an orphan is no inode"));
+            return Err(InconsistentKind::NoOrphan.into());
         }
         if self.chained.len() + self.filed.len() >= ORPHANS_MAX {
-            return Err(Declined::unsupported("too many deleted files that wait"));
+            return Err(UnsupportedKind::Orphans.into());
         }
         Ok(())
     }

@@ -12,9 +12,11 @@ use cardkeep_ext4::{
     InodeRecord, Superblock, WRITTEN_LEN_MAX, feature,
 };
 
-use super::declined::Declined;
 use super::file_map::MapReader;
 use super::relocation::{Gaps, Relocations};
+use crate::declined::Declined;
+use crate::inconsistent::{InconsistentKind, Lost};
+use crate::unsupported::UnsupportedKind;
 
 /// Entries in the root, behind its header.
 const ROOT_ENTRIES: usize = BLOCK_FIELD_BYTES / EXTENT_ENTRY_BYTES - 1;
@@ -129,7 +131,7 @@ impl<M: ReadAt> Builder<'_, '_, M> {
         let bytes = node.into_bytes();
         self.bytes += bytes.len();
         if self.bytes > NODES_BYTES_MAX {
-            return Err(Declined::unsupported("too scattered a free space").into());
+            return Err(Declined::from(UnsupportedKind::ScatteredFreeSpace).into());
         }
         self.nodes.push(Node {
             block,
@@ -145,7 +147,7 @@ impl<M: ReadAt> Builder<'_, '_, M> {
         let blocks = map.tree.iter().rev().map(|tree| place(tree.block));
         blocks
             .collect::<Option<Vec<u64>>>()
-            .ok_or_else(|| Declined::inconsistent("a tree has no place"))
+            .ok_or_else(|| InconsistentKind::Lost(Lost::Tree).into())
     }
 
     fn block(&mut self, own: &mut Vec<u64>) -> Result<u64, Failure> {
@@ -167,7 +169,7 @@ impl<M: ReadAt> Builder<'_, '_, M> {
                 let (physical, run) = self
                     .moves
                     .new_place(extent.physical + done)
-                    .ok_or_else(|| Declined::inconsistent("an extent has no place"))?;
+                    .ok_or_else(|| Declined::from(InconsistentKind::Lost(Lost::Extent)))?;
                 let piece = FileExtent {
                     logical: extent.logical + done,
                     physical,

@@ -13,15 +13,16 @@
 use cardkeep_block::ReadAt;
 use cardkeep_ext4::{BlockMap, FileType, InodeRecord, Mapping, Superblock, feature};
 
-use super::declined::Declined;
-use super::geometry::{backup_groups, descriptor_blocks};
+use super::geometry::backup_groups;
+use crate::declined::Declined;
+use crate::inconsistent::InconsistentKind;
 
 /// The doubly indirect entry of `i_block`.
 const DOUBLE: usize = 13;
 
 /// Returns the first block in reserve of group 0.
 pub(crate) fn first_reserved(superblock: &Superblock) -> u64 {
-    superblock.descriptor_block(0) + descriptor_blocks(superblock)
+    superblock.descriptor_block(0) + superblock.descriptor_block_count()
 }
 
 /// Returns the content of the resize inode's own block.
@@ -30,7 +31,7 @@ pub(crate) fn map_block(superblock: &Superblock) -> Result<Vec<u8>, cardkeep_ext
     let per_block = u64::from(superblock.block_bytes / 4);
     let first = first_reserved(superblock);
     for step in 0..u64::from(superblock.reserved_gdt_blocks) {
-        let index = (descriptor_blocks(superblock) + step) % per_block;
+        let index = (superblock.descriptor_block_count() + step) % per_block;
         block.set(index as usize, (first + step) as u32);
     }
     Ok(block.into_bytes())
@@ -65,7 +66,7 @@ pub(crate) fn check<B: AsRef<[u8]>>(
     superblock: &Superblock,
     record: &InodeRecord<B>,
 ) -> Result<Option<u64>, Declined> {
-    let bad = || Declined::inconsistent("the resize inode is not what it should be");
+    let bad = || Declined::from(InconsistentKind::ResizeInode);
     let blocks = record.blocks(false);
     if !superblock.has_compat(feature::COMPAT_RESIZE_INODE) {
         return if blocks == 0 { Ok(None) } else { Err(bad()) };

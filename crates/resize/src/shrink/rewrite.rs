@@ -1,17 +1,18 @@
 //! Puts new places and numbers into records and blocks that name old ones.
 
-use cardkeep_ext4::{BlockMap, BlockOwner, ExtentNode, FileExtent, InodeRecord, Mapping};
+use cardkeep_ext4::{
+    BlockMap, BlockOwner, DirectoryBlock, ExtentNode, FileExtent, InodeRecord, Mapping,
+};
 
-use super::attempt::renumbered;
+use crate::inconsistent::MediumChanged;
+
 use super::census::{RESIZE_INODE, has_content};
 use super::layout::Layout;
+use super::numbers::renumbered;
 use super::orphans::rename_slots;
 use super::rebuild::put_tree;
 use super::resize_inode;
 use super::tally::Referrer;
-
-/// What is told where bytes are not what the plan was made from: the medium changed since.
-pub(crate) const CHANGED: &str = "the medium is not what it was when the plan was made";
 
 /// Puts new places and numbers into what was read.
 pub(crate) struct Rewriter<'a> {
@@ -19,10 +20,10 @@ pub(crate) struct Rewriter<'a> {
 }
 
 impl Rewriter<'_> {
-    fn place(&self, old: u64, count: u64) -> Result<u64, &'static str> {
+    fn place(&self, old: u64, count: u64) -> Result<u64, MediumChanged> {
         match self.layout.moves.new_place(old) {
             Some((new, run)) if run >= count => Ok(new),
-            _ => Err(CHANGED),
+            _ => Err(MediumChanged),
         }
     }
 
@@ -32,7 +33,7 @@ impl Rewriter<'_> {
         &self,
         number: u32,
         record: &mut InodeRecord<B>,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), MediumChanged> {
         let layout = self.layout;
         if !has_content(&layout.new, &layout.orphans, number, record) {
             return Ok(());
@@ -67,8 +68,8 @@ impl Rewriter<'_> {
     }
 
     /// Rewrites a node of an extent tree, and tells whether anything changed.
-    fn extent_node(&self, bytes: &mut [u8]) -> Result<bool, &'static str> {
-        let mut node = ExtentNode::parse(bytes).ok_or(CHANGED)?;
+    fn extent_node(&self, bytes: &mut [u8]) -> Result<bool, MediumChanged> {
+        let mut node = ExtentNode::parse(bytes).ok_or(MediumChanged)?;
         let mut is_changed = false;
         if node.depth() > 0 {
             let children: Vec<u64> = node.children().collect();
@@ -89,8 +90,8 @@ impl Rewriter<'_> {
     }
 
     /// Rewrites a list of block numbers, 0 meaning none.
-    fn block_numbers(&self, bytes: &mut [u8]) -> Result<bool, &'static str> {
-        let mut list = BlockMap::new(bytes).map_err(|_| CHANGED)?;
+    fn block_numbers(&self, bytes: &mut [u8]) -> Result<bool, MediumChanged> {
+        let mut list = BlockMap::new(bytes).map_err(|_| MediumChanged)?;
         let mut is_changed = false;
         for index in 0..list.count() {
             let old = list.get(index);
@@ -110,7 +111,7 @@ impl Rewriter<'_> {
         owner: BlockOwner,
         place: u64,
         block: &mut [u8],
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), MediumChanged> {
         let sealer = &self.layout.sealer;
         let owner = renumbered(owner, &self.layout.numbers);
         match kind {
@@ -122,16 +123,18 @@ impl Rewriter<'_> {
                 self.block_numbers(block)?;
             }
             Referrer::ResizeMap => {
-                let map = resize_inode::map_block(&self.layout.new).map_err(|_| CHANGED)?;
+                let map = resize_inode::map_block(&self.layout.new).map_err(|_| MediumChanged)?;
                 block.copy_from_slice(&map);
             }
             Referrer::Directory => {
-                self.layout.numbers.rename_entries(block).ok_or(CHANGED)?;
+                DirectoryBlock::new(&mut *block)
+                    .renumber(|old| self.layout.numbers.new_of(old))
+                    .map_err(|_| MediumChanged)?;
                 sealer.directory_block(owner, block);
             }
             Referrer::Xattr => sealer.xattr_block(place, block),
             Referrer::Orphans => {
-                rename_slots(block, &self.layout.numbers).ok_or(CHANGED)?;
+                rename_slots(block, &self.layout.numbers).ok_or(MediumChanged)?;
                 sealer.orphan_block(owner, place, block);
             }
         }

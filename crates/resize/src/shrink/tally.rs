@@ -3,10 +3,12 @@
 use cardkeep_ext4::{BlockOwner, FileMap, Mapping, Superblock};
 
 use super::bits::Bits;
-use super::declined::Declined;
 use super::file_map::clusters;
 use super::geometry::whole_clusters;
 use super::orphans::Orphans;
+use crate::declined::Declined;
+use crate::inconsistent::{Claimant, InconsistentKind};
+use crate::unsupported::UnsupportedKind;
 
 /// Pieces to be moved, and blocks that refer to them: bounds memory to some 50 MB.
 const PIECES_MAX: usize = 1 << 20;
@@ -95,14 +97,17 @@ impl<'a> Tally<'a> {
     }
 
     /// Notes that a range has an owner, and with it the rest of its clusters.
-    pub(super) fn claim(&mut self, block: u64, count: u64, who: &str) -> Result<(), Declined> {
+    pub(super) fn claim(
+        &mut self,
+        block: u64,
+        count: u64,
+        owner: Claimant,
+    ) -> Result<(), Declined> {
         let (start, count) = whole_clusters(self.superblock, (block, count));
         if self.census.blocks.insert_range(start, count) {
             return Ok(());
         }
-        Err(Declined::inconsistent(format!(
-            "{who}: blocks from {block} on have two owners, or lie outside"
-        )))
+        Err(InconsistentKind::TwoOwners { owner, block }.into())
     }
 
     /// Notes a range that may have to be moved, and with it the rest of its clusters.
@@ -119,11 +124,10 @@ impl<'a> Tally<'a> {
         let pieces = &mut self.census.pieces;
         let mut start = block;
         while start < block + count {
-            let count = u32::try_from(step.min(block + count - start)).map_err(|_| {
-                Declined::unsupported("too long a chain of extents that share clusters")
-            })?;
+            let count = u32::try_from(step.min(block + count - start))
+                .map_err(|_| UnsupportedKind::SharedClusters)?;
             if pieces.len() >= PIECES_MAX {
-                return Err(Declined::unsupported("too many pieces above the cut"));
+                return Err(UnsupportedKind::Pieces.into());
             }
             pieces.push(Piece {
                 block: start,
@@ -142,7 +146,7 @@ impl<'a> Tally<'a> {
         owner: BlockOwner,
     ) -> Result<(), Declined> {
         if self.census.references.len() >= PIECES_MAX {
-            return Err(Declined::unsupported("too many blocks that would change"));
+            return Err(UnsupportedKind::EditedBlocks.into());
         }
         self.census
             .references
@@ -151,20 +155,18 @@ impl<'a> Tally<'a> {
     }
 
     pub(super) fn file(&mut self, owner: BlockOwner, map: &FileMap) -> Result<(), Declined> {
-        let who = format!("inode {}", owner.number);
+        let claimant = Claimant::Inode(owner.number);
         let is_extents = map.mapping == Mapping::Extents;
         let number = if is_extents { owner.number } else { 0 };
         let cluster = u64::from(self.superblock.cluster_blocks);
-        let ranges = clusters(map, cluster).ok_or_else(|| {
-            Declined::inconsistent(format!("{who}: its blocks lie askew in their clusters"))
-        })?;
+        let ranges = clusters(map, cluster).ok_or(InconsistentKind::Askew(claimant))?;
         for (start, count) in ranges {
-            self.claim(start, count, &who)?;
+            self.claim(start, count, claimant)?;
             self.piece(start, count, number)?;
         }
         let is_renumbered = is_extents && owner.number >= self.cut.inode;
         for tree in &map.tree {
-            self.claim(tree.block, 1, &who)?;
+            self.claim(tree.block, 1, claimant)?;
             self.piece(tree.block, 1, 0)?;
             if tree.refers_to > self.cut.block || is_renumbered {
                 let kind = if is_extents {

@@ -11,12 +11,14 @@ use cardkeep_block::{BlockError, BlockErrorKind, Extent, Operation, ReadAt};
 
 use cardkeep_ext4::{InodeRecord, SUPERBLOCK_BYTES};
 
-use super::attempt::renumbered;
+use crate::inconsistent::MediumChanged;
+
 use super::geometry::{Base, base};
+use super::inode_record::record_offset;
 use super::layout::{Area, Layout, Region};
-use super::numbers::record_offset;
+use super::numbers::renumbered;
 use super::resize_inode::reserved_block;
-use super::rewrite::{CHANGED, Rewriter};
+use super::rewrite::Rewriter;
 
 /// Requests that don't begin and end with blocks are served in pieces of this many bytes.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -79,7 +81,7 @@ impl<M: ReadAt> ShrunkView<M> {
             Area::InodeTable(group) => self.inodes(group, place - region.start, bytes)?,
             Area::Referrer(kind, owner) => Rewriter { layout }
                 .referrer(kind, owner, place, bytes)
-                .map_err(|what| self.changed(place, what))?,
+                .map_err(|_| self.changed(place))?,
             Area::Node(index) => {
                 let node = &layout.nodes[index];
                 bytes.fill(0);
@@ -91,12 +93,12 @@ impl<M: ReadAt> ShrunkView<M> {
         Ok(())
     }
 
-    fn changed(&self, place: u64, what: &'static str) -> BlockError {
+    fn changed(&self, place: u64) -> BlockError {
         let size = self.layout.block_bytes();
         let extent = Extent::between(place * size, (place + 1) * size);
         BlockError::new(BlockErrorKind::Io, Operation::Read)
             .at(extent)
-            .caused_by(what)
+            .caused_by(MediumChanged)
     }
 
     /// The beginning of a group: superblock, descriptors, room for more.
@@ -123,8 +125,7 @@ impl<M: ReadAt> ShrunkView<M> {
                 bytes[..part.len()].copy_from_slice(part);
             }
             Base::Reserve if group == 0 => {
-                let content =
-                    reserved_block(new, place).map_err(|_| self.changed(place, CHANGED))?;
+                let content = reserved_block(new, place).map_err(|_| self.changed(place))?;
                 bytes.copy_from_slice(&content);
             }
             Base::Reserve | Base::Boot => {}
@@ -152,11 +153,9 @@ impl<M: ReadAt> ShrunkView<M> {
             }
             let rewritten = match InodeRecord::new(record) {
                 Ok(mut record) => Rewriter { layout }.record(old, &mut record),
-                Err(_) => Err(CHANGED),
+                Err(_) => Err(MediumChanged),
             };
-            rewritten.map_err(|what| {
-                self.changed(layout.descriptors.inode_table(group) + index, what)
-            })?;
+            rewritten.map_err(|_| self.changed(layout.descriptors.inode_table(group) + index))?;
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 
 use cardkeep_block::{MemoryMedium, ReadAt, WriteAt};
 use cardkeep_ext4::Ext4;
-use cardkeep_resize::grow::{Declined, Grown, plan};
+use cardkeep_resize::Declined;
+use cardkeep_resize::grow::{Grown, plan};
 use cardkeep_testkit::Random;
 
 use crate::image::{Image, MIB, is_skipped};
@@ -33,7 +34,7 @@ fn a_filesystem_that_waits_for_something_is_declined() {
     ];
     for (offset, bytes) in cases {
         let declined = plan_with(&image, offset, bytes).unwrap_err();
-        assert!(matches!(declined, Declined::Unfit(_)), "{declined:?}");
+        assert!(matches!(declined, Declined::Filesystem(_)), "{declined:?}");
     }
     let shared = (image.superblock().ro_compat | 0x4000).to_le_bytes();
     let declined = plan_with(&image, 0x64, &shared).unwrap_err();

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use cardkeep_block::{MemoryMedium, ReadAt, Run, Silent, State, le_u16, le_u32};
 use cardkeep_ext4::{Ext4, Superblock};
-use cardkeep_resize::grow::{Declined, Grown, plan};
+use cardkeep_resize::Declined;
+use cardkeep_resize::grow::{Grown, plan};
 use cardkeep_testkit::{CardFile, Random, Tool, skip_unless_tools};
 use tempfile::TempDir;
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use cardkeep_ext4::Ext4;
-use cardkeep_resize::grow::Declined;
+use cardkeep_resize::Declined;
 use cardkeep_testkit::{Churn, Likeness, Loop, Mount, Tree, skip_unless_root};
 
 use crate::image::{Image, MIB, is_skipped};
@@ -100,7 +100,7 @@ fn a_card_that_was_pulled_grows_once_it_is_recovered() {
             (pulled, Tree::read(mount.path()).unwrap())
         };
         let declined = pulled.plan(300 * MIB).unwrap_err();
-        assert!(matches!(declined, Declined::Unfit(_)), "{declined:?}");
+        assert!(matches!(declined, Declined::Filesystem(_)), "{declined:?}");
         let medium = pulled.medium();
         let fs = Ext4::load(&medium).unwrap();
         let grown = Image::copy_of(&fs.recovered().unwrap()).grown(300 * MIB);

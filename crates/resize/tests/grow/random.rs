@@ -1,6 +1,6 @@
 //! Random options, sizes and new sizes; each seed is one filesystem.
 
-use cardkeep_resize::grow::Declined;
+use cardkeep_resize::Declined;
 use cardkeep_testkit::{Random, is_big_matrix};
 
 use crate::image::{Copies, Image, MIB, is_skipped};

@@ -2,7 +2,8 @@
 
 use cardkeep_block::{MemoryMedium, ReadAt, Silent};
 use cardkeep_ext4::Ext4;
-use cardkeep_resize::shrink::{self, Declined, ShrinkPlan, Wanted};
+use cardkeep_resize::Declined;
+use cardkeep_resize::shrink::{self, ShrinkPlan, Wanted};
 use cardkeep_testkit::{Random, Tool};
 
 use crate::image::{Image, assert_clean, is_skipped, restored};

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use cardkeep_block::{AllocationMap, ReadAt, Silent, State};
 use cardkeep_ext4::Ext4;
-use cardkeep_resize::shrink::{Declined, ShrinkPlan, Wanted, plan};
+use cardkeep_resize::Declined;
+use cardkeep_resize::shrink::{ShrinkPlan, Wanted, plan};
 use cardkeep_testkit::{CardFile, Random, Tool, skip_unless_tools, tool};
 use tempfile::TempDir;
 

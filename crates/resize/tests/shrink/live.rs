@@ -6,7 +6,8 @@ use std::path::Path;
 
 use cardkeep_block::Silent;
 use cardkeep_ext4::Ext4;
-use cardkeep_resize::shrink::{Declined, Wanted, plan};
+use cardkeep_resize::Declined;
+use cardkeep_resize::shrink::{Wanted, plan};
 use cardkeep_testkit::{
     Churn, Likeness, Loop, Mount, Random, Tool, Tree, is_big_matrix, skip_unless_root,
     skip_unless_tools,

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use cardkeep_block::{MemoryMedium, ReadAt, Silent, State};
 use cardkeep_ext4::Ext4;
+use cardkeep_resize::Declined;
 use cardkeep_resize::grow;
-use cardkeep_resize::shrink::{Declined, Wanted, plan};
+use cardkeep_resize::shrink::{Wanted, plan};
 use cardkeep_testkit::{Churn, Likeness, Loop, Mount, Random, Tool, Tree, is_big_matrix, tool};
 
 use crate::image::{Image, assert_clean, assert_copies, is_skipped, restored};
@@ -206,7 +207,7 @@ fn smaller(bytes: &[u8], wanted: Wanted) -> Result<(Vec<u8>, Vec<u8>, u64), Decl
 }
 
 /// Returns what restoring it to a larger partition full of other things leaves.
-fn larger(bytes: &[u8], len: u64) -> Result<Vec<u8>, grow::Declined> {
+fn larger(bytes: &[u8], len: u64) -> Result<Vec<u8>, Declined> {
     let medium = MemoryMedium::from_bytes(bytes);
     let grown = grow::plan(&medium, len)?;
     let old = Ext4::load(&medium)?.allocation_map(&Silent)?;
@@ -236,6 +237,7 @@ fn assert_documented(declined: &Declined, what: &str) {
     let Declined::Unsupported(reason) = declined else {
         panic!("{what}: {declined:?}");
     };
+    let reason = reason.to_string();
     let is_documented = DOCUMENTED.iter().any(|known| reason.contains(known));
     assert!(is_documented, "{what}: {reason}");
 }
@@ -292,7 +294,7 @@ fn there_and_back(seed: u64) -> Ending {
     let len = bytes.len() as u64 + random.below(times * bytes.len() as u64);
     let large = match larger(&small, len) {
         Ok(large) => large,
-        Err(grow::Declined::Unsupported(_)) => return Ending::Smaller,
+        Err(Declined::Unsupported(_)) => return Ending::Smaller,
         Err(declined) => panic!("{what}, {wanted:?}, to {len}: {declined:?}"),
     };
     fs::write(&path, &large).unwrap();

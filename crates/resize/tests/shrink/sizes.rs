@@ -3,7 +3,8 @@
 use std::os::unix::fs::FileExt;
 
 use cardkeep_block::ReadAt;
-use cardkeep_resize::shrink::{Declined, ShrinkPlan, Wanted};
+use cardkeep_resize::Declined;
+use cardkeep_resize::shrink::{ShrinkPlan, Wanted};
 use cardkeep_testkit::{Likeness, Random, Tool, Tree};
 
 use crate::image::{

@@ -1,13 +1,14 @@
-//! Why a medium is left at its size.
+//! Why a filesystem, or a medium with filesystems, is left at its size.
 
 use std::fmt;
 
-use cardkeep_block::size_text;
+use cardkeep_block::{BlockError, size_text};
 use cardkeep_ptable::FitError;
 
-use crate::{grow, shrink};
+use crate::inconsistent::{Inconsistent, InconsistentKind, MediumChanged};
+use crate::unsupported::{Unsupported, UnsupportedKind};
 
-/// Why no filesystem of a medium gets another size. Nothing was changed.
+/// Why nothing gets another size. Nothing was changed; it can be copied as it is.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Declined {
@@ -43,10 +44,35 @@ pub enum Declined {
         /// What lies behind it; 0 for a record of the partition table.
         behind: u32,
     },
-    /// The filesystem can't be made smaller.
-    Shrink(shrink::Declined),
-    /// The filesystem can't be made larger.
-    Grow(grow::Declined),
+    /// The medium can't be read.
+    Io(BlockError),
+    /// The filesystem can't be read, is damaged, or something waits to be done first.
+    Filesystem(cardkeep_ext4::Error),
+    /// The filesystem has something that is not handled here.
+    Unsupported(Unsupported),
+    /// The filesystem contradicts itself, or was not unmounted.
+    Inconsistent(Inconsistent),
+    /// The filesystem can't have as few blocks as are wanted, or not as many.
+    Impossible {
+        /// What was wanted, in blocks.
+        wanted: u64,
+        /// The fewest blocks that it fits, as far as can be told.
+        least: u64,
+        /// The blocks that it has.
+        most: u64,
+    },
+    /// The filesystem can't be that large.
+    TooLarge {
+        /// The largest length in bytes that it can have.
+        len_max: u64,
+    },
+    /// The filesystem is to grow into less than it has.
+    Smaller {
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// The caller asked to stop.
+    Cancelled,
     /// The partition table does not fit.
     Table(FitError),
     /// What was wanted is less than what the medium holds.
@@ -58,15 +84,46 @@ pub enum Declined {
     },
 }
 
-impl From<shrink::Declined> for Declined {
-    fn from(declined: shrink::Declined) -> Self {
-        Self::Shrink(declined)
+impl Declined {
+    /// Returns what an error means that was met in a file, a record or a block: it belongs to the
+    /// filesystem's content, which reading alone does not look at.
+    pub(crate) fn from_content(error: cardkeep_ext4::Error) -> Self {
+        match error {
+            cardkeep_ext4::Error::Io(error) => Self::Io(error),
+            cardkeep_ext4::Error::Unsupported(what) => UnsupportedKind::Reading(what).into(),
+            cardkeep_ext4::Error::Corrupt(what) => InconsistentKind::Reading(what).into(),
+            other => Self::Filesystem(other),
+        }
     }
 }
 
-impl From<grow::Declined> for Declined {
-    fn from(declined: grow::Declined) -> Self {
-        Self::Grow(declined)
+impl From<BlockError> for Declined {
+    fn from(error: BlockError) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<cardkeep_ext4::Error> for Declined {
+    fn from(error: cardkeep_ext4::Error) -> Self {
+        Self::Filesystem(error)
+    }
+}
+
+impl From<UnsupportedKind> for Declined {
+    fn from(kind: UnsupportedKind) -> Self {
+        Self::Unsupported(kind.into())
+    }
+}
+
+impl From<InconsistentKind> for Declined {
+    fn from(kind: InconsistentKind) -> Self {
+        Self::Inconsistent(kind.into())
+    }
+}
+
+impl From<MediumChanged> for Declined {
+    fn from(_: MediumChanged) -> Self {
+        InconsistentKind::Changed.into()
     }
 }
 
@@ -113,8 +170,25 @@ impl fmt::Display for Declined {
                 "partition {behind} lies behind partition {number} and would have to move, and the \
                  image can only be read from its beginning on"
             ),
-            Self::Shrink(declined) => declined.fmt(f),
-            Self::Grow(declined) => declined.fmt(f),
+            Self::Io(_) => f.write_str("the filesystem can't be read"),
+            Self::Filesystem(_) => f.write_str("the filesystem can't be resized as it is"),
+            Self::Unsupported(what) => write!(f, "the filesystem can't be resized: it has {what}"),
+            Self::Inconsistent(what) => write!(f, "the filesystem contradicts itself: {what}"),
+            Self::Impossible {
+                wanted,
+                least,
+                most,
+            } => write!(
+                f,
+                "the filesystem can't have {wanted} blocks, only {least} to {most}"
+            ),
+            Self::TooLarge { len_max } => {
+                write!(f, "the filesystem can't be larger than {len_max} bytes")
+            }
+            Self::Smaller { len } => {
+                write!(f, "the filesystem has {len} bytes and can't grow into less")
+            }
+            Self::Cancelled => f.write_str("cancelled"),
             Self::Table(_) => f.write_str("its partition table can't be fitted"),
             Self::TooShort { wanted, least } => write!(
                 f,
@@ -128,9 +202,8 @@ impl fmt::Display for Declined {
 impl std::error::Error for Declined {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // What they say stands above already.
-            Self::Shrink(declined) => declined.source(),
-            Self::Grow(declined) => declined.source(),
+            Self::Io(error) => Some(error),
+            Self::Filesystem(error) => Some(error),
             Self::Table(error) => Some(error),
             Self::BrokenTable(error) => Some(error),
             _ => None,
