@@ -6,6 +6,7 @@
 
 mod call;
 mod content;
+mod growth;
 mod machine;
 mod measure;
 mod options;
@@ -79,6 +80,15 @@ fn used_bytes(options: &Options) -> Result<u64, String> {
 pub(crate) fn run_scale(options: &Options) -> Result<(), String> {
     println!("{}\n", machine::describe());
     scale::run(options)
+}
+
+/// Measures how long a small filesystem takes to fill large cards.
+///
+/// # Errors
+/// Says what can't be set up.
+pub(crate) fn run_growth(options: &Options) -> Result<(), String> {
+    println!("{}\n", machine::describe());
+    growth::run(options)
 }
 
 /// Measures how fast a card is written from its image.

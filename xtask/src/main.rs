@@ -30,6 +30,7 @@ usage: cargo xtask demo
        cargo xtask bench rescue --card FILE --work DIR [--speed 20] [--peers NAME,...]
                          [--program FILE]
        cargo xtask bench scale --card FILE --work DIR [--sizes 8,64,512] [--program FILE]
+       cargo xtask bench growth --work DIR [--sizes 256,2000] [--program FILE]
 
   demo            build cardkeep, make a sample card, back it up, restore it onto a file that
                   stands in for a card, and verify both
@@ -48,7 +49,9 @@ usage: cargo xtask demo
                   needs room for the whole card in --work, and parted
   bench rescue    measure how much of a card with bad and slow places is read, and how soon;
                   needs /dev/fuse too
-  bench scale     measure cardkeep on ever larger cards with the same content";
+  bench scale     measure cardkeep on ever larger cards with the same content
+  bench growth    measure how long a filesystem of 32 MiB takes to fill sparse files of each size in
+                  GB, beside resize2fs; needs no root";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -62,6 +65,9 @@ fn main() -> ExitCode {
         ["tidy", "--accept"] => tidy::accept(&project::root()),
         ["bench", "scale", options @ ..] => {
             bench::Options::parse(options).and_then(|options| bench::run_scale(&options))
+        }
+        ["bench", "growth", options @ ..] => {
+            bench::Options::without_card(options).and_then(|options| bench::run_growth(&options))
         }
         ["bench", "restore", options @ ..] => {
             bench::Options::parse(options).and_then(|options| bench::run_restore(&options))

@@ -21,6 +21,18 @@ impl Options {
     /// # Errors
     /// Says what can't be understood or is missing.
     pub(crate) fn parse(words: &[&str]) -> Result<Self, String> {
+        let options = Self::without_card(words)?;
+        match options.card.exists() {
+            true => Ok(options),
+            false => Err("--card must name what exists".to_owned()),
+        }
+    }
+
+    /// As [`Options::parse`], for what needs no card.
+    ///
+    /// # Errors
+    /// As [`Options::parse`].
+    pub(crate) fn without_card(words: &[&str]) -> Result<Self, String> {
         let mut options = Self {
             card: PathBuf::new(),
             work: PathBuf::new(),
@@ -47,10 +59,8 @@ impl Options {
                 _ => return Err(format!("unknown option {name}")),
             }
         }
-        for (path, name) in [(&options.card, "--card"), (&options.work, "--work")] {
-            if !path.exists() {
-                return Err(format!("{name} must name what exists"));
-            }
+        if !options.work.exists() {
+            return Err("--work must name what exists".to_owned());
         }
         Ok(options)
     }
