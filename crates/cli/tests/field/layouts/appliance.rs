@@ -46,8 +46,8 @@ fn home_assistant(desk: &Desk) {
     desk.sh("mkdir -p overlay/etc data/supervisor
          echo homeassistant >overlay/etc/hostname
          for i in 1 2 3 4 5 6 7 8; do head -c 1800000 /dev/urandom >data/supervisor/f$i; done");
-    format_ext(desk, ("haos.img", 7), "overlay", "-L hassos-overlay");
-    format_ext(desk, ("haos.img", 8), "data", "-L hassos-data");
+    format_ext(desk, "haos.img", 7, "overlay", "-L hassos-overlay");
+    format_ext(desk, "haos.img", 8, "data", "-L hassos-data");
 }
 
 #[test]
