@@ -2,8 +2,8 @@
 
 use crate::{BlockError, BlockErrorKind, Extent, Operation, ReadAt};
 
-/// The view of a copy in which reading lost bytes fails, as it did on the medium itself: whoever
-/// looks for names in it must not take the zeros in their place for content.
+/// The view of a copy in which reading lost bytes fails, as it did on the medium itself: a search
+/// for names in it must not take the zeros in their place for content.
 #[derive(Clone, Debug)]
 pub struct Lossy<M> {
     inner: M,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{AlignedBuffer, BlockError, BlockErrorKind, Extent, Operation};
 
 /// The longest medium that is taken, in bytes: 281 TB, twice what an SDUC card can have (SD specification
-/// 7.0). What claims to be longer lies, and would keep whoever goes through it busy for days.
+/// 7.0). What claims to be longer lies, and would keep a program that reads it busy for days.
 pub const MEDIUM_BYTES_MAX: u64 = 1 << 48;
 
 /// A medium that can be read at any position.

@@ -12,7 +12,7 @@
 //!   Finished     nothing of it is left to be read
 //! ```
 //!
-//! The map is kept small by whoever sets it: see [`RescueMap::RUNS_MAX`].
+//! The code that sets it keeps the map small: see [`RescueMap::RUNS_MAX`].
 
 use std::collections::BTreeMap;
 

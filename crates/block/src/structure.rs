@@ -59,8 +59,8 @@ impl Structure {
             | Self::ReservedDescriptors
             | Self::BadBlockList => "no file is lost; repair the filesystem",
             Self::InodeTable => "files and folders whose records lay there are gone",
-            Self::FileAllocationTable => "no file is lost where the other copy is whole",
-            Self::Journal => "no file is lost; changes that waited in it may be",
+            Self::FileAllocationTable => "no file is lost if the other copy is whole",
+            Self::Journal => "no file is lost; pending changes may be",
             Self::Filesystem => "files and folders of that filesystem can't be read",
             Self::Superblock => "nothing of that filesystem can be read; install it again",
             Self::PackedFiles => "files whose contents lay there can't be read",
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(shown(Structure::FreeSpace), "free space: no loss");
         assert_eq!(
             shown(Structure::Journal),
-            "journal: no file is lost; changes that waited in it may be"
+            "journal: no file is lost; pending changes may be"
         );
         assert_eq!(
             shown(Structure::NamelessInode(12)),

@@ -29,12 +29,12 @@ pub(crate) enum Command {
     /// Copy a card to an image, and verify it.
     #[command(after_help = BACKUP_EXAMPLES)]
     Backup(BackupArgs),
-    /// Put an image onto one or more cards, and verify them. Erases what is on them.
+    /// Write an image to one or more cards, and verify them. Erases what is on them.
     #[command(after_help = RESTORE_EXAMPLES)]
     Restore(RestoreArgs),
     /// Copy a card to one or more others, and verify them. Erases what is on those.
     Clone(CloneArgs),
-    /// Make a smaller image of an image: the system's filesystem as small as its files allow.
+    /// Shrink the system's filesystem in an image, into a new and smaller image.
     #[command(after_help = SHRINK_EXAMPLES)]
     Shrink(ShrinkArgs),
     /// Check every digest in an image, or compare it with a card.
@@ -48,7 +48,7 @@ pub(crate) enum Command {
 }
 
 const BACKUP_EXAMPLES: &str = "Examples:
-  cardkeep backup                          the only card there is, to HOST-DATE.img.zst
+  cardkeep backup                          the only card, to HOST-DATE.img.zst
   cardkeep backup /dev/sdb pi.img.zst      that card, to that file
   cardkeep backup /dev/sdb --dry-run       what would be read, and how long it takes
   cardkeep backup /dev/sdb --shrink        an image that fits on smaller cards
@@ -61,18 +61,18 @@ const SHRINK_EXAMPLES: &str = "Examples:
   cardkeep shrink pi.img.zst pi-8.img.zst --size 8GB";
 
 const RESTORE_EXAMPLES: &str = "Examples:
-  cardkeep restore pi.img.zst                         onto the only card there is; asks first
-  cardkeep restore raspios.img.xz /dev/sdb            any image, onto that card
+  cardkeep restore pi.img.zst                         to the only card; asks first
+  cardkeep restore raspios.img.xz /dev/sdb            any image, to that card
   cardkeep restore pi.img.zst /dev/sdb --delta        write only what differs
   cardkeep restore pi.img.zst --to /dev/sdb --to /dev/sdc
   curl ... | cardkeep restore - /dev/sdb --yes";
 
 #[derive(Clone, Copy, Debug, Default, ClapArgs)]
 pub(crate) struct OutputArgs {
-    /// Print JSON; progress and trouble as JSON lines on standard error.
+    /// Print JSON; progress and warnings as JSON lines on standard error.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Show no progress.
+    /// Show no progress; of a backup, restore, clone or shrink neither plan nor result.
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }
@@ -122,34 +122,34 @@ impl From<FormatArg> for Format {
 /// How an image is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum VerifyArg {
-    /// Read it back from its disk, decode it, and compare it with what the card gave.
+    /// Read it back from its disk, decode it, and compare it with what was read from the card.
     Image,
     /// As `image`, then re-read the card and report anything that changed.
     Card,
-    /// Don't.
+    /// Don't verify.
     None,
 }
 
-/// How an image that is made of another one is verified.
+/// How an image made from another one is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum VerifyImageArg {
-    /// Read it back from its disk, decode it, and compare it with what the old one holds.
+    /// Read it back from its disk, decode it, and compare it with the old image.
     Image,
-    /// Don't.
+    /// Don't verify.
     None,
 }
 
 /// What becomes of sectors that can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SkipErrorsArg {
-    /// Make the image, with zeros there, and say what is lost.
+    /// Make the image, with zeros in their place, and report what is lost.
     Always,
     /// Make no image; what was read is kept for --resume.
     Never,
 }
 
-/// The filesystem's smallest size, and some room for a system to wake up in: usually 5 % are
-/// root's own, and others want to write, too.
+/// The filesystem's smallest size, and some room for a system to start in: usually 5 % are reserved
+/// for root, and other users write, too.
 const MARGIN_PER_MILLE: u32 = 80;
 /// What `--shrink` and `--expand` mean without a size.
 const AS_FAR_AS_CAN_BE: &str = "max";
@@ -157,7 +157,7 @@ const AS_FAR_AS_CAN_BE: &str = "max";
 /// How far a filesystem is made smaller or larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SizeArg {
-    /// As far as can be.
+    /// As far as possible.
     Most,
     /// To this many bytes of image or card in all.
     Bytes(u64),
@@ -170,7 +170,7 @@ fn parse_size(text: &str) -> Result<SizeArg, String> {
     }
 }
 
-/// Returns what becomes of what ends before its partitions do.
+/// Returns what happens to content that ends before its partitions do.
 pub(crate) const fn truncated(is_allowed: bool) -> Truncated {
     match is_allowed {
         true => Truncated::Allow,
@@ -190,7 +190,7 @@ pub(crate) fn length(size: Option<SizeArg>, margin: Option<u32>) -> Length {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct BackupArgs {
-    /// The card, or any other device or file; the only card there is when left out.
+    /// The card, or any other device or file [default: the only card].
     #[arg(value_name = "CARD", value_hint = ValueHint::AnyPath)]
     pub(crate) card: Option<PathBuf>,
     /// The image: .img, .img.zst, .img.gz or .img.xz; `-` for standard output.
@@ -199,31 +199,31 @@ pub(crate) struct BackupArgs {
     /// Show what would be done, and do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Copy every byte, whatever the filesystems say is free.
+    /// Copy every byte, even what the filesystems call free.
     #[arg(long)]
     pub(crate) everything: bool,
     /// Shrink the system's filesystem so that the image is as small as its files allow; or with a SIZE
-    /// such as 8GB, so that the image fits a card of that size. The card is not touched.
+    /// such as 8GB, so that the image fits a card of that size. The card is not changed.
     #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true,
           default_missing_value = AS_FAR_AS_CAN_BE, value_parser = parse_size,
           conflicts_with = "everything")]
     pub(crate) shrink: Option<SizeArg>,
-    /// With --shrink: how much larger than the smallest size the filesystem gets, in per cent
+    /// With --shrink: how much larger than its smallest size the filesystem becomes, in percent
     /// [default: 8].
     #[arg(long, value_name = "PERCENT", value_parser = units::parse_per_mille,
           requires = "shrink")]
     pub(crate) margin: Option<u32>,
-    /// With --shrink: copy the card as it is where it can't be made smaller safely.
+    /// With --shrink: copy the card unchanged if it can't be shrunk safely.
     #[arg(long, requires = "shrink")]
     pub(crate) or_whole: bool,
-    /// Go on with a backup that was interrupted, or with a mapfile of ddrescue (IMAGE.map beside the
-    /// raw IMAGE): nothing is read twice.
+    /// Resume an interrupted backup, or a rescue that ddrescue began (IMAGE.map beside the raw
+    /// IMAGE); nothing is read twice.
     #[arg(long, conflicts_with = "force")]
     pub(crate) resume: bool,
     /// How long to wait if the card disappears during the backup.
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     pub(crate) wait_for_card: u32,
-    /// How often sectors that can't be read are tried again, once all else was read.
+    /// How often to retry sectors that can't be read, once everything else was read.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub(crate) retries: u32,
     /// How long each place that can't be read may take in each pass over it.
@@ -232,16 +232,16 @@ pub(crate) struct BackupArgs {
     /// What to do with sectors that can't be read at all.
     #[arg(long, value_name = "WHEN", value_enum, default_value = "always")]
     pub(crate) skip_errors: SkipErrorsArg,
-    /// Write what is known of the card's health to this file: .html or .svg.
+    /// Write a report on the card's health to this file: .html or .svg.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) report: Option<PathBuf>,
-    /// Replace an existing image once the new one is whole; discard what an interrupted run left.
+    /// Replace an existing image once the new one is complete; discard what an interrupted run left.
     #[arg(long)]
     pub(crate) force: bool,
     /// Unmount the card first.
     #[arg(long)]
     pub(crate) unmount: bool,
-    /// Take an image that ends before its partitions do, though used bytes of it are missing.
+    /// Accept an image that ends before its partitions do, even if used bytes are missing.
     #[arg(long)]
     pub(crate) allow_truncated: bool,
     /// Image format [default: from the file name, else zst].
@@ -262,11 +262,11 @@ pub(crate) struct BackupArgs {
 pub(crate) enum VerifyCardArg {
     /// Read it back, past every cache, and compare it.
     Card,
-    /// Don't.
+    /// Don't verify.
     None,
 }
 
-/// What all commands have in common that write cards.
+/// What all commands that write cards have in common.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct WriteArgs {
     /// Don't ask; the card must be named.
@@ -278,37 +278,37 @@ pub(crate) struct WriteArgs {
     /// Show what would be done, and do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Write every byte, whatever the filesystems say is free.
+    /// Write every byte, even what the filesystems call free.
     #[arg(long)]
     pub(crate) everything: bool,
-    /// Let the last ext filesystem fill the card (done by itself on a card that is larger), or the
-    /// first SIZE of it; refuse where that can't be done.
+    /// Let the system's ext filesystem fill the card (the default on a larger card), or the first
+    /// SIZE of it; refuse if that isn't possible.
     #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true,
           default_missing_value = AS_FAR_AS_CAN_BE, value_parser = parse_size)]
     pub(crate) expand: Option<SizeArg>,
-    /// Leave the partitions at their sizes.
+    /// Keep the sizes of the partitions.
     #[arg(long, conflicts_with = "expand")]
     pub(crate) no_expand: bool,
     /// Read the card first, and write only what differs.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) delta: bool,
-    /// Go on with a restore that was interrupted; what is there already is checked.
+    /// Resume an interrupted restore; checks what the card already holds.
     #[arg(long)]
     pub(crate) resume: bool,
     /// How to verify the card.
     #[arg(long, value_enum, default_value = "card")]
     pub(crate) verify: VerifyCardArg,
-    /// Don't test first whether the card is as large as it says.
+    /// Skip the test whether the card is as large as it claims.
     #[arg(long)]
     pub(crate) no_probe: bool,
-    /// Eject the card in the end.
+    /// Eject the card at the end.
     #[arg(long)]
     pub(crate) eject: bool,
-    /// Write what doesn't look like the content of a disk: no partition table, no filesystem and no
-    /// boot code that is known, or a file of another kind.
+    /// Write content that doesn't look like a disk's: one without a known partition table, filesystem
+    /// or boot code, or a file of another kind.
     #[arg(long)]
     pub(crate) allow_unknown_content: bool,
-    /// Take an original that ends before its partitions do, though used bytes of it are missing.
+    /// Accept a source that ends before its partitions do, even if used bytes are missing.
     #[arg(long)]
     pub(crate) allow_truncated: bool,
 }
@@ -327,26 +327,26 @@ impl WriteArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ShrinkArgs {
-    /// The image: .img, .img.zst, .img.gz, .img.xz, .img.bz2 or .zip. It is not changed.
+    /// The image: .img, .img.zst, .img.gz, .img.xz, .img.bz2, .zip or .tar. It is not changed.
     #[arg(value_name = "IMAGE", value_hint = ValueHint::FilePath)]
     pub(crate) image: PathBuf,
-    /// The new image: .img, .img.zst, .img.gz or .img.xz; `-` for standard output; NAME-small.img.zst
-    /// when left out.
+    /// The new image: .img, .img.zst, .img.gz or .img.xz; `-` for standard output
+    /// [default: NAME-small.img.zst].
     #[arg(value_name = "NEW", value_hint = ValueHint::FilePath)]
     pub(crate) new: Option<PathBuf>,
-    /// Make it fit a card of this size, such as 8GB, instead of as small as can be.
+    /// Make it fit a card of this size, such as 8GB, instead of as small as possible.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) size: Option<SizeArg>,
-    /// How much larger than the smallest size the filesystem gets, in per cent [default: 8].
+    /// How much larger than its smallest size the filesystem becomes, in percent [default: 8].
     #[arg(long, value_name = "PERCENT", value_parser = units::parse_per_mille)]
     pub(crate) margin: Option<u32>,
     /// Show what would be done, and do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Replace an existing image once the new one is whole.
+    /// Replace an existing image once the new one is complete.
     #[arg(long)]
     pub(crate) force: bool,
-    /// Take an image that ends before its partitions do, though used bytes of it are missing.
+    /// Accept an image that ends before its partitions do, even if used bytes are missing.
     #[arg(long)]
     pub(crate) allow_truncated: bool,
     /// Image format [default: from the file name, else zst].
@@ -364,17 +364,18 @@ pub(crate) struct ShrinkArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RestoreArgs {
-    /// The image: .img, .img.zst, .img.gz, .img.xz, .img.bz2 or .zip; `-` for standard input.
+    /// The image: .img, .img.zst, .img.gz, .img.xz, .img.bz2, .zip or .tar; `-` for standard
+    /// input.
     #[arg(value_name = "IMAGE", value_hint = ValueHint::FilePath)]
     pub(crate) image: PathBuf,
-    /// The card; the only one there is when left out.
+    /// The card [default: the only card].
     #[arg(value_name = "CARD", value_hint = ValueHint::AnyPath)]
     pub(crate) card: Option<PathBuf>,
     /// One more card; can be given several times.
     #[arg(long, value_name = "CARD", value_hint = ValueHint::AnyPath)]
     pub(crate) to: Vec<PathBuf>,
-    /// Restore only if the image file or its content has this SHA-256; without it, that of IMAGE.sha256 or
-    /// SHA256SUMS beside the image counts, where there is one.
+    /// Restore only if the image file or its content has this SHA-256 [default: the one in IMAGE.sha256 or
+    /// SHA256SUMS beside the image, if there is one].
     #[arg(long, value_name = "HEX")]
     pub(crate) sha256: Option<String>,
     #[command(flatten)]
@@ -385,10 +386,10 @@ pub(crate) struct RestoreArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct CloneArgs {
-    /// The card that is read.
+    /// The card to read.
     #[arg(value_name = "FROM", value_hint = ValueHint::AnyPath)]
     pub(crate) source: PathBuf,
-    /// The card that is written.
+    /// The card to write.
     #[arg(value_name = "TO", value_hint = ValueHint::AnyPath)]
     pub(crate) card: PathBuf,
     /// One more card to write; can be given several times.
@@ -408,11 +409,11 @@ pub(crate) struct VerifyArgs {
     /// Compare it with this card, and name what differs.
     #[arg(long, value_name = "CARD", value_hint = ValueHint::AnyPath)]
     pub(crate) against: Option<PathBuf>,
-    /// Take an image that ends before its partitions do, though used bytes of it are missing.
+    /// Accept an image that ends before its partitions do, even if used bytes are missing.
     #[arg(long)]
     pub(crate) allow_truncated: bool,
-    /// Check that the image file or its content has this SHA-256; without it, that of IMAGE.sha256 or
-    /// SHA256SUMS beside the image counts, where there is one.
+    /// Check that the image file or its content has this SHA-256 [default: the one in IMAGE.sha256 or
+    /// SHA256SUMS beside the image, if there is one].
     #[arg(long, value_name = "HEX")]
     pub(crate) sha256: Option<String>,
     #[command(flatten)]

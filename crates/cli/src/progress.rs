@@ -159,10 +159,10 @@ impl Progress {
         }
     }
 
-    /// Says at once, and once, that a person is waited for: it is they who must do something.
+    /// Says at once, and once, that the program waits for a person, who must act.
     fn tell_of_asking(&self) {
         let note =
-            "note: the system is asked to open the card; it may ask you, in a window of its own";
+            "note: asking the system to open the card; it may ask for a password in a window";
         match &self.face {
             Face::Line(bar) => bar.suspend(|| errln!("{note}")),
             Face::Silent => errln!("{note}"),

@@ -56,7 +56,10 @@ fn kind_of(path: &Path) -> Result<Kind, OpError> {
         Some("html" | "htm") => Ok(Kind::Page),
         Some("svg") => Ok(Kind::Picture),
         _ => {
-            let message = format!("what kind of report is {} to be?", path_text(path));
+            let message = format!(
+                "can't tell the report format from the name {}",
+                path_text(path)
+            );
             Err(OpError::new(OpErrorKind::Usage, message).hint("end its name in .html or .svg"))
         }
     }
@@ -130,13 +133,12 @@ fn page(plan: &BackupPlan, report: &BackupReport, health: &Health) -> String {
         })
         .collect();
     format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <title>Health of {card}</title><style>body{{font-family:sans-serif;max-width:70em;margin:2em \
-         auto}}td,th{{padding:.2em 1em;text-align:left}}</style></head><body>\n\
-         <h1>Health of {card}</h1>\n<p>{} read; {} requests failed, {} were repeats.</p>\n{}\n\
-         <h2>What could not be read</h2>\n{}\n<h2>The slowest requests</h2>\n\
-         <table><tr><th>byte</th><th>bytes</th><th>took</th><th></th></tr>\n{slowest}</table>\n\
-         </body></html>\n",
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Health of \
+         {card}</title><style>body{{font-family:sans-serif;max-width:70em;margin:2em \
+         auto}}td,th{{padding:.2em 1em;text-align:left}}</style></head><body>\n<h1>Health of \
+         {card}</h1>\n<p>{} read; {} requests failed, {} were retries.</p>\n{}\n<h2>What could \
+         not be read</h2>\n{}\n<h2>The slowest \
+         requests</h2>\n<table><tr><th>byte</th><th>bytes</th><th>took</th><th></th></tr>\n{slowest}</table>\n</body></html>\n",
         size(health.total().bytes),
         health.errors(),
         health.retries(),
@@ -148,7 +150,7 @@ fn page(plan: &BackupPlan, report: &BackupReport, health: &Health) -> String {
 /// Lists what was lost. Names come from the card.
 fn lost(report: &BackupReport) -> String {
     if report.lost.is_empty() {
-        return "<p>Nothing: all was read.</p>".to_owned();
+        return "<p>Nothing: everything was read.</p>".to_owned();
     }
     let row = |place: &cardkeep_ops::Place| {
         let what = place.name();

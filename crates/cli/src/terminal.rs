@@ -42,7 +42,7 @@ impl Fate {
 static OUT: Fate = Fate::new();
 static ERR: Fate = Fate::new();
 
-/// How long a stream that somebody made non-blocking is waited for.
+/// How long to wait for a stream that another program made non-blocking.
 const FULL_MAX: Duration = Duration::from_secs(5);
 const FULL_PAUSE: Duration = Duration::from_millis(5);
 

@@ -14,13 +14,13 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let (number, unit) = (&text[..end], text[end..].trim());
     let factor = factor_of(unit).ok_or_else(|| {
         format!(
-            "`{}` is no unit of size: use kB, MB, GB, TB, KiB, MiB, GiB",
+            "`{}` is not a unit of size: use kB, MB, GB, TB, KiB, MiB, GiB",
             quoted(unit)
         )
     })?;
     let wrong = || {
         let text = quoted(text);
-        format!("`{text}` is no size: write it like 8GB, 7.5GiB or a number of bytes")
+        format!("`{text}` is not a size: write it like 8GB, 7.5GiB or a number of bytes")
     };
     if let Ok(whole) = number.parse::<u64>() {
         return whole.checked_mul(factor).ok_or_else(wrong);
@@ -59,7 +59,7 @@ pub(crate) fn parse_per_mille(text: &str) -> Result<u32, String> {
     match number.parse::<f64>() {
         Ok(value) if (0.0..=1000.0).contains(&value) => Ok((value * 10.0).round() as u32),
         _ => Err(format!(
-            "`{}` is no number of per cent from 0 to 1000",
+            "`{}` is not a percentage from 0 to 1000",
             quoted(text)
         )),
     }

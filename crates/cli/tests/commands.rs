@@ -385,6 +385,94 @@ fn info_shows_the_card() {
     assert_eq!(shown, expected, "shown:\n{shown}");
 }
 
+/// Returns what a snapshot holds; `None` where there is none yet.
+fn snapshot(name: &str) -> Option<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
+    fs::read_to_string(folder.join(name)).ok()
+}
+
+/// Compares texts with their snapshots, and shows all that differ.
+fn expect_snapshots(shown: &[(String, String)]) {
+    let differs = shown
+        .iter()
+        .filter(|(name, text)| snapshot(name).as_ref() != Some(text));
+    let differs: Vec<String> = differs
+        .map(|(name, text)| format!("{name}:\n{text}"))
+        .collect();
+    assert!(differs.is_empty(), "shown:\n{}", differs.join("\n"));
+}
+
+#[test]
+fn every_command_has_the_help_of_its_snapshot() {
+    let desk = Desk::new();
+    let commands = stdout(&desk.expect(0, &["help"]));
+    let names = commands
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1);
+    let names = names.take_while(|line| !line.is_empty());
+    // What is further in continues the line above.
+    let names = names.filter(|line| !line.starts_with("   "));
+    let mut names: Vec<&str> = names
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(names.contains(&"restore"), "{commands}");
+    names.retain(|name| *name != "help");
+    let help = |name: &str| {
+        let shown = stdout(&desk.expect(0, &["help", name]));
+        // What clap puts between the paragraphs of an option.
+        let lines = shown.lines().map(str::trim_end);
+        lines.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let texts = names
+        .iter()
+        .map(|name| (format!("help-{name}.txt"), help(name)));
+    let all = ("help.txt".to_owned(), commands.clone());
+    expect_snapshots(&std::iter::once(all).chain(texts).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_plan_is_that_of_its_snapshot() {
+    let desk = Desk::new();
+    fs::write(desk.path("blank"), []).unwrap();
+    let blank = fs::File::options().write(true).open(desk.path("blank"));
+    blank.unwrap().set_len(315_000_000).unwrap();
+    let plans: [(&str, &[&str]); 8] = [
+        ("backup", &["backup", "card.img", "new.img.zst"]),
+        (
+            "backup-shrink",
+            &["backup", "card.img", "new.img", "--shrink"],
+        ),
+        (
+            "backup-everything",
+            &["backup", "card.img", "new.img.gz", "--everything"],
+        ),
+        ("shrink", &["shrink", "card.img"]),
+        ("restore", &["restore", "card.img", "blank"]),
+        (
+            "restore-delta",
+            &["restore", "card.img", "blank", "--delta", "--no-expand"],
+        ),
+        (
+            "restore-resume",
+            &[
+                "restore", "card.img", "blank", "--resume", "--verify", "none",
+            ],
+        ),
+        ("clone", &["clone", "card.img", "blank"]),
+    ];
+    let plan = |args: &[&str]| {
+        let shown = stderr(&desk.expect(0, &[args, &["--dry-run"]].concat()));
+        // How fast the disk is.
+        let lines = shown
+            .lines()
+            .map(|line| line.split(", about ").next().unwrap_or(line));
+        lines.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let shown = plans.map(|(name, args)| (format!("plan-{name}.txt"), plan(args)));
+    expect_snapshots(&shown);
+}
+
 #[test]
 fn info_knows_an_image_like_its_card() {
     let desk = Desk::new();
@@ -445,7 +533,7 @@ fn what_is_no_image_is_never_put_onto_a_card() {
         let output = desk.expect(7, &[command, "page.img.zst"]);
         let said = stderr(&output);
         assert!(
-            said.contains("page.img.zst") && said.contains("holds none"),
+            said.contains("page.img.zst") && said.contains("does not hold one"),
             "{said}"
         );
     }

@@ -1,4 +1,4 @@
-//! Checking whole images, whoever made them.
+//! Checking whole images, of any program.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -82,7 +82,7 @@ impl fmt::Display for Diagnosis {
                  replace the card"
             ),
             Self::Other => f.write_str(
-                "the card holds something else than was written: try another reader; if it \
+                "the card holds something other than what was written: try another reader; if it \
                  happens again, replace the card",
             ),
         }

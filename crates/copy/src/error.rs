@@ -118,7 +118,7 @@ impl fmt::Display for CopyError {
             Self::TooLong { len_max } => {
                 write!(
                     f,
-                    "the content goes on where the card ends, at byte {len_max}"
+                    "the content continues past the card's end, at byte {len_max}"
                 )
             }
             Self::TooLarge { needed, len_max } => write!(
@@ -127,10 +127,10 @@ impl fmt::Display for CopyError {
             ),
             Self::Truncated(cut) => write!(f, "the content {cut}"),
             Self::Checksum(what) => write!(f, "the SHA-256 is another one: {what}"),
-            Self::NoMemory { bytes } => write!(f, "there are no {bytes} bytes of memory left"),
+            Self::NoMemory { bytes } => write!(f, "can't allocate {bytes} bytes of memory"),
             Self::Doubt(what) => write!(
                 f,
-                "what was left out as free can't be trusted after all: {what}"
+                "the free space that was left out can't be trusted: {what}"
             ),
             Self::Original(error) => fmt::Display::fmt(error, f),
             Self::Index(what) => write!(f, "the end of the image did not read back: {what}"),

@@ -16,8 +16,8 @@ use crate::piece::{PieceWindow, ZeroPiece};
 use crate::prefix::Prefix;
 use crate::sequential::decoded_layer;
 
-/// So much is written before it is made durable and read back: flushes cost time, what is left at
-/// the end is waited for, and progress is seen in steps of this.
+/// So much is written before it is made durable and read back: flushes cost time, the end waits for
+/// the rest, and progress is seen in steps of this.
 const SETTLE_BYTES: u64 = 16 << 20;
 
 /// What the writer tells the verifier, in address order. Places are those in the output.

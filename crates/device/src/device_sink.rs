@@ -305,7 +305,7 @@ fn expect_target(file: &File, permit: &WritePermit) -> Result<(), BlockError> {
             } else if diskseq.is_some() && opening::diskseq(file) != diskseq {
                 Some("another card is in its slot now")
             } else {
-                (len != size_bytes).then_some("its size is another one now")
+                (len != size_bytes).then_some("it has another size now")
             }
         }
     };
@@ -319,7 +319,7 @@ fn file_difference(metadata: &Metadata, id: Option<FileId>, len: u64) -> Option<
     if !metadata.is_file() || FileId::from_metadata(metadata) != id {
         return Some("another file has its name now");
     }
-    (metadata.len() != len).then_some("its length is another one now")
+    (metadata.len() != len).then_some("it has another length now")
 }
 
 fn lock_target(file: &File, target: Target) -> Result<(), BlockError> {

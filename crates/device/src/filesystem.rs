@@ -137,7 +137,7 @@ pub fn free_space(folder: &Path) -> Result<u64, BlockError> {
         let unsupported = std::io::ErrorKind::Unsupported;
         Err(
             system_error(Operation::Open, unsupported.into()).caused_by(format!(
-                "the free space of {} can't be told on this platform yet",
+                "the free space of {} is not available on this platform yet",
                 nearest_existing(folder).display()
             )),
         )

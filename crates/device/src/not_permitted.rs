@@ -12,7 +12,7 @@ pub enum NotPermitted {
     Declined,
     /// A person would have to agree, and nothing runs that could ask.
     NoAgent,
-    /// The system's rules forbid it to this account, whoever agrees.
+    /// The system's rules forbid it to this account, and no consent changes that.
     Forbidden,
     /// No answer came in time.
     NoAnswer {
@@ -30,21 +30,21 @@ pub enum NotPermitted {
 impl fmt::Display for NotPermitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Declined => write!(f, "udisks was asked, and the permission was not given"),
+            Self::Declined => write!(f, "UDisks2 refused: the permission was not given"),
             Self::NoAgent => write!(
                 f,
-                "udisks was asked, and wants a person to agree, but no polkit agent runs in this \
-                 session to ask one"
+                "UDisks2 needs a person's consent, but no polkit agent runs in this session to \
+                 ask for it"
             ),
-            Self::Forbidden => write!(f, "udisks was asked, and may not do it for this account"),
+            Self::Forbidden => write!(f, "UDisks2 refused: your account isn't authorised"),
             Self::NoAnswer { seconds } => {
-                write!(f, "udisks was asked, and did not answer for {seconds} s")
+                write!(f, "UDisks2 did not answer for {seconds} s")
             }
-            Self::Stopped => write!(f, "it was stopped while udisks was asked"),
-            Self::AnotherDevice => write!(f, "udisks was asked, and handed out another device"),
+            Self::Stopped => write!(f, "stopped while waiting for UDisks2"),
+            Self::AnotherDevice => write!(f, "UDisks2 returned another device"),
             Self::AnotherMode => write!(
                 f,
-                "udisks was asked, and handed the device out in another way than was asked for"
+                "UDisks2 opened the device in another mode than requested"
             ),
         }
     }

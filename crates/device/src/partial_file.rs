@@ -88,7 +88,7 @@ impl PartialFile {
         Self::locked(file, place)
     }
 
-    /// Opens the partial file that an earlier run left for `final_path`, to go on with it.
+    /// Opens the partial file that an earlier run left for `final_path`, to resume it.
     ///
     /// # Errors
     /// As [`PartialFile::create`]; [`PartialFileErrorKind::InUse`] where another run holds it.
@@ -215,7 +215,7 @@ impl PartialFile {
     ///
     /// # Errors
     /// What the system reported; what was written before is in doubt then, and stays so: all later
-    /// flushes fail, whoever asks for them.
+    /// flushes fail, from any caller.
     pub fn sync_data(&self) -> Result<(), BlockError> {
         let result = self.synced(File::sync_data);
         result.map_err(|error| system_error(Operation::Flush, error))

@@ -74,7 +74,7 @@ impl PartialFileError {
                 Some("give the name of a file, not of a folder or device")
             }
             PartialFileErrorKind::Planted => {
-                Some("whose is it? remove it, or choose a folder of your own")
+                Some("remove it if you don't need it, or choose a folder of your own")
             }
             PartialFileErrorKind::Medium => None,
         }
@@ -90,7 +90,7 @@ impl fmt::Display for PartialFileError {
                 write!(f, "{path} is left from an interrupted backup")
             }
             PartialFileErrorKind::InUse => write!(f, "{path} is being written by another run"),
-            PartialFileErrorKind::NotAFile => write!(f, "{path} is no regular file"),
+            PartialFileErrorKind::NotAFile => write!(f, "{path} is not a regular file"),
             PartialFileErrorKind::Planted => {
                 write!(f, "{path} has another name too, or another owner")
             }

@@ -17,9 +17,9 @@ use crate::user::effective_user_is_root;
 /// By whose right a device was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Right {
-    /// That of the account which runs the program.
+    /// The right of the account that runs the program.
     Own,
-    /// That of a system service, which handed the open device over.
+    /// The right of a system service, which handed the open device over.
     Asked,
 }
 

@@ -77,7 +77,7 @@ impl Refusal {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NotThere { .. } | Self::Changed { .. } => {
-                "list the devices again, and begin anew with the one you mean".to_owned()
+                "list the devices again, and start over with the one you mean".to_owned()
             }
             Self::Guarded { guards } => hint_against(guards),
             Self::Mounted { at } => format!("run: sudo umount '{}'", at.display()),
@@ -113,7 +113,7 @@ fn hint_against(guards: &[Guard]) -> String {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotThere { path } => write!(f, "{} is not there any more", path.display()),
+            Self::NotThere { path } => write!(f, "{} is gone", path.display()),
             Self::Changed { what } => write!(f, "it is not what was approved: {what}"),
             Self::Guarded { guards } => {
                 let reasons: Vec<_> = guards.iter().map(ToString::to_string).collect();
@@ -131,12 +131,12 @@ impl fmt::Display for Refusal {
             }
             Self::MayBackDevice { file, device } => write!(
                 f,
-                "{} may be what the device {device} is made of, which can't be read",
+                "{} may be the file behind the device {device}, which the system doesn't name",
                 file.display()
             ),
             Self::InUse { how } => f.write_str(how),
-            Self::IsRead => f.write_str("it is what is read"),
-            Self::Machine(_) => write!(f, "it could not be told whether it may be written"),
+            Self::IsRead => f.write_str("it is being read"),
+            Self::Machine(_) => write!(f, "it is unknown whether it may be written"),
         }
     }
 }

@@ -222,7 +222,7 @@ fn expect_len(len: u64) -> Result<(), BlockError> {
     }
     Err(
         BlockError::new(BlockErrorKind::Io, Operation::Open).caused_by(format!(
-            "it claims to have {len} bytes, and media of at most {MEDIUM_BYTES_MAX} are taken"
+            "it claims to have {len} bytes, but the limit is {MEDIUM_BYTES_MAX}"
         )),
     )
 }

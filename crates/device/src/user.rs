@@ -57,7 +57,8 @@ fn group_name(groups: &str, number: u32) -> Option<&str> {
     })
 }
 
-/// Tells whether files of this user are ours: those of whoever runs the program, or called sudo.
+/// Tells whether files of this user are ours: those of the user who runs the program, or called
+/// sudo.
 #[cfg(unix)]
 pub(crate) fn is_own(user: u32) -> bool {
     let caller = || std::env::var("SUDO_UID").ok()?.parse().ok();

@@ -63,7 +63,7 @@ impl fmt::Display for Guard {
             }
             Self::MountedElsewhere { mounted_at } => write!(
                 f,
-                "it is mounted at {}, where cards are not mounted by themselves; unmount it first",
+                "it is mounted at {}, where cards are not mounted automatically; unmount it first",
                 mounted_at.display()
             ),
             Self::SwapInUse { path } => write!(f, "this system swaps to {}", path.display()),

@@ -17,7 +17,7 @@ use crate::verdict::{Verdict, verdict};
 
 /// The permission to write to one device or file, in these places and no others.
 ///
-/// It is neither copied nor made by hand: whoever holds one went through the checks of
+/// It is neither copied nor made by hand: its holder went through the checks of
 /// [`WritePermit::for_device`] or [`WritePermit::for_file`].
 #[derive(Debug)]
 pub struct WritePermit {
@@ -244,7 +244,7 @@ fn expect_len(places: &AllocationMap, len_bytes: u64, sector_bytes: u64) -> Resu
     }
     let planned = places.len();
     Err(Refusal::Changed {
-        what: format!("the plan is for {planned} bytes, and it has {len_bytes}"),
+        what: format!("the plan is for {planned} bytes, but it has {len_bytes}"),
     })
 }
 

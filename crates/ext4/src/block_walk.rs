@@ -16,7 +16,7 @@ pub(crate) enum Step {
     Extent(FileExtent),
     /// A block of the tree itself, which is about to be read.
     Tree(u64),
-    /// What was read of the tree block that was told of last refers to blocks below this one.
+    /// What was read of the last reported tree block refers to blocks below this one.
     RefersTo(u64),
 }
 

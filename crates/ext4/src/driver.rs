@@ -81,7 +81,7 @@ impl Filesystem for Ext4<&dyn ReadAt> {
     }
 
     fn troubles(&self) -> Vec<String> {
-        let copy = "its superblock can't be read; a copy of it serves";
+        let copy = "its superblock can't be read; using a copy";
         let is_from_copy = self.is_from_copy();
         is_from_copy.then(|| copy.to_owned()).into_iter().collect()
     }

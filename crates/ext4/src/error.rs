@@ -174,8 +174,8 @@ impl fmt::Display for Unsupported {
             Kind::JournalRevokes => "a journal that revokes a million blocks",
             Kind::FastCommits => "fast commits in an unfinished journal",
             Kind::Extents => "too many extents to look at",
-            Kind::ScatteredDescriptors => "group descriptors all over the place",
-            Kind::Groups => "too many groups to keep in mind",
+            Kind::ScatteredDescriptors => "scattered group descriptors",
+            Kind::Groups => "too many groups to keep in memory",
             Kind::DescriptorTooShort => "groups too large for its descriptors",
         })
     }
@@ -238,15 +238,15 @@ impl CorruptKind {
             Self::CopyProvesNothing => {
                 "its superblock can't be read, and a copy does not tell what is free"
             }
-            Self::ErrorsNoted => "the kernel noted errors on it; e2fsck can mend that",
-            Self::NotClean => "it was not unmounted, or waits for e2fsck",
+            Self::ErrorsNoted => "the kernel noted errors on it; e2fsck can repair it",
+            Self::NotClean => "it was not unmounted, or needs e2fsck",
             Self::NotUnmounted => "it was not unmounted",
-            Self::JournalWaits => "it was not unmounted: its journal waits",
+            Self::JournalWaits => "it was not unmounted: its journal must be replayed",
             Self::DescriptorPastEnd => "a group descriptor lies past the end",
             Self::Circles => "its trees or directories go in circles",
             Self::SharedTrees => "its files share their trees",
-            Self::NoJournal => "it wants a journal replayed but has none",
-            Self::JournalUnasked => "its journal is not empty but not asked for",
+            Self::NoJournal => "it needs a journal replay but has no journal",
+            Self::JournalUnasked => "its journal is not empty, but no replay is requested",
             Self::JournalLost => "its journal can't be found",
             Self::JournalEmpty => "the journal is empty",
             Self::JournalHoles => "the journal has holes",

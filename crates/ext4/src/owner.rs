@@ -19,7 +19,7 @@ const DIRECTORIES_MAX: usize = 1 << 20;
 const PATH_BYTES_MAX: usize = 4096;
 /// What may be spent on paths.
 const NAMES_BYTES_MAX: usize = 32 << 20;
-/// Parts told of: more make no report better.
+/// Parts that are reported: more make no report better.
 const PARTS_MAX: usize = 1 << 16;
 
 /// What a part of a filesystem belongs to.

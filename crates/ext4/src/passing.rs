@@ -16,7 +16,7 @@
 //! after the log is empty on the medium (`ext4_setup_super`, `ext4_put_super` and
 //! `ext4_mark_recovery_complete` in fs/ext4/super.c); where it is not set, a mount drops the log
 //! unread (`ext4_load_journal` calls `jbd2_journal_wipe`). Only e2fsck would offer to replay such
-//! a log. So a filesystem without the flag is at rest for whoever mounts it, and one whose log
+//! a log. So a filesystem without the flag is at rest for every mount, and one whose log
 //! turns out to be filled all the same was altered by other means:
 //! [`PassingGroups::learn_journal`] tells the caller, who may have left out blocks by then.
 

@@ -100,7 +100,7 @@ impl From<CorruptKind> for Error {
 impl fmt::Display for Corrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            CorruptKind::NotFat => f.write_str("sector 0 is no FAT boot sector"),
+            CorruptKind::NotFat => f.write_str("sector 0 is not a FAT boot sector"),
             CorruptKind::RootEntries(count) => write!(
                 f,
                 "a root directory of {count} entries does not fill whole sectors"
@@ -123,7 +123,10 @@ impl fmt::Display for Corrupt {
                 "it has {fs_bytes} bytes but the medium only {medium_bytes}"
             ),
             CorruptKind::BrokenChain { next } => {
-                write!(f, "a chain goes on to cluster {next}, which is none")
+                write!(
+                    f,
+                    "a chain continues to cluster {next}, which does not exist"
+                )
             }
             CorruptKind::ShortChain { clusters, bytes } => {
                 write!(f, "a file of {bytes} bytes has only {clusters} clusters")

@@ -94,7 +94,7 @@ impl Document {
         loop {
             let event = match reader.read_event() {
                 Ok(event) => event,
-                Err(_) if is_bmap => return Err(corrupt("it is no XML")),
+                Err(_) if is_bmap => return Err(corrupt("it is not XML")),
                 Err(_) => return Ok(None),
             };
             match event {
@@ -133,7 +133,7 @@ impl Document {
         let Some(name) = name.filter(|_| !text.is_empty()) else {
             return Ok(());
         };
-        let number = || text.parse().map_err(|_| corrupt("a size is no number"));
+        let number = || text.parse().map_err(|_| corrupt("a size is not a number"));
         match name.as_str() {
             "ImageSize" => self.image_bytes = Some(number()?),
             "BlockSize" => self.block_bytes = Some(number()?),

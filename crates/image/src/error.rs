@@ -170,7 +170,7 @@ impl fmt::Display for Unsupported {
                 f.write_str("the image was compressed by zstd with a dictionary")
             }
             UnsupportedKind::BmapSums => f.write_str("the block map has no SHA-256 checksums"),
-            UnsupportedKind::Memory => f.write_str("the image takes too much memory to decode"),
+            UnsupportedKind::Memory => f.write_str("the image needs too much memory to decode"),
             UnsupportedKind::Level(level) => write!(f, "there is no compression level {level}"),
         }
     }
@@ -233,7 +233,7 @@ impl ArchiveKind {
             ),
             Self::Method(name, id) => write!(
                 f,
-                "{name} in the {archive} archive is compressed by method {id}, which is not known"
+                "{name} in the {archive} archive is compressed by the unknown method {id}"
             ),
             Self::Split => write!(f, "the {archive} archive is split into several files"),
             Self::DirectoryBytes(bytes) => {
@@ -245,11 +245,11 @@ impl ArchiveKind {
             ),
             Self::FatFiles => write!(
                 f,
-                "the {archive} archive holds files for a card's FAT filesystem, and no image"
+                "the {archive} archive holds files for a card's FAT filesystem, but no image"
             ),
             Self::RootTree => write!(
                 f,
-                "the {archive} archive holds the files of a root filesystem, and no image"
+                "the {archive} archive holds the files of a root filesystem, but no image"
             ),
         }
     }

@@ -1,5 +1,5 @@
-//! The rescue map as text: the mapfile of GNU ddrescue, so that either program goes on with what
-//! the other one began (ddrescue manual, "Mapfile structure").
+//! The rescue map as text: the mapfile of GNU ddrescue, so that either program resumes what the
+//! other one began (ddrescue manual, "Mapfile structure").
 //!
 //! ```text
 //!   # comments, from a `#` at the beginning of a line or behind a blank to the line's end

@@ -15,7 +15,7 @@ pub(crate) trait Member<R>: Read {
     /// What every member begins with.
     const MAGIC: &'static [u8];
 
-    /// Returns the decoder of the member that `reader` goes on with.
+    /// Returns the decoder of the member that comes next from `reader`.
     fn begin(reader: R) -> Self;
 
     /// Returns what follows the member.

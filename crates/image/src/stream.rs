@@ -1,4 +1,4 @@
-//! Decodes any image from its beginning, whoever made it.
+//! Decodes the image of any program from its beginning.
 
 use std::io::Read;
 
@@ -50,9 +50,9 @@ pub fn stream_noting(
 /// such member is taken, and a second one is an error only when it comes: where a zip archive can
 /// be read by position, [`crate::load_zip_member`] knows better.
 ///
-/// At most 128 KiB are read of `reader` before the decoder takes them, so that whoever counts
-/// what is read knows how far the work is; the decoder itself holds up to a compressed block
-/// (128 KiB of zstd, 900 KB of bzip2, 64 KiB of xz) before it gives content.
+/// At most 128 KiB are read of `reader` before the decoder takes them, so that a count of what is
+/// read shows how far the work is; the decoder itself holds up to a compressed block (128 KiB of
+/// zstd, 900 KB of bzip2, 64 KiB of xz) before it gives content.
 ///
 /// # Errors
 /// [`Error::Io`] where memory is short.

@@ -1,5 +1,5 @@
-//! What a stream is worth telling of besides its content: shared between the decoders, which learn
-//! it on the way, and whoever reads the stream.
+//! What is worth reporting of a stream besides its content: shared between the decoders, which find
+//! it, and the reader of the stream.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -16,8 +16,8 @@ use crate::tar_sparse::{SparseLayout, SparseRecords, read_map};
 /// Names and attributes are some hundred bytes.
 const ATTRIBUTES_BYTES_MAX: u64 = 1 << 20;
 
-/// The content of the first member that looks like an image. That no other one does is known at
-/// the end only, and an error then.
+/// The content of the first member that looks like an image. Another one is found at the end only,
+/// and is an error then.
 pub(crate) struct TarStream<R: Read> {
     input: Input<R>,
     state: State,

@@ -45,7 +45,7 @@ enum Decoder<R: BufRead> {
 }
 
 impl<R: BufRead> MemberReader<R> {
-    /// Returns the content of the member whose compressed data `input` goes on with.
+    /// Returns the content of the member whose compressed data comes next from `input`.
     ///
     /// # Errors
     /// Where the member is encrypted, compressed in a way that is not known, or of a length that
@@ -132,7 +132,7 @@ impl<R: BufRead> MemberReader<R> {
             Decoder::Xz(decoder) => decoder.into_inner(),
         };
         if data.left.is_some_and(|left| left > 0) {
-            return Err(damaged("a member's data goes on behind its end"));
+            return Err(damaged("a member's data continues past its end"));
         }
         let mut input = data.input;
         let crc = self.crc.finalize();

@@ -17,8 +17,8 @@ use crate::zip_layout::{
 };
 use crate::zip_member::MemberReader;
 
-/// The content of the first member that looks like an image. That no other one does is known at
-/// the end only, and an error then.
+/// The content of the first member that looks like an image. Another one is found at the end only,
+/// and is an error then.
 pub(crate) struct ZipStream<R: Read> {
     state: State<R>,
     candidates: Candidates,

@@ -132,11 +132,11 @@ fn archives_that_hold_no_image_or_several_say_so() {
                 ("usr/share/big", big),
                 ("kernel8.img", big),
             ],
-            "the tar archive holds the files of a root filesystem, and no image",
+            "the tar archive holds the files of a root filesystem, but no image",
         ),
         (
             &[("bootcode.bin", &b"code"[..]), ("os/root.tar", big)],
-            "the tar archive holds files for a card's FAT filesystem, and no image",
+            "the tar archive holds files for a card's FAT filesystem, but no image",
         ),
     ] {
         if let Some(file) = tar(&[], files) {

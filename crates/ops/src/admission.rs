@@ -85,7 +85,7 @@ fn format_of(path: &Path, source: &Source) -> Result<Format, OpError> {
 }
 
 /// Decodes the beginning of what is in a container, all layers of it, and refuses what is of
-/// another kind. That a decoder can't do it shows here, too, before anything is made of it.
+/// another kind. A decoder that can't do it fails here, too, before anything is made of it.
 fn check_inside(
     path: &Path,
     (source, format): (&Arc<Source>, Format),
@@ -157,7 +157,7 @@ pub(crate) fn check_head(
     if let Some(kind) = foreign {
         return match rule {
             ContentRule::Known => Err(foreign_error(name, kind)),
-            ContentRule::Any => Ok(vec![format!("it is {}, and no disk", kind.name())]),
+            ContentRule::Any => Ok(vec![format!("it is {}, not a disk", kind.name())]),
         };
     }
     let what = match recognise(head) {
@@ -170,21 +170,21 @@ pub(crate) fn check_head(
         }
         Recognised::Zeros => "it begins with nothing but zeros".to_owned(),
         Recognised::Unknown => {
-            "it has no partition table, no filesystem and no boot code that is known".to_owned()
+            "it has no known partition table, filesystem or boot code".to_owned()
         }
     };
     if rule == ContentRule::Any {
         return Ok(vec![what]);
     }
-    let message = format!("{name} does not look like the image of a disk: {what}");
+    let message = format!("{name} does not look like a disk image: {what}");
     let error = OpError::new(OpErrorKind::Refused, message);
     let error = match has_changed_line_ends(head) {
         true => error.hint(
             "line ends were changed on the way (LF became CR LF), as `ssh -t` does: leave out -t",
         ),
-        false => error.hint("is it the right file, whole and unpacked?"),
+        false => error.hint("check that it is the right file, complete and unpacked"),
     };
-    Err(error.hint("--allow-unknown-content writes it all the same"))
+    Err(error.hint("--allow-unknown-content writes it anyway"))
 }
 
 /// A boot sector and superblocks have few line feeds, and none of them behind a carriage return.
@@ -201,7 +201,7 @@ fn has_changed_line_ends(head: &[u8]) -> bool {
 
 /// Returns the error of a file, or of content, that is of another kind.
 pub(crate) fn foreign_error(name: &str, kind: ForeignKind) -> OpError {
-    let message = format!("{name} is no disk image: it is {}", kind.name());
+    let message = format!("{name} is not a disk image: it is {}", kind.name());
     OpError::new(OpErrorKind::Corrupt, message).hint(kind.advice().replace("FILE", name))
 }
 
@@ -221,7 +221,7 @@ fn is_fifo(_: FileType) -> bool {
     false
 }
 
-/// Opens a pipe; waits for whoever writes it.
+/// Opens a pipe; waits for the program that writes it.
 ///
 /// # Errors
 /// [`OpErrorKind::Environment`] where it can't be opened.
@@ -242,7 +242,7 @@ mod tests {
         let text = b"<html>404</html>";
         let error = check_head("x.img", text, ContentRule::Known).unwrap_err();
         assert_eq!(error.kind, OpErrorKind::Corrupt);
-        assert_eq!(error.message, "x.img is no disk image: it is a web page");
+        assert_eq!(error.message, "x.img is not a disk image: it is a web page");
         for head in [vec![0; 4096], vec![7; 4096]] {
             let error = check_head("x.img", &head, ContentRule::Known).unwrap_err();
             assert_eq!(error.kind, OpErrorKind::Refused);

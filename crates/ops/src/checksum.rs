@@ -1,7 +1,7 @@
 //! The SHA-256 of an image file: the one that the user gives, or that lies beside the image.
 //!
-//! Main type: [`Checksum`]. What lies beside an image is a hint, not a proof: whoever can change the one
-//! can change the other. It finds a download that broke.
+//! Main type: [`Checksum`]. What lies beside an image is a hint, not a proof: an attacker who can
+//! change the one can change the other. It finds a damaged download.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl Checksum {
     /// [`OpErrorKind::Usage`] where what was given is no SHA-256.
     pub(crate) fn of(image: &Path, given: Option<&str>) -> Result<Option<Self>, OpError> {
         if let Some(given) = given {
-            let message = format!("{given} is no SHA-256");
+            let message = format!("{given} is not a SHA-256");
             let digits = parse_digits(given).ok_or_else(|| {
                 OpError::new(OpErrorKind::Usage, message).hint("give its 64 hexadecimal digits")
             })?;

@@ -1,5 +1,5 @@
-//! Whether all of a medium is there: an image whose end is missing looks whole to whoever only
-//! decodes it.
+//! Whether all of a medium is there: an image whose end is missing looks whole to a program that
+//! only decodes it.
 
 use cardkeep_block::{Monitor, ReadAt};
 use cardkeep_ptable::Error as TableError;
@@ -37,8 +37,8 @@ pub(crate) fn check_whole(
 /// Returns the error of what is called `name` and lacks what `cut` says.
 pub(crate) fn truncated(name: &str, cut: &Cut, kind: OpErrorKind) -> OpError {
     OpError::new(kind, format!("{name} {cut}"))
-        .hint("a copy or a download that broke off ends like this: fetch or make it again")
-        .hint("--allow-truncated takes what is there")
+        .hint("an interrupted copy or download ends like this: download or make it again")
+        .hint("--allow-truncated accepts what is there")
 }
 
 /// Returns what content lacks at its end whose map is known already, so that nobody looked; tells it.

@@ -264,7 +264,7 @@ impl ContentSum {
     /// that is not the file itself.
     fn mismatch(&self, image: &Path, content: Option<&str>) -> OpError {
         let (shown, origin) = (path_text(image), self.stated.origin());
-        let message = format!("{shown} has not the SHA-256 {origin}");
+        let message = format!("{shown} does not have the SHA-256 {origin}");
         let (expected, file) = (self.stated.digits(), &self.file_digits);
         let found = match content {
             None => format!("expected {expected}, found {file}"),
@@ -276,7 +276,7 @@ impl ContentSum {
         };
         OpError::new(OpErrorKind::Mismatch, message)
             .hint(found)
-            .hint("the download broke, or it is another version: fetch it again")
+            .hint("the download is damaged, or it is another version: download it again")
     }
 }
 

@@ -67,8 +67,8 @@ impl Pair {
         Ok(own)
     }
 
-    /// Returns the image as a restore has written it onto the card: what it changes is there. That
-    /// the tables are alike would not do: those of the card that the image was made of may be, too.
+    /// Returns the image as a restore has written it onto the card: what it changes is there. Equal
+    /// tables prove nothing: the card that the image was made of may have the same one.
     fn as_restored(&self, origin: &Origin, monitor: &dyn Monitor) -> Option<Self> {
         // Whatever keeps it from being fitted, the card was not written so.
         let fit = Fit::new(Fitting {

@@ -89,7 +89,7 @@ impl OpError {
             )
             .hint("download the image first")
             .hint(format!(
-                "or restore on the way: `curl -L {text} | cardkeep restore - CARD`"
+                "or restore while you download it: `curl -L {text} | cardkeep restore - CARD`"
             ))
         })
     }
@@ -113,19 +113,19 @@ impl OpError {
             }
             BlockErrorKind::Gone => (
                 OpErrorKind::Medium,
-                format!("{path_text} vanished while it was read"),
+                format!("{path_text} disappeared while it was read"),
             ),
             BlockErrorKind::Busy => (OpErrorKind::Environment, format!("{path_text} is in use")),
             _ => (OpErrorKind::Medium, format!("{path_text} can't be read")),
         };
         let hint = match error.kind() {
-            BlockErrorKind::Permission if effective_user_is_root() => {
-                Some("the system forbids it even to root: is this a container?".to_owned())
-            }
+            BlockErrorKind::Permission if effective_user_is_root() => Some(
+                "the system forbids it even to root: is this program in a container?".to_owned(),
+            ),
             BlockErrorKind::Permission => Some(permission_hint(path)),
             BlockErrorKind::Gone if error.extent().is_none() && !is_of_devices(path) => None,
             BlockErrorKind::Gone if error.extent().is_none() => {
-                Some("`cardkeep list` shows the cards that are there".to_owned())
+                Some("`cardkeep list` shows the available cards".to_owned())
             }
             BlockErrorKind::Gone => Some("put the card back and run the command again".to_owned()),
             _ => None,
@@ -139,7 +139,10 @@ impl OpError {
 
     /// Returns the error of what an earlier run left beside an image.
     pub(crate) fn of_leftover(image: &Path, error: BlockError) -> Self {
-        let message = format!("what was left beside {} can't be removed", path_text(image));
+        let message = format!(
+            "the files left beside {} can't be removed",
+            path_text(image)
+        );
         Self::new(OpErrorKind::Environment, message).caused_by(error)
     }
 
@@ -159,11 +162,11 @@ impl OpError {
             }
             (BlockErrorKind::Gone, Operation::Open) => (
                 OpErrorKind::Refused,
-                format!("{path_text} is not what it was when it was chosen"),
+                format!("{path_text} is not the device that was chosen"),
             ),
             (BlockErrorKind::Gone, _) => (
                 OpErrorKind::Medium,
-                format!("{path_text} vanished while it was written"),
+                format!("{path_text} disappeared while it was written"),
             ),
             (BlockErrorKind::ReadOnly, _) => (
                 OpErrorKind::Environment,
@@ -171,7 +174,7 @@ impl OpError {
             ),
             (BlockErrorKind::OutsidePermit, _) => (
                 OpErrorKind::Internal,
-                format!("a write outside the plan was stopped on {path_text}"),
+                format!("a write outside the plan was blocked on {path_text}"),
             ),
             (_, Operation::Read) => (OpErrorKind::Medium, format!("{path_text} can't be read")),
             _ => (OpErrorKind::Medium, format!("{path_text} can't be written")),
@@ -185,14 +188,14 @@ impl OpError {
         match error.kind() {
             _ if is_broken_pipe(&error) => Self::new(
                 OpErrorKind::Environment,
-                format!("nobody reads {path_text} any more"),
+                format!("{path_text} was closed too early"),
             )
-            .hint("the program that it was piped to ended before it had everything")
+            .hint("the program at the end of the pipe stopped before it had everything")
             .caused_by(error),
             BlockErrorKind::NoSpace => {
                 let own = Self::new(
                     OpErrorKind::Environment,
-                    format!("no room is left for {path_text}"),
+                    format!("no space is left for {path_text}"),
                 );
                 match cardkeep_device::max_file_bytes(path.parent().unwrap_or(path)) {
                     Some(most) => own.hint(format!(
@@ -210,7 +213,10 @@ impl OpError {
             .caused_by(error),
             _ => Self::new(OpErrorKind::Medium, format!("{path_text} can't be written"))
                 // A filesystem without a journal does not write again what failed once.
-                .hint("unmount the disk first, and let its filesystem be checked: what the system remembers of it may not be on it")
+                .hint(
+                    "unmount the disk and check its filesystem first: what the system remembers \
+                     of it may not be on it",
+                )
                 .caused_by(error),
         }
     }
@@ -226,14 +232,16 @@ impl OpError {
             .medium_error()
             .is_some_and(|error| error.kind() == BlockErrorKind::Permission);
         let hint = match error.kind {
-            PartialFileErrorKind::Exists => Some("--force replaces it once the new one is whole"),
+            PartialFileErrorKind::Exists => {
+                Some("--force replaces it once the new one is complete")
+            }
             PartialFileErrorKind::PartialExists => {
-                Some("--resume goes on with it; --force discards it and starts anew")
+                Some("--resume continues it; --force discards it and starts over")
             }
             PartialFileErrorKind::Medium if is_permission => Some("choose a folder of your own"),
             _ => error.hint(),
         };
-        let own = Self::new(kind, format!("{} can't be made", path_text(path)));
+        let own = Self::new(kind, format!("{} can't be created", path_text(path)));
         match hint {
             Some(hint) => own.hint(hint),
             None => own,
@@ -249,7 +257,7 @@ impl OpError {
             CopyError::Image(error) => Self::of_image(destination, error),
             CopyError::Mismatch { .. } | CopyError::Index(_) => Self::new(
                 OpErrorKind::Mismatch,
-                format!("{} is not what it should be", path_text(destination)),
+                format!("{} does not hold what it should", path_text(destination)),
             )
             .caused_by(error),
             CopyError::Interrupted => Self::new(OpErrorKind::Interrupted, "stopped"),
@@ -284,7 +292,8 @@ impl OpError {
         match error {
             ImageError::Io(error) => Self::of_source(path, error),
             ImageError::Unsupported(what) => {
-                let message = format!("{path_text} needs something that this version can't do");
+                let message =
+                    format!("{path_text} needs a feature that this version does not support");
                 let own = Self::new(OpErrorKind::Usage, message).caused_by(what.to_string());
                 match what.advice() {
                     Some(advice) => own.hint(advice.replace("FILE", &path_text.to_string())),

@@ -32,7 +32,7 @@ pub(crate) fn manifest_of(plan: &BackupPlan, frames: Vec<Option<FrameDigest>>) -
         // Where they are now, nobody knows: they may have moved.
         let bytes: u64 = before.iter().map(|extent| extent.len()).sum();
         manifest.notes.push(format!(
-            "{bytes} bytes could not be read when the image was made that this one was made of"
+            "{bytes} bytes could not be read when the original image was made"
         ));
     }
     manifest.partitions = survey

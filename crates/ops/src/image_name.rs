@@ -43,27 +43,28 @@ pub(crate) fn check_named_raw(path: &Path) -> Result<(), OpError> {
         return Ok(());
     };
     let why = format!(
-        "{} is named like an image in .{}, and holds none",
+        "{} is named like an image in .{}, but does not hold one",
         path_text(path),
         format.extension()
     );
-    Err(OpError::new(OpErrorKind::Corrupt, why).hint("is it whole? fetch or make it again"))
+    Err(OpError::new(OpErrorKind::Corrupt, why)
+        .hint("check that it is complete; download or make it again"))
 }
 
-/// Refuses to make an image of a format that its name contradicts: whoever reads it, this program
-/// among them, takes the name for a promise.
+/// Refuses to make an image of a format that its name contradicts: programs that read it, this one
+/// among them, take the name for a promise.
 pub(crate) fn check_format_named(path: &Path, format: Format) -> Result<(), OpError> {
     let named = Format::from_name(path);
     if named.is_none_or(|named| named == format) {
         return Ok(());
     }
     let message = format!(
-        "{} is not a name for an image of the format {}",
+        "{} is not a name for an image in the format {}",
         path_text(path),
         format.extension()
     );
     let hint = format!(
-        "let its name end in .{}, or leave out --format",
+        "end its name in .{}, or leave out --format",
         format.extension()
     );
     Err(OpError::new(OpErrorKind::Usage, message).hint(hint))

@@ -88,7 +88,7 @@ fn info_of_stream(path: &Path, monitor: &dyn Monitor) -> Result<InfoReport, OpEr
     let mut notes = notes.all();
     notes.insert(
         0,
-        "it can only be read from its beginning on: all of it was read".to_owned(),
+        "it can only be read in order, so all of it was read".to_owned(),
     );
     Ok(InfoReport {
         opened: Opened {

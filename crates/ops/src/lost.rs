@@ -90,7 +90,7 @@ fn recorded(path: &Path, record: Record<'_>, len: u64, monitor: &dyn Monitor) ->
     try_recorded(path, record, len).unwrap_or_else(|error| {
         let map = ImageFiles::of(path).map();
         let message = format!(
-            "what {} says of the image can't be read: {}",
+            "the list of losses in {} can't be read: {}",
             path_text(&map),
             with_causes(&error)
         );

@@ -46,7 +46,7 @@ fn open_source(path: &Path, monitor: &dyn Monitor) -> Result<Source, OpError> {
 }
 
 fn not_at_any_place(path: &Path) -> OpError {
-    let message = format!("{} can only be read from its beginning on", path_text(path));
+    let message = format!("{} can only be read in order", path_text(path));
     let hint = "`cardkeep verify` checks it; decompress it to look inside";
     OpError::new(OpErrorKind::Usage, message).hint(hint)
 }

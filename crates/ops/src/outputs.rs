@@ -18,7 +18,7 @@ impl BackupPlan {
         let source = &self.card;
         let map = ImageFiles::of(source).map();
         if is_one_place(report, source) || is_one_place(report, &map) {
-            return Err(lost(report, "what is read"));
+            return Err(lost(report, "the source"));
         }
         let Some(image) = &self.image else {
             return Ok(());

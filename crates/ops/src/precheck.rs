@@ -47,7 +47,7 @@ pub(crate) fn check_mounts(
     }
     if unmount == Unmount::No {
         return Err(refused
-            .hint("what is written to it meanwhile would tear the image")
+            .hint("writes to it during the backup would make the image inconsistent")
             .hint("--unmount unmounts it first"));
     }
     machine.unmount(device).map_err(|error| {
@@ -73,7 +73,7 @@ pub(crate) fn check_name(image: &Path, overwrite: Overwrite) -> Result<(), OpErr
     if overwrite == Overwrite::Refuse && image.symlink_metadata().is_ok() {
         let message = format!("{} already exists", path_text(image));
         return Err(OpError::new(OpErrorKind::Usage, message)
-            .hint("choose another name, or let --force replace it once the new one is whole"));
+            .hint("choose another name, or let --force replace it once the new one is complete"));
     }
     Ok(())
 }
@@ -105,7 +105,7 @@ pub(crate) fn check_destination(
     let folder = folder_of(image);
     if !folder.is_dir() {
         let message = format!("there is no folder {}", path_text(&folder));
-        return Err(OpError::new(OpErrorKind::Usage, message).hint("make it, or choose another"));
+        return Err(OpError::new(OpErrorKind::Usage, message).hint("create it, or choose another"));
     }
     if same_file(card, image) {
         let message = "the image can't replace the file that is read";
@@ -130,7 +130,7 @@ pub(crate) fn check_destination(
 fn check_room(survey: &Survey, folder: &Path, kept_bytes: u64) -> Result<(), OpError> {
     if let Some(most) = max_file_bytes(folder).filter(|&most| most < survey.len) {
         let message = format!(
-            "the image will have {} bytes, and files in {} can have {most} at the most",
+            "the image will have {} bytes, but files in {} can have at most {most}",
             survey.len,
             path_text(folder)
         );
@@ -141,7 +141,7 @@ fn check_room(survey: &Survey, folder: &Path, kept_bytes: u64) -> Result<(), OpE
     match free_space(folder) {
         Ok(free) if free < needed => {
             let message = format!(
-                "the image needs {needed} bytes{}, and {free} are free in {}",
+                "the image needs {needed} bytes{}, but only {free} are free in {}",
                 if kept_bytes > 0 { " more" } else { "" },
                 path_text(folder)
             );

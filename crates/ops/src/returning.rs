@@ -1,6 +1,6 @@
-//! A card that vanishes while it is read and comes back: a reader that was reset, a loose plug.
+//! A card that disappears while it is read, and returns: a reader that was reset, a loose plug.
 //!
-//! Whoever reads waits until the same card is there again, under whatever name, and goes on. It is the
+//! Readers wait until the same card is there again, under any name, and continue. It is the
 //! same one where size and identity are, and where it holds what it held in the places that any use
 //! of it changes.
 
@@ -68,7 +68,7 @@ pub(crate) struct Absentee {
     pub(crate) content: Arc<dyn ReadAt>,
     /// The places that any use of it changes.
     pub(crate) telling: Vec<Extent>,
-    /// How long it is waited for.
+    /// How long to wait.
     pub(crate) patience: Duration,
 }
 
@@ -83,7 +83,7 @@ pub(crate) struct Returning {
 }
 
 impl Returning {
-    /// Returns the content of a card, which is waited for where it vanishes.
+    /// Returns the content of a card; reads wait for it if it disappears.
     pub(crate) fn new(
         machine: Arc<dyn Machine>,
         card: Absentee,
@@ -110,13 +110,13 @@ impl Returning {
         }
         let path = path_text(&self.card.device.path);
         let seconds = self.card.patience.as_secs();
-        let message = format!("{path} vanished; it is waited for, {seconds} s at the most");
+        let message = format!("{path} disappeared; waiting up to {seconds} s");
         self.monitor.trouble(Trouble::new(message));
         let until = Instant::now() + self.card.patience;
         while Instant::now() < until && !self.monitor.is_cancelled() {
             match self.found() {
                 Ok(Some(found)) => {
-                    let message = format!("{path} is back, and is read on");
+                    let message = format!("{path} is back; continuing");
                     self.monitor.trouble(Trouble::new(message));
                     *current = found;
                     self.return_count.fetch_add(1, Ordering::Relaxed);
@@ -124,7 +124,7 @@ impl Returning {
                 }
                 Ok(None) => std::thread::sleep(PAUSE),
                 Err(why) => {
-                    let message = format!("{path} may be back, and can't be looked at: {why}");
+                    let message = format!("{path} may be back, but can't be read: {why}");
                     self.monitor.trouble(Trouble::new(message));
                     return false;
                 }

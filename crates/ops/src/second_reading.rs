@@ -18,7 +18,7 @@ const TOLD_MAX: usize = 100;
 /// Reads all that was copied a second time, and tells what reads differently now.
 ///
 /// # Errors
-/// Where the image can't be read. That the card can't is trouble.
+/// Where the image can't be read. If the card can't be read, that is a warning.
 pub(crate) fn read_again(
     session: &BackupSession,
     image: &Path,
@@ -33,7 +33,7 @@ pub(crate) fn read_again(
     let difference = match compare_with(&**session.content(), image, &frames, monitor) {
         Ok(difference) => difference,
         Err(CopyError::Source(error)) => {
-            let message = format!("what could be read once can't be read again: {error}");
+            let message = format!("a place that was read once can't be read again: {error}");
             monitor.trouble(Trouble::new(message));
             return Ok(Vec::new());
         }

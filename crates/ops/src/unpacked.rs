@@ -38,7 +38,7 @@ impl Unpacked {
         own.fill(source, monitor)
             .map_err(|error| OpError::of_copy(path, &name, error))?;
         if own.len() == 0 {
-            let message = format!("there is nothing in {}", path_text(path));
+            let message = format!("{} has no content", path_text(path));
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
         Ok(own)

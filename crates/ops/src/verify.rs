@@ -64,8 +64,8 @@ pub struct VerifyReport {
 /// Verifies an image; with a card to compare with, compares what is used of the two.
 ///
 /// # Errors
-/// [`OpErrorKind::Mismatch`] where the image is not what its digests say. That a card differs is
-/// no error but a result.
+/// [`OpErrorKind::Mismatch`] where the image is not what its digests say. A card that differs is a
+/// result, not an error.
 pub fn verify(
     machine: &dyn Machine,
     request: &VerifyRequest,
@@ -184,7 +184,7 @@ fn compare_with(
         return Err(OpError::new(
             OpErrorKind::Mismatch,
             format!(
-                "{} is {short} bytes shorter than what is in the image",
+                "{} is {short} bytes shorter than the image's content",
                 path_text(card)
             ),
         ));

@@ -162,13 +162,13 @@ impl fmt::Display for Declined {
             ),
             Self::Behind { number, behind: 0 } => write!(
                 f,
-                "what lies behind partition {number} would have to move, and the image can only be \
-                 read from its beginning on"
+                "what lies behind partition {number} would have to move, and the image can only \
+                 be read in order"
             ),
             Self::Behind { number, behind } => write!(
                 f,
-                "partition {behind} lies behind partition {number} and would have to move, and the \
-                 image can only be read from its beginning on"
+                "partition {behind} lies behind partition {number} and would have to move, and \
+                 the image can only be read in order"
             ),
             Self::Io(_) => f.write_str("the filesystem can't be read"),
             Self::Filesystem(_) => f.write_str("the filesystem can't be resized as it is"),
@@ -192,7 +192,7 @@ impl fmt::Display for Declined {
             Self::Table(_) => f.write_str("its partition table can't be fitted"),
             Self::TooShort { wanted, least } => write!(
                 f,
-                "it needs at least {least} bytes ({}), and {wanted} are wanted",
+                "it needs at least {least} bytes ({}), but {wanted} are wanted",
                 size_text(*least)
             ),
         }

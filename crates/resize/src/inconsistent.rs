@@ -124,9 +124,9 @@ impl fmt::Display for Inconsistent {
                 f,
                 "{owner}: blocks from {block} on have two owners, or lie outside"
             ),
-            Kind::Askew(owner) => write!(f, "{owner}: its blocks lie askew in their clusters"),
+            Kind::Askew(owner) => write!(f, "{owner}: its blocks are misaligned in their clusters"),
             Kind::OrphanRing => f.write_str("its orphans form a ring"),
-            Kind::NoOrphan => f.write_str("an orphan is no inode"),
+            Kind::NoOrphan => f.write_str("an orphan is not an inode"),
             Kind::Lost(what) => f.write_str(what.text()),
             Kind::Overlap => f.write_str("two things lie in one block"),
             Kind::Changed => MediumChanged.fmt(f),

@@ -78,7 +78,7 @@ impl fmt::Display for Unsupported {
             Kind::EditedBlocks => "too many blocks that would change",
             Kind::ScatteredFreeSpace => "too scattered a free space",
             Kind::Pieces => "too many pieces above the cut",
-            Kind::Orphans => "too many deleted files that wait",
+            Kind::Orphans => "too many orphans",
         })
     }
 }

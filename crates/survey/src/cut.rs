@@ -87,7 +87,7 @@ impl fmt::Display for Cut {
             number => write!(f, "ends {short} before its partition {number} does; ")?,
         }
         match self.missing_bytes {
-            0 => f.write_str("nothing that is used is missing"),
+            0 => f.write_str("no used bytes are missing"),
             bytes => write!(f, "{bytes} used bytes are missing"),
         }
     }

@@ -33,7 +33,7 @@ impl Place {
         match (self.what, &self.path, self.partition) {
             (Some(what), ..) => what.loss(),
             (None, Some(_), _) => "a part of it is zeros; if it is a folder, names in it are gone",
-            (None, None, Some(_)) => "nothing tells what it held",
+            (None, None, Some(_)) => "its content is unknown",
             (None, None, None) => "the boot loader of some boards lies there",
         }
     }

@@ -352,9 +352,8 @@ impl Survey {
     /// A disc that is a disk as well: its partition table describes the filesystem of the disc once
     /// more, and partitions overlap on purpose.
     fn add_hybrid_disc(&mut self, medium: &dyn ReadAt, monitor: &dyn Monitor) {
-        self.notes.push(
-            "it is a disc (ISO 9660) that starts from a stick, too: all of it is copied".to_owned(),
-        );
+        self.notes
+            .push("it is a hybrid disc image (ISO 9660): all of it is copied".to_owned());
         self.add_whole(medium, monitor);
     }
 
@@ -407,10 +406,10 @@ pub(crate) fn longer_than_partition(number: u32, partition: Extent, stated: u64)
     let len = partition.len();
     let sectors = stated.div_ceil(512);
     Trouble::new(format!(
-        "partition {number} has {len} bytes, but its filesystem {stated}: a resize may have stopped \
-         half way. What lies behind the partition is copied up to the filesystem's end. To mend the \
-         card, make the partition {sectors} sectors long \
-         (`echo ,{sectors} | sudo sfdisk -N{number} CARD`), then check the filesystem"
+        "partition {number} has {len} bytes, but its filesystem {stated}: a resize may have \
+         stopped half way. What lies behind the partition is copied up to the filesystem's end. \
+         To repair the card, make the partition {sectors} sectors long (`echo ,{sectors} | sudo \
+         sfdisk -N{number} CARD`), then check the filesystem"
     ))
     .at(partition)
 }

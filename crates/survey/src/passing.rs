@@ -160,7 +160,7 @@ impl PassingSurvey {
         builder.push_to(end, State::Used);
     }
 
-    /// Returns what came by later and contradicts what was called free before: whoever left
+    /// Returns what came by later and contradicts what was called free before: a caller that left
     /// something out by then has to start again and leave out nothing.
     #[must_use]
     pub const fn doubt(&self) -> Option<&Trouble> {
@@ -475,8 +475,8 @@ impl PassingSurvey {
             Err(error) => {
                 let number = partition.summary.number;
                 let message = format!(
-                    "partition {number}: {error}; what lies before its journal was called free \
-                     too soon"
+                    "partition {number}: {error}; what lies before its journal was treated as \
+                     free too early"
                 );
                 let place = partition.summary.extent;
                 self.doubt.get_or_insert(Trouble::new(message).at(place));

@@ -51,13 +51,13 @@ pub enum Handing {
     WithoutFlags(PathBuf),
     /// This device, always open for reading and writing.
     ForWriting(PathBuf),
-    /// That it may not.
+    /// It may not.
     Forbidden,
-    /// That a person would have to agree, and nobody can ask one.
+    /// A person would have to agree, and nothing can ask one.
     NoAgent,
-    /// That a person was asked and did not agree.
+    /// A person was asked and did not agree.
     Declined,
-    /// That opening failed.
+    /// Opening failed.
     Busy,
     /// Nothing, ever.
     Silence,

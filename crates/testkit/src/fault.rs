@@ -92,7 +92,7 @@ pub enum Fault {
     /// Once this many bytes have been read and written since the fault was declared, nothing is
     /// served any more: `BlockErrorKind::Gone`.
     GoneAfter(u64),
-    /// As [`Fault::GoneAfter`], but nothing tells that it is gone: every request fails with
+    /// As [`Fault::GoneAfter`], but no error says that it is gone: every request fails with
     /// `BlockErrorKind::Io`, as those of many readers do.
     MuteAfter(u64),
     /// The first so many writes are served, then nothing is any more, not even reads:

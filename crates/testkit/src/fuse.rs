@@ -28,7 +28,7 @@ use crate::tool::Tool;
 
 const CARD_NAME: &str = "card";
 const CARD: INodeNo = INodeNo(2);
-/// How long the kernel may believe what it was told of names and lengths: nothing changes.
+/// How long the kernel may cache names and lengths: nothing changes.
 const FOREVER: Duration = Duration::from_secs(3600);
 const SECTOR_BYTES: u64 = 512;
 

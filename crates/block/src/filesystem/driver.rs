@@ -93,6 +93,6 @@ impl Eq for dyn Driver {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Resizer {
-    /// That of ext2, ext3 and ext4.
+    /// The resizer of ext2, ext3 and ext4.
     Ext,
 }

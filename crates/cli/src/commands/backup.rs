@@ -58,10 +58,14 @@ impl Shown {
             return Ok(());
         }
         let hint = format!(
-            "give it a name, or send it on: `cardkeep {} ... - | ...`",
+            "name a file, or pipe the image: `cardkeep {} ... - | ...`",
             self.command
         );
-        Err(OpError::new(OpErrorKind::Usage, "an image is not for a terminal").hint(hint))
+        Err(OpError::new(
+            OpErrorKind::Usage,
+            "refusing to write an image to a terminal",
+        )
+        .hint(hint))
     }
 
     /// Shows the plan, does what it says, and shows what came of it.

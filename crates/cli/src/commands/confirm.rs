@@ -13,11 +13,14 @@ pub(crate) fn confirm(plan: &RestorePlan, signals: Signals) -> Result<(), OpErro
     if !std::io::stdin().is_terminal() {
         let named = |error: OpError, target: &TargetPlan| {
             error.hint(format!(
-                "--yes with the name {} does",
+                "pass --yes and the name {}",
                 path_text(&target.path)
             ))
         };
-        let error = OpError::new(OpErrorKind::Refused, "nobody is there to be asked");
+        let error = OpError::new(
+            OpErrorKind::Refused,
+            "confirmation needed, but stdin is not a terminal",
+        );
         return Err(plan.targets.iter().fold(error, named));
     }
     for target in &plan.targets {
@@ -29,7 +32,7 @@ pub(crate) fn confirm(plan: &RestorePlan, signals: Signals) -> Result<(), OpErro
 fn ask(target: &TargetPlan, signals: Signals) -> Result<(), OpError> {
     let answer = question::ask(
         format_args!(
-            "All on {} will be lost. Type {} or {} to go on: ",
+            "Everything on {} will be lost. Type {} or {} to confirm: ",
             path_text(&target.path),
             name(target),
             size(target.len)
@@ -39,8 +42,8 @@ fn ask(target: &TargetPlan, signals: Signals) -> Result<(), OpError> {
     if is_meant(&answer, target) {
         return Ok(());
     }
-    let message = format!("{} was left as it is", path_text(&target.path));
-    Err(OpError::new(OpErrorKind::Refused, message).hint("what was typed is not its name or size"))
+    let message = format!("{} was not changed", path_text(&target.path));
+    Err(OpError::new(OpErrorKind::Refused, message).hint("the typed text is not its name or size"))
 }
 
 fn name(target: &TargetPlan) -> String {

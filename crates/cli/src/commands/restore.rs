@@ -22,10 +22,11 @@ pub(crate) fn restore(args: RestoreArgs) -> Result<Done, OpError> {
     let machine = machine();
     let from = if args.image == Path::new("-") {
         if std::io::stdin().is_terminal() {
-            return Err(
-                OpError::new(OpErrorKind::Usage, "no image comes from a terminal")
-                    .hint("`... | cardkeep restore - CARD --yes` takes one from a pipe"),
-            );
+            return Err(OpError::new(
+                OpErrorKind::Usage,
+                "refusing to read an image from a terminal",
+            )
+            .hint("pipe it in: `... | cardkeep restore - CARD --yes`"));
         }
         RestoreFrom::Pipe {
             pipe: Box::new(std::io::stdin()),
@@ -149,7 +150,7 @@ fn only_card(machine: &dyn Machine, is_confirmed: bool) -> Result<PathBuf, OpErr
     if is_confirmed {
         return Err(
             OpError::new(OpErrorKind::Usage, "--yes needs the card's name")
-                .hint("`cardkeep list` shows the cards that are there"),
+                .hint("`cardkeep list` shows the available cards"),
         );
     }
     let all = cards(machine)?.into_iter();

@@ -13,7 +13,7 @@ pub(super) fn today() -> String {
 /// Lets signals say that the work is to stop, or ask how far it is.
 pub(super) fn signals() -> Result<Signals, OpError> {
     Signals::catch().map_err(|error| {
-        OpError::new(OpErrorKind::Internal, "signals can't be caught").caused_by(error)
+        OpError::new(OpErrorKind::Internal, "can't catch signals").caused_by(error)
     })
 }
 

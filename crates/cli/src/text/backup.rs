@@ -138,7 +138,7 @@ fn lines(plan: &BackupPlan, report: &BackupReport) -> Vec<(&'static str, String)
     };
     let speed = size((outcome.read_bytes as f64 / seconds.max(0.001)) as u64);
     let verified = match report.verified {
-        Verified::ReadBack => "read back from its disk, decoded, and compared: all is there",
+        Verified::ReadBack => "read back from its disk, decoded, and compared: everything matches",
         Verified::Skipped => "no: --verify none",
         Verified::Impossible => "no: a stream can't be read back",
     };
@@ -208,7 +208,7 @@ fn health_lines(health: &Health) -> Vec<(&'static str, String)> {
     let mut lines = vec![("Health", format!("{drawn}{speeds}"))];
     if health.errors() > 0 {
         let text = format!(
-            "{} requests failed, {} were repeats",
+            "{} requests failed, {} were retries",
             health.errors(),
             health.retries()
         );

@@ -39,7 +39,10 @@ pub(crate) fn print_info(report: &InfoReport) {
         outln!("  made by  {}", shown(&manifest.tool));
         if !manifest.lost.is_empty() {
             let bytes: u64 = manifest.lost.iter().map(|extent| extent.len()).sum();
-            outln!("  lost     {}, which its card did not give", size(bytes));
+            outln!(
+                "  lost     {}, which could not be read from the card",
+                size(bytes)
+            );
         }
         for note in &manifest.notes {
             outln!("  note     {}", shown(note));

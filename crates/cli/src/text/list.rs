@@ -44,7 +44,7 @@ fn print_one(listed: &Listed) {
         );
     }
     match &listed.verdict {
-        Verdict::Free => outln!("  writing  possible, once you confirm it"),
+        Verdict::Free => outln!("  writing  possible after you confirm it"),
         Verdict::Guarded(guards) => {
             for guard in guards {
                 outln!("  guarded  {guard}");

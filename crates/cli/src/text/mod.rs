@@ -35,8 +35,8 @@ pub(crate) fn contents(survey: &Survey) -> String {
             .map(|partition| partition.content.name())
             .collect();
         parts.push(match names.as_slice() {
-            [] => "no partition that is known".to_owned(),
-            ["unknown"] => format!("{} of data of an unknown kind", size(survey.len)),
+            [] => "no known partition".to_owned(),
+            ["unknown"] => format!("{} of unknown data", size(survey.len)),
             names => names.join(" + "),
         });
     }

@@ -38,7 +38,7 @@ pub(crate) fn print_restore_plan(plan: &RestorePlan) {
         errln!("Note     {note}");
     }
     if !plan.verify {
-        errln!("Note     nothing is read back (--verify none)");
+        errln!("Note     the card is not read back (--verify none)");
     }
 }
 
@@ -48,7 +48,7 @@ fn lost(target: &TargetPlan) -> String {
     match &target.contents {
         _ if is_blank => "nothing: the file is empty".to_owned(),
         Some(survey) => contents(survey),
-        None => "what is on it, which can't be read".to_owned(),
+        None => "unknown content: it can't be read".to_owned(),
     }
 }
 
@@ -85,7 +85,7 @@ fn writes(plan: &RestorePlan, target: &TargetPlan) -> String {
     let rest = target.len.saturating_sub(used + zero);
     let only = match plan.mode {
         WriteMode::All => "",
-        WriteMode::Differing => ", where it differs from what is there",
+        WriteMode::Differing => ", only where the card differs",
         WriteMode::Resumed => ", from where it was interrupted",
     };
     // Only a card that is written as a whole has its end wiped.
@@ -134,14 +134,14 @@ fn lines(target: &TargetPlan, done: &TargetDone) -> Vec<(&'static str, String)> 
     lines.push((
         "Verified",
         match outcome.is_verified {
-            true => "read from the card itself and compared: all is there".to_owned(),
+            true => "read back from the card itself and compared: everything matches".to_owned(),
             false => "no: --verify none".to_owned(),
         },
     ));
     lines.extend(done.notes.iter().map(|note| ("Note", note.clone())));
     let is_device = target.device.is_some();
     if done.is_ejected {
-        lines.push(("Ejected", "it can be taken out".to_owned()));
+        lines.push(("Ejected", "you can take it out".to_owned()));
     } else if is_device {
         let next = "`cardkeep info` shows what is on it now; eject it before you take it out";
         lines.push(("Next", next.to_owned()));

@@ -29,15 +29,12 @@ pub(crate) fn print_verify(report: &VerifyReport) {
 fn print_checked(image: &str, checked: &Checked) {
     let green = Style::new().bold().fg_color(Some(AnsiColor::Green.into()));
     let (word, how) = match checked.check {
-        Check::Digests => (
-            "Good",
-            "every frame has the digest that its manifest states",
-        ),
+        Check::Digests => ("Good", "every frame matches its digest in the manifest"),
         Check::Checksums => (
             "Good",
-            "it decodes, and the container's own checksums are right",
+            "it decodes, and the container's own checksums match",
         ),
-        Check::Readable => ("Readable", "a raw image holds nothing to check it by"),
+        Check::Readable => ("Readable", "a raw image holds no checksums"),
     };
     outln!([green, word] "     {image}: {how}");
     outln!(

@@ -148,7 +148,7 @@ fn check(card: &Failing, name: &str, faults: &[Fault], what: &str) {
     if !image.exists() {
         let again = card.back_up(&image, &["--resume"]);
         // Killed between store and map, it says that it starts anew.
-        let is_anew = again.code == 2 && again.stderr.contains("start anew");
+        let is_anew = again.code == 2 && again.stderr.contains("start over");
         let last = if is_anew {
             card.back_up(&image, &["--force"])
         } else {

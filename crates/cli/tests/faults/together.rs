@@ -70,7 +70,7 @@ fn of_two_backups_to_one_image_one_is_refused() {
                 for loser in answers.iter().filter(|answer| !is_done(answer)) {
                     assert!(matches!(loser.code, 2 | 4), "{what}");
                     let hint = [
-                        "--resume goes on with it",
+                        "--resume continues it",
                         "being written by another run",
                         "already exists",
                     ];

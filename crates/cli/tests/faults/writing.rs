@@ -108,7 +108,7 @@ fn a_card_that_spoils_a_bit_is_mended_or_given_up() {
     let trouble = &report["troubles"][0];
     assert_eq!(
         trouble["message"],
-        "what was written read back wrong; written again, it is right"
+        "it read back wrong; after a rewrite it is right"
     );
     let start = trouble["start"].as_u64().unwrap();
     let len = trouble["len"].as_u64().unwrap();
@@ -127,7 +127,7 @@ fn a_card_that_drops_a_write_is_mended_or_given_up() {
     };
     let words = [
         "does not keep what is written to it",
-        "holds something else than was written",
+        "holds something other than what was written",
         "in partition 2",
     ];
     check_failure(&original, dropping(Times::Always), 5, &words);
@@ -163,7 +163,11 @@ fn a_card_torn_out_goes_on_when_it_is_back() {
     let Some(original) = Original::new(test) else {
         return;
     };
-    let words = ["vanished while it was written", "put it back", "--resume"];
+    let words = [
+        "disappeared while it was written",
+        "put it back",
+        "--resume",
+    ];
     // After a few writes it is a flush that finds it out.
     let soon = (1..=6).map(Fault::GoneAfterWrites);
     let later = [Fault::GoneAfterWrites(20), Fault::GoneAfter(30 << 20)];

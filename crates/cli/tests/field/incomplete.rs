@@ -183,7 +183,7 @@ fn an_image_cut_where_nothing_used_is_missing_is_whole() {
     for name in ["cut.img", "cut.img.gz", "cut.img.xz"] {
         desk.filled("victim.img", 110 << 20, 0xa5);
         let answer = desk.expect(0, &["restore", name, "victim.img", "--yes"]);
-        assert_says(&answer, "nothing that is used is missing");
+        assert_says(&answer, "no used bytes are missing");
         desk.sh("e2fsck -fn 'victim.img?offset=11534336' >&2");
         desk.expect(0, &["verify", name]);
         // Free blocks were not written: it was read by use.
@@ -331,7 +331,7 @@ fn no_memory_for_the_buffers_costs_no_card() {
     let said = desk.sh(&format!(
         "(ulimit -v 45000; {program} restore card.img victim.img --yes -q) 2>&1 || echo code $?"
     ));
-    assert!(said.contains("memory does not suffice"), "{said}");
+    assert!(said.contains("not enough memory"), "{said}");
     assert!(said.contains("code 4"), "{said}");
     desk.is_untouched(140 << 20);
 }
@@ -352,11 +352,11 @@ fn a_checksum_beside_an_image_is_held_against_it_before_anything_is_written() {
     // Another image of the same name, which is whole in itself.
     desk.sh("gzip -9 -k -f s.img; rm card.img; truncate -s 140M card.img");
     for command in [&words[..], &["verify", "s.img.gz"]] {
-        desk.expect(6, command).says(&["has not the SHA-256"]);
+        desk.expect(6, command).says(&["does not have the SHA-256"]);
     }
     assert_eq!(desk.sh("stat -c %b card.img"), "0\n");
     let wrong = ["restore", "s.img.gz", "card.img", "--yes", "--sha256", "12"];
-    desk.expect(2, &wrong).says(&["is no SHA-256"]);
+    desk.expect(2, &wrong).says(&["is not a SHA-256"]);
 }
 
 #[test]

@@ -233,7 +233,7 @@ truncate -s 8M fat.img; mkfs.vfat fat.img >/dev/null; gzip -k ext.img",
         "zeros.img",
         "zeros.img.xz",
     ] {
-        check_refused(&desk, name, 3, "does not look like the image of a disk");
+        check_refused(&desk, name, 3, "does not look like a disk image");
         check_refused(&desk, name, 3, "--allow-unknown-content");
     }
     for is_piped in [false, true] {

@@ -161,7 +161,7 @@ fn a_reader_that_ends_early_is_named() {
     pipe.read_exact(&mut first).unwrap();
     drop(pipe);
     let answer = Answer::from(child.wait_with_output().unwrap());
-    answer.expect(4).says(&["nobody reads the output any more"]);
+    answer.expect(4).says(&["the output was closed too early"]);
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn standard_input_that_is_the_target_is_refused() {
     for target in ["card.img", "link.img", "second.img"] {
         let mut command = desk.command(&["restore", "-", target, "--yes"]);
         let answer = command.stdin(File::open(&card).unwrap()).output().unwrap();
-        Answer::from(answer).expect(3).says(&["it is what is read"]);
+        Answer::from(answer).expect(3).says(&["it is being read"]);
         assert_eq!(before, blake3_of(&card), "{target}");
     }
     // Another file that is redirected is as good as a pipe.
@@ -107,7 +107,7 @@ fn a_device_that_is_standard_input_or_holds_it_is_not_written() {
     let before = blake3_of(device.path());
     restore(File::open(device.path()).unwrap())
         .expect(3)
-        .says(&["it is what is read"]);
+        .says(&["it is being read"]);
     assert_eq!(before, blake3_of(device.path()));
     let mount = Mount::new(device.path(), "rw").unwrap();
     let image = mount.path().join("s.img.zst");
@@ -177,7 +177,7 @@ fn a_plan_says_what_an_unknown_file_is_and_how_many_names_it_has() {
     fs::hard_link(desk.path("card.img"), desk.path("twin.img")).unwrap();
     let plan = ["restore", "s.img.zst", "card.img", "--dry-run"];
     desk.expect(0, &plan)
-        .says(&["147 MB of data of an unknown kind", "2 names"]);
+        .says(&["147 MB of unknown data", "2 names"]);
     fs::remove_file(desk.path("card.img")).unwrap();
     let file = File::create(desk.path("card.img")).unwrap();
     file.set_len(CARD_BYTES).unwrap();
@@ -193,7 +193,7 @@ fn a_report_replaces_neither_what_is_read_nor_what_is_written() {
     let before = blake3_of(&desk.path("s.html"));
     for report in ["s.html", "./s.html", "link.svg"] {
         let words = ["backup", "s.html", "new.img", "--force", "--report", report];
-        desk.expect(3, &words).says(&["would replace what is read"]);
+        desk.expect(3, &words).says(&["would replace the source"]);
     }
     let words = [
         "backup", "s.html", "x.html", "--format", "raw", "--report", "./x.html",

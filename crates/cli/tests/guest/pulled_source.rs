@@ -81,7 +81,7 @@ fn another_card_put_into_the_reader_never_gets_into_the_image() {
             let path = bench.plug("reader", &card, SLOW);
             let job = bench.start(&format!("backup {path} card.img --wait-for-card 20"));
             let said = bench.change_card("reader", &other, job).expect(5);
-            assert!(said.stderr.contains("vanished"), "{said:?}");
+            assert!(said.stderr.contains("disappeared"), "{said:?}");
             assert!(!bench.shared("card.img").exists());
             let refused = bench.cardkeep(&format!("backup {path} card.img --resume"));
             drop(refused.expect(3));

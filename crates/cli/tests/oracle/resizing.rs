@@ -179,7 +179,7 @@ fn an_image_gets_the_size_that_is_wanted() {
     fs::remove_file(&image).unwrap();
     let (image, answer) = back_up_shrunk(&original.card, &["--shrink=45MB"]);
     let said = answer.expect(2).stderr;
-    assert!(said.contains("the least that it fits"), "{said}");
+    assert!(said.contains("the smallest possible size"), "{said}");
     assert!(!image.exists());
 }
 

@@ -154,7 +154,7 @@ fn a_card_that_others_may_hold_is_not_written() {
             scene.card_name(),
         ],
     );
-    answer.expect(4).says(&["another way than was asked for"]);
+    answer.expect(4).says(&["another mode than requested"]);
     assert!(scene.bytes(Which::Card) == before);
 }
 
@@ -165,7 +165,7 @@ fn who_is_not_permitted_is_told_the_sudo_line() {
     };
     let before = scene.bytes(Which::Card);
     for (handing, word) in [
-        (Handing::Forbidden, "may not do it for this account"),
+        (Handing::Forbidden, "your account isn't authorised"),
         (Handing::NoAgent, "no polkit agent"),
         (Handing::Declined, "was not given"),
     ] {
@@ -215,7 +215,7 @@ fn a_person_is_told_of_the_question_and_may_stop() {
     let fake = FakeUdisks::start(scene.card(), Handing::Silence);
     let image = scene.beside("card.img");
     let words = ["backup", "--quiet", scene.card_name(), &image];
-    let answer = scene.run_and_stop(&fake.address(), &words, "note: the system is asked");
+    let answer = scene.run_and_stop(&fake.address(), &words, "note: asking the system");
     answer.expect(8).says(&["stopped"]);
 }
 

@@ -1,6 +1,6 @@
 //! How well a medium reads: speed over its length, the slowest places, errors.
 //!
-//! Filled by whoever reads, drawn by others. Memory is bounded whatever the medium's length.
+//! Readers fill it, others draw it. Memory is bounded whatever the medium's length.
 
 use std::time::Duration;
 

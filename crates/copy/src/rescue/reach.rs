@@ -261,8 +261,8 @@ impl Reach<'_> {
         self.find_blame()
     }
 
-    /// Finds out whether the places that failed since the last success are to blame for that, or the
-    /// source, which is waited for then.
+    /// Finds out whether the places that failed since the last success are to blame for that, or
+    /// the source; then it waits for the source.
     fn find_blame(&mut self) -> Result<Blame, CopyError> {
         let Some(witness) = self.witness else {
             self.blame_places();

@@ -6,7 +6,7 @@ use cardkeep_image::Mapfile;
 use crate::destination::Destination;
 
 /// Keeps what was read of a failing source until an image can be made of it, and longer: the next
-/// run goes on with it.
+/// run resumes from it.
 ///
 /// The store and the mapfile together are what ddrescue calls output file and mapfile: every byte
 /// that the mapfile calls finished is in the store, at its own place, and durable, unless nobody

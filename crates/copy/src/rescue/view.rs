@@ -286,7 +286,7 @@ impl<'a> Rescuing<'a> {
     }
 
     fn tell(&self, error: &BlockError) {
-        let message = format!("{error}; the rest is read first, and then what failed again");
+        let message = format!("{error}; reading the rest first, then retrying what failed");
         let trouble = Trouble::new(message);
         self.setup.monitor.trouble(match error.extent() {
             Some(extent) => trouble.at(extent),
@@ -295,7 +295,7 @@ impl<'a> Rescuing<'a> {
     }
 
     fn tell_slow(&self, extent: Extent) {
-        let message = "the card has become slow here; the rest is read first".to_owned();
+        let message = "the card has become slow here; reading the rest first".to_owned();
         self.setup.monitor.trouble(Trouble::new(message).at(extent));
     }
 
@@ -400,7 +400,7 @@ impl<'a> Rescuing<'a> {
         }
     }
 
-    /// Reads what the store holds. That it fails is not the source's fault, and ends the copy.
+    /// Reads what the store holds. A failure is not the source's fault, and ends the copy.
     fn read_store(
         &self,
         store: &dyn ReadAt,

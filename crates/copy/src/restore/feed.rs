@@ -243,7 +243,7 @@ impl State {
         }
     }
 
-    /// Drops the oldest frame, whoever may not have taken it yet.
+    /// Drops the oldest frame, even if a card has not taken it yet.
     fn leave_behind(&mut self) {
         let Some(frame) = self.frames.pop_front() else {
             return;

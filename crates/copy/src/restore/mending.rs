@@ -48,7 +48,7 @@ impl CardJob<'_> {
             return Err(CopyError::BadCard(Box::new(place)));
         }
         self.outcome.mended_frames += 1;
-        let message = "what was written read back wrong; written again, it is right";
+        let message = "it read back wrong; after a rewrite it is right";
         self.monitor.trouble(Trouble::new(message).at(frame.extent));
         Ok(())
     }

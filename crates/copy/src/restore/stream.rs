@@ -119,7 +119,7 @@ impl Original for StreamOriginal<'_> {
     }
 }
 
-/// What the decoding thread sends. Whoever takes it owns it, so that ending early frees that thread.
+/// What the decoding thread sends. The receiver owns it, so that ending early frees that thread.
 type Incoming = Receiver<Result<Decoded, CopyError>>;
 
 /// Content of which it is known what matters.

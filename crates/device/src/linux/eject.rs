@@ -40,7 +40,7 @@ pub(super) fn eject(device: &Device) -> Result<(), EjectError> {
         Transport::Usb => power_off_by_udisks(&device.path),
         other => Err(EjectError::new(
             &device.path,
-            format!("a {other} device is not made to be taken out by the program"),
+            format!("a {other} device can't be ejected by a program"),
             "shut the machine down before you take it out",
         )),
     }
@@ -57,7 +57,7 @@ fn refuse_needed(device: &Device) -> Result<(), EjectError> {
         Some(guard) => Err(EjectError::new(
             &device.path,
             guard.to_string(),
-            "leave it where it is, or free it first",
+            "leave it inserted, or free it first",
         )),
     }
 }

@@ -1,8 +1,8 @@
 //! Which files serve as loop devices: told by the kernel's numbers, not by the text in sysfs.
 //!
-//! The path in `/sys/block/loopN/loop/backing_file` is what the file was called when it was attached, in
-//! the mount namespace of whoever did that. It can be renamed, unlinked, not valid UTF-8, and end in a line
-//! feed; the numbers of its filesystem and inode stay.
+//! The path in `/sys/block/loopN/loop/backing_file` is what the file was called when it was
+//! attached, in the mount namespace of the program that attached it. It can be renamed, unlinked,
+//! not valid UTF-8, and end in a line feed; the numbers of its filesystem and inode stay.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions};

@@ -100,7 +100,7 @@ impl Machine for MacOs {
             return Err(failed("it was taken out or changed".to_owned(), again));
         };
         if let Some(guard) = need_for(fresh) {
-            let hint = "leave it where it is, or free it first";
+            let hint = "leave it inserted, or free it first";
             return Err(failed(guard.to_string(), hint));
         }
         let path = device.path.to_string_lossy();

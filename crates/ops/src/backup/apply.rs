@@ -67,7 +67,7 @@ pub fn apply(
     reported(session, stored, started, &**monitor)
 }
 
-/// Returns what is read: the card, which is waited for where it is a device and vanishes.
+/// Returns what is read: the card; if it is a device and disappears, reads wait for it.
 fn source<'a>(
     machine: &Arc<dyn Machine>,
     session: &'a BackupSession,

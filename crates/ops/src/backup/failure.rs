@@ -18,21 +18,21 @@ pub(crate) fn told(plan: &BackupPlan, output: &Path, error: CopyError) -> OpErro
     if plan.image.is_some() && can_be_resumed(error.kind) {
         let hint = match plan.request.overwrite {
             Overwrite::Refuse => {
-                "the same command with --resume goes on from there; --force starts anew"
+                "the same command with --resume continues from there; --force starts over"
             }
             Overwrite::Replace => {
-                "the same command with --resume in place of --force goes on from there"
+                "the same command with --resume instead of --force continues from there"
             }
         };
         return error.hint(hint);
     }
     if error.kind == OpErrorKind::Interrupted {
-        return error.hint("no image was written; the same command starts again");
+        return error.hint("no image was written; the same command starts over");
     }
     if plan.image.is_some() && error.kind == OpErrorKind::Mismatch {
         return error
             .hint("the disk does not keep what is written to it: choose another one")
-            .hint("--force starts anew on this one");
+            .hint("--force starts over on this one");
     }
     let Some(place) = place else { return error };
     match plan.survey.partition_at(place.start()) {

@@ -277,7 +277,7 @@ fn shorter(
     if wanted.otherwise == Otherwise::CopyWhole {
         let why = with_causes(&declined);
         monitor.trouble(Trouble::new(format!(
-            "{message}: {why}; it is copied as it is"
+            "{message}: {why}; it is copied unchanged"
         )));
         return Ok(None);
     }
@@ -288,10 +288,12 @@ fn shorter(
     let error = OpError::new(kind, message);
     let error = match declined {
         Declined::TooShort { least, .. } => error.hint(format!(
-            "{} ({least} bytes) are the least that it fits",
+            "the smallest possible size is {} ({least} bytes)",
             size_text(least)
         )),
-        _ => error.hint("`cardkeep backup` with --or-whole copies a card as it is where it can't be made smaller"),
+        _ => error.hint(
+            "`cardkeep backup` with --or-whole copies a card unchanged if it can't be made smaller",
+        ),
     };
     Err(error.caused_by(declined))
 }

@@ -43,7 +43,7 @@ pub enum Estimate {
     None,
 }
 
-/// Whether to go on with what an earlier run left.
+/// Whether to resume from what an earlier run left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
     /// It starts anew.
@@ -100,9 +100,9 @@ pub struct BackupRequest {
     pub shrink: Option<Shrink>,
     /// How hard a card is tried that fails, and what becomes of what it does not give.
     pub policy: RetryPolicy,
-    /// Whether to go on with what an earlier run left.
+    /// Whether to resume from what an earlier run left.
     pub resume: Resume,
-    /// How long a card is waited for that vanishes.
+    /// How long to wait for a card that disappears.
     pub patience: Duration,
     /// Whether the image is read back.
     pub verify: Verify,
@@ -135,9 +135,12 @@ impl BackupRequest {
             Some(format @ (Format::Raw | Format::Zstd | Format::Gzip | Format::Xz)) => Ok(format),
             _ => Err(OpError::new(
                 OpErrorKind::Usage,
-                format!("what kind of image is {} to be?", path_text(path)),
+                format!(
+                    "can't tell the image format from the name {}",
+                    path_text(path)
+                ),
             )
-            .hint("end its name in .img, .img.zst, .img.gz or .img.xz, or say --format")),
+            .hint("end its name in .img, .img.zst, .img.gz or .img.xz, or pass --format")),
         }
     }
 

@@ -106,10 +106,10 @@ pub(crate) fn maker(source: &BackupSource<'_>) -> String {
 
 fn changed_meanwhile(plan: &BackupPlan) -> OpError {
     let message = format!(
-        "{} is not what it was when the backup was interrupted",
+        "{} changed since the backup was interrupted",
         path_text(&plan.card)
     );
     OpError::new(OpErrorKind::Refused, message)
-        .hint("was it used since, is it another card, or was --everything said once and not again?")
-        .hint("--force in place of --resume starts anew")
+        .hint("was it used since, is it another card, or was --everything given only once?")
+        .hint("--force instead of --resume starts over")
 }

@@ -184,7 +184,7 @@ fn left_over(files: &ImageFiles, left: &LeftOver) -> String {
     let error = &left.error;
     let path = match left.step {
         Step::RemoveOldMap => {
-            return format!("the map of the image that was replaced is left: {error}");
+            return format!("the map of the replaced image can't be removed: {error}");
         }
         Step::RemoveStore => files.store(),
         _ => files.map(),
@@ -198,7 +198,7 @@ fn left_over(files: &ImageFiles, left: &LeftOver) -> String {
 /// Returns the error of an image that could not be begun.
 fn not_begun(files: &ImageFiles, error: BeginError) -> OpError {
     let image = files.image();
-    let anew = "--force in place of --resume starts anew";
+    let anew = "--force instead of --resume starts over";
     match error {
         BeginError::Partial(error) => OpError::of_partial_file(image, error),
         BeginError::NotNow(NotNow::NoMap) => {
@@ -208,12 +208,12 @@ fn not_begun(files: &ImageFiles, error: BeginError) -> OpError {
                 OpErrorKind::Usage,
                 format!("{store} is there, but not {map}"),
             )
-            .hint("put it back; or start anew, with --force in place of --resume")
+            .hint("put it back, or start over with --force instead of --resume")
         }
         BeginError::NotNow(_) => {
             let (map, partial) = (files.map(), files.partial());
             let (map, partial) = (path_text(&map), path_text(&partial));
-            let message = format!("{map} speaks of {partial}, which is gone");
+            let message = format!("{map} belongs to {partial}, which is gone");
             OpError::new(OpErrorKind::Usage, message).hint(anew)
         }
         BeginError::Link => {

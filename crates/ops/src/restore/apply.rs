@@ -353,8 +353,8 @@ fn finish(
     };
     if let Err(error) = sink.reread_partitions() {
         notes.push(format!(
-            "the system has not read the new partition table ({error}); take the card out and put \
-             it in again before you use it here"
+            "the system has not read the new partition table ({error}); reinsert the card before \
+             you use it here"
         ));
     }
     // Closed before it is ejected.

@@ -49,7 +49,7 @@ pub(crate) fn expansion(
             _ => kept(
                 origin,
                 wanted != Expand::Auto,
-                Why::Order("what comes from a pipe is not known beforehand".to_owned()),
+                Why::Order("the content of a pipe is not known beforehand".to_owned()),
             ),
         };
     };
@@ -59,7 +59,7 @@ pub(crate) fn expansion(
         Expand::Auto => (len, false),
         Expand::Always => (len, true),
         Expand::UpTo(reach) if reach > len => {
-            let why = format!("the card has {} only", size_text(len));
+            let why = format!("the card has only {}", size_text(len));
             return Err(refused(origin, &Why::Content(why)));
         }
         Expand::UpTo(reach) => (reach, true),
@@ -87,7 +87,7 @@ pub(crate) fn expansion(
         );
     };
     if is_pending && !is_must {
-        let why = "the system fills the card itself when it is booted for the first time";
+        let why = "the system fills the card itself on its first boot";
         return Ok(Expansion::Kept(why.to_owned()));
     }
     match larger {
@@ -95,7 +95,7 @@ pub(crate) fn expansion(
         Ok(Some(larger)) if larger.content.is_some() && access == Access::FromBeginning => kept(
             origin,
             is_must,
-            Why::Order("it was not unmounted properly, and is a stream".to_owned()),
+            Why::Order("it was not unmounted properly, and can only be read in order".to_owned()),
         ),
         Ok(Some(larger)) => Ok(Expansion::Grown(Box::new(larger))),
         Ok(None) => Ok(Expansion::Same),

@@ -362,7 +362,7 @@ impl Fitting<'_> {
     /// Makes a filesystem smaller; as it is, the original needs `needed` bytes.
     fn shrunk(self, survey: &Survey, needed: u64) -> Result<Fit, OpError> {
         let Some(content) = self.origin.shared_content() else {
-            return Err(self.too_small(needed, Some("it can only be read from its beginning on")));
+            return Err(self.too_small(needed, Some("it can only be read in order")));
         };
         let wanted = Length::Exactly(self.len);
         let smaller = match smaller(&content, survey, wanted, self.monitor) {
@@ -433,7 +433,7 @@ impl Fitting<'_> {
 /// Says which card would do for what needs `needed` bytes.
 fn card_hint(needed: u64) -> String {
     let size = size_text(needed);
-    format!("the smallest card that would do has {needed} bytes ({size})")
+    format!("the smallest card that fits has {needed} bytes ({size})")
 }
 
 /// Returns where a partition's content ends, on the medium.

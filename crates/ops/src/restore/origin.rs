@@ -170,7 +170,7 @@ impl Origin {
         if let OpenedKind::Image { .. } = opened.kind {
             let message = format!("{} is a compressed image, not a card", path_text(path));
             return Err(OpError::new(OpErrorKind::Usage, message)
-                .hint("`cardkeep restore IMAGE CARD` puts it onto a card"));
+                .hint("`cardkeep restore IMAGE CARD` writes it to a card"));
         }
         let device = opened.device().cloned();
         if let Some(device) = &device {
@@ -198,7 +198,7 @@ impl Origin {
             .read_to_end(&mut head)
             .map_err(failed)?;
         if head.is_empty() {
-            let message = format!("nothing came from {}", path_text(name));
+            let message = format!("no data came from {}", path_text(name));
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
         let format = Format::detect(&head);
@@ -220,7 +220,7 @@ impl Origin {
         let len = read_content(&mut *content, &mut first)
             .map_err(|error| OpError::of_copy(name, name, error))?;
         if len == 0 {
-            let message = format!("there is nothing in what came from {}", path_text(name));
+            let message = format!("the data from {} has no content", path_text(name));
             return Err(OpError::new(OpErrorKind::Usage, message));
         }
         let mut notes = check_head(&path_text(name).to_string(), &first[..len], rule)?;
@@ -481,7 +481,7 @@ fn check_first_frame(path: &Path, content: &dyn ReadAt) -> Result<(), OpError> {
         Err(error) => {
             let message = format!("{} is damaged at its beginning", path_text(path));
             Err(OpError::new(OpErrorKind::Corrupt, message)
-                .hint("fetch or make it again; nothing was written")
+                .hint("download or make it again; nothing was written")
                 .caused_by(error))
         }
     }
@@ -519,10 +519,11 @@ fn check_raw(path: &Path, content: &dyn ReadAt) -> Result<(), OpError> {
         return Ok(());
     }
     let why = format!(
-        "{} is no image: its {len} bytes are no multiple of {SECTOR_BYTES}",
+        "{} is not an image: its {len} bytes are not a multiple of {SECTOR_BYTES}",
         path_text(path)
     );
-    Err(OpError::new(OpErrorKind::Corrupt, why).hint("is it whole? fetch or make it again"))
+    Err(OpError::new(OpErrorKind::Corrupt, why)
+        .hint("check that it is complete; download or make it again"))
 }
 
 /// Tells whether any place of an image can be had at the price of one small frame.

@@ -1,9 +1,8 @@
-//! Parts of a stream: of content that can only be read from its beginning on, as much as somebody
-//! looks at.
+//! Parts of a stream: of content that can only be read in order, as much as a search needs.
 //!
-//! Whoever looks is let look, and fails at the first byte that is not there; the stream is then
-//! read up to that byte, and the looking starts again. Growing a filesystem looks at six places
-//! or so, one after the other.
+//! The search runs, and fails at the first byte that is not there; the stream is then read up to
+//! that byte, and the search starts again. Growing a filesystem looks at six places or so, one
+//! after the other.
 
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};

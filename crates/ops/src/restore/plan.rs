@@ -283,7 +283,7 @@ fn check_input(
 ) -> Result<(), OpError> {
     let same = |card: &&Looked| input.id.is_some() && FileId::of_path(&card.path) == input.id;
     if let Some(card) = looked.iter().find(same) {
-        return Err(refused(&card.path, "it is what is read"));
+        return Err(refused(&card.path, "it is being read"));
     }
     match &input.path {
         Some(path) => check_image_place(machine, path, looked),
@@ -303,7 +303,7 @@ fn check_image_place(
     };
     for card in looked {
         if are_same_file(image, &card.path) {
-            return Err(refused(&card.path, "it is what is read"));
+            return Err(refused(&card.path, "it is being read"));
         }
         let Some(device) = &card.device else {
             continue;
@@ -316,7 +316,7 @@ fn check_image_place(
         };
         let is_made_of_it = device.backing.is_some() && device.backing == FileId::of_path(image);
         if is_made_of_it || own.is_some_and(|own| own.name == device.name) {
-            return Err(refused(&card.path, "it is what is read"));
+            return Err(refused(&card.path, "it is being read"));
         }
         let holders = machine.devices_holding(image).map_err(unknown)?;
         if holders.contains(&device.name) {
@@ -343,8 +343,8 @@ fn fit(
     let has_table = origin.table.is_some();
     if has_table && card.device.is_some() && card.sector_bytes != origin.sector_bytes {
         let why = format!(
-            "the partition table counts in sectors of {} bytes, the card in sectors of {}: \
-             nothing would find its partitions",
+            "the partition table counts in sectors of {} bytes, the card in sectors of {}: no \
+             system would find its partitions",
             origin.sector_bytes, card.sector_bytes
         );
         return Err(refused(&card.path, &why));

@@ -112,9 +112,8 @@ impl Room {
         let message = format!(
             "{card} is too small: {shown} needs at least {needed} bytes, the card has {len}"
         );
-        Err(OpError::new(OpErrorKind::Refused, message).hint(
-            "it can only be read from its beginning on, so no filesystem in it can be made smaller",
-        ))
+        Err(OpError::new(OpErrorKind::Refused, message)
+            .hint("it can only be read in order, so no filesystem in it can be made smaller"))
     }
 }
 
@@ -177,7 +176,7 @@ pub(crate) fn prescan(
         }
     }
     if len == 0 {
-        let message = format!("there is nothing in {}", path_text(path));
+        let message = format!("{} has no content", path_text(path));
         return Err(OpError::new(OpErrorKind::Usage, message));
     }
     let map = map_of(&passing, len, scope, monitor);

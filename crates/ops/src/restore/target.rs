@@ -49,7 +49,7 @@ pub(crate) fn look(
     let metadata = std::fs::metadata(path).map_err(|error| {
         let message = format!("there is no {}", path_text(path));
         OpError::new(OpErrorKind::Usage, message)
-            .hint("`cardkeep list` shows the cards that are there")
+            .hint("`cardkeep list` shows the available cards")
             .caused_by(error)
     })?;
     if metadata.is_file() {
@@ -82,7 +82,7 @@ pub(crate) fn look(
 fn look_at_file(path: &Path) -> Result<Looked, OpError> {
     let file = FileTarget::look(path).map_err(|refusal| of_refusal(path, refusal))?;
     if let Some(what) = kept_kind(path)? {
-        let why = format!("it is {what}, which is no card");
+        let why = format!("it is {what}, not a card");
         return Err(refused(path, &why).hint(
             "name a card, or a file that stands in for one: `truncate -s SIZE card.img` makes one",
         ));
@@ -147,7 +147,7 @@ fn check_device(device: &Device, expected_serial: Option<&str>) -> Result<(), Op
     }
     let why = match &device.serial {
         Some(own) => format!("its serial number is {own}, not {expected}"),
-        None => format!("it tells no serial number, so it may not be {expected}"),
+        None => format!("it reports no serial number, so it may not be {expected}"),
     };
     Err(refused(&device.path, &why))
 }

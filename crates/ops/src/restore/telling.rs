@@ -14,7 +14,8 @@ use crate::restore::fit::Fit;
 use crate::restore::origin::Origin;
 
 /// What to do with a card that was left half-written.
-const GO_ON: &str = "the card may not be bootable now; the same command with --resume (in place of --delta) goes on";
+const GO_ON: &str = "the card may not be bootable now; the same command with --resume (instead of \
+     --delta) continues";
 
 /// What is known of what a card was to hold.
 #[derive(Clone, Copy)]
@@ -43,7 +44,7 @@ pub(crate) fn of_restore(path: &Path, known: Option<Known<'_>>, error: CopyError
     match error {
         CopyError::Interrupted if known.is_none() => {
             OpError::new(OpErrorKind::Interrupted, "stopped")
-                .hint(format!("{shown} was left as it was"))
+                .hint(format!("{shown} was not changed"))
         }
         CopyError::Interrupted => OpError::new(OpErrorKind::Interrupted, "stopped").hint(GO_ON),
         CopyError::Destination(error) => {
@@ -80,7 +81,7 @@ pub(crate) fn of_restore(path: &Path, known: Option<Known<'_>>, error: CopyError
                 .into_iter()
                 .fold(of_origin(&name, &error), OpError::hint);
             told.hint(match is_untouched {
-                true => format!("{shown} was left as it was"),
+                true => format!("{shown} was not changed"),
                 false => "the card may not be bootable now".to_owned(),
             })
         }
@@ -89,7 +90,7 @@ pub(crate) fn of_restore(path: &Path, known: Option<Known<'_>>, error: CopyError
 }
 
 fn no_memory(name: &str) -> String {
-    format!("the memory does not suffice to restore {name}")
+    format!("not enough memory to restore {name}")
 }
 
 fn of_origin(name: &str, error: &CopyError) -> OpError {
@@ -100,7 +101,7 @@ fn of_origin(name: &str, error: &CopyError) -> OpError {
         }
         CopyError::Mismatch { .. } => (
             OpErrorKind::Mismatch,
-            format!("{name} is not what it was when it was made"),
+            format!("{name} changed since it was made"),
         ),
         CopyError::Checksum(_) => (
             OpErrorKind::Mismatch,
@@ -130,7 +131,7 @@ fn of_bad_card(path: &Path, known: Option<Known<'_>>, place: &BadPlace) -> OpErr
         Some(named) => error.hint(named),
         None => error,
     }
-    .hint("the card was left without a partition table, so that nobody takes it for good")
+    .hint("the card was left without a partition table, so that it does not look complete")
 }
 
 impl Known<'_> {

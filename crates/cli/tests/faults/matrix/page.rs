@@ -89,7 +89,7 @@ pub(crate) struct Table {
 }
 
 const COLUMNS: &str =
-    "| what happens | image | moments | good | losses named | resumed | anew | bad | stages |
+    "| what happens | image | moments | good | losses named | resumed | restarted | bad | stages |
 |---|---|---:|---:|---:|---:|---:|---:|---|
 ";
 

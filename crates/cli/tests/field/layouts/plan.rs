@@ -122,7 +122,7 @@ fn a_plan_says_why_partitions_keep_their_sizes_on_a_larger_card() {
         "{} restore - card --yes <camera.img 2>&1",
         env!("CARGO_BIN_EXE_cardkeep")
     ));
-    assert!(said.contains("comes from a pipe"), "{said}");
+    assert!(said.contains("the content of a pipe"), "{said}");
 }
 
 /// Catches: a hint to use a card of the original's size where a far smaller one would do.
@@ -135,7 +135,7 @@ fn a_card_that_is_too_small_is_told_which_one_would_do() {
     let said = desk
         .expect(3, &["restore", "card.img", "card", "--yes"])
         .stderr;
-    let hint = said.split("the smallest card that would do has ").nth(1);
+    let hint = said.split("the smallest card that fits has ").nth(1);
     let bytes = hint
         .and_then(|hint| hint.split(' ').next())
         .unwrap_or(&said);

@@ -54,7 +54,7 @@ fn a_plan_says_why_nothing_of_a_stream_moves_and_what_to_do() {
         let said = desk
             .expect(3, &["restore", packed, "card", "--dry-run"])
             .stderr;
-        let why = "it can only be read from its beginning on";
+        let why = "it can only be read in order";
         assert!(said.contains(why) && said.contains(UNPACK), "{said}");
     }
 }
@@ -73,7 +73,7 @@ fn a_plan_says_why_nothing_of_a_pipe_moves_and_what_to_do() {
             env!("CARGO_BIN_EXE_cardkeep")
         ))
     };
-    let why = "what comes from a pipe is not known beforehand";
+    let why = "the content of a pipe is not known beforehand";
     blank(&desk, "card", 70 * MIB);
     let said = piped(0, "");
     assert!(said.contains(why) && said.contains(STORE), "{said}");

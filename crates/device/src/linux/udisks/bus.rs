@@ -1,5 +1,5 @@
 //! The conversation with UDisks2 on the bus: which object stands for a device, and one request
-//! to it. It may take as long as a person takes; the time is bounded by whoever listens.
+//! to it. It may take as long as a person takes; the caller bounds the time.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;

@@ -29,7 +29,7 @@ const BLKGETDISKSEQ: Opcode = opcode::read::<u64>(0x12, 128);
 /// How often it is looked whether the user wants to stop.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How long an answer is waited for.
+/// How long to wait for an answer.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
     /// For one that takes no person: the service may have to be started, which the bus gives 25 s
@@ -37,7 +37,7 @@ struct Patience {
     service: Duration,
     /// For one that may take a person who looks for a password.
     person: Duration,
-    /// After this long it is told that something is waited for. Rules answer in milliseconds.
+    /// After this long the monitor hears that the program waits. Rules answer in milliseconds.
     silence: Duration,
 }
 
@@ -114,7 +114,7 @@ impl Udisks {
             Err(Unserved::NotPermitted(why)) => Err(why),
             Err(Unserved::Failed { said, .. }) => {
                 let error = BlockError::new(BlockErrorKind::Io, Operation::Open);
-                return Some(Err(error.caused_by(format!("udisks was asked: {said}"))));
+                return Some(Err(error.caused_by(format!("UDisks2 refused: {said}"))));
             }
         };
         Some(opened.map_err(|why| {
@@ -186,7 +186,7 @@ impl Waiting {
         }
     }
 
-    /// Tells whoever watches what is waited for; fails where it was long enough.
+    /// Tells the monitor what the program waits for; fails where it was long enough.
     fn go_on(&mut self, monitor: &dyn Monitor) -> Result<(), NotPermitted> {
         let waited = self.started.elapsed();
         let most = match self.is_for_person {
@@ -227,7 +227,7 @@ impl Unserved {
 impl fmt::Display for Unserved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NobodyToAsk => write!(f, "only root may, and no udisks runs that could be asked"),
+            Self::NobodyToAsk => write!(f, "only root may, and UDisks2 is not running"),
             Self::NotPermitted(why) => write!(f, "{why}"),
             Self::Failed { said, .. } => f.write_str(said),
         }
