@@ -5,6 +5,7 @@
 //! `tidy: allow(RULE): why`; for rules about a whole file the comment may stand anywhere in it.
 
 mod circle;
+mod dialect;
 mod finding;
 mod fixture;
 mod floor;
@@ -61,6 +62,7 @@ fn check(root: &Path) -> Result<Vec<Finding>, String> {
     findings.extend(circle::check(&tree));
     findings.extend(mark::check(&tree));
     findings.extend(word::check(&tree));
+    findings.extend(dialect::check(&tree));
     findings.extend(fixture::check(&tree));
     findings.extend(format_doc::check(root, &tree));
     findings.extend(included::check(root, &tree));
