@@ -178,6 +178,7 @@ impl Progress {
             true => Ok(self.pace.lock().unwrap_or_else(PoisonError::into_inner)),
             false => self.pace.try_lock(),
         };
+        // Another thread shows progress just now.
         let Ok(mut pace) = pace else {
             return;
         };

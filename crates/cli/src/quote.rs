@@ -66,6 +66,7 @@ pub(crate) fn json_text(json: &str) -> String {
     for c in json.chars() {
         if is_unseen(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
+                // As above.
                 write!(safe, "\\u{unit:04x}").unwrap_or_default();
             }
         } else {

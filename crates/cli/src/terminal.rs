@@ -121,6 +121,7 @@ fn write(stream: Stream, bytes: &[u8]) {
     };
     if let Err(error) = result {
         fate.is_lost.store(true, Ordering::Relaxed);
+        // That something was lost is kept above in any case.
         if let Ok(mut first) = fate.error.lock() {
             *first = Some(error);
         }
@@ -153,6 +154,7 @@ fn write_whole(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 /// Tells whether something could not be told, and says so where that is possible. A reader that closed
 /// the pipe has seen what it wanted.
 pub(crate) fn is_something_lost() -> bool {
+    // Without the error itself it is still told that something was lost.
     let error = OUT.error.lock().ok().and_then(|mut error| error.take());
     if let Some(error) = error
         && error.kind() != ErrorKind::BrokenPipe

@@ -22,6 +22,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         let text = quoted(text);
         format!("`{text}` is not a size: write it like 8GB, 7.5GiB or a number of bytes")
     };
+    // What is no whole number may have a fraction.
     if let Ok(whole) = number.parse::<u64>() {
         return whole.checked_mul(factor).ok_or_else(wrong);
     }

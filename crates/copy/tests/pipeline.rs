@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cardkeep_block::{
-    AllocationMap, BlockError, BlockErrorKind, Extent, MemoryMedium, Monitor, Operation, Phase,
-    ReadAt, Run, Silent, State, Trouble, WriteAt,
+    AllocationMap, BlockError, BlockErrorKind, Extent, MemoryMedium, Monitor, Operation, ReadAt,
+    Run, Silent, State, WriteAt,
 };
 use cardkeep_copy::{
     Check, CopyError, Destination, Job, Limits, Outcome, Output, Verify, check_image, copy,
 };
 use cardkeep_image::{EncodeOptions, FRAME_BYTES, Format, Manifest, load_index, stream};
+use cardkeep_testkit::{Recorder, Stop};
 
 const FRAME: u64 = FRAME_BYTES as u64;
 const LEN: u64 = 9 * FRAME + 12_800;
@@ -330,53 +331,26 @@ fn an_unreadable_used_sector_ends_the_copy_and_a_free_one_does_not() {
     run(&free, &map, Format::Zstd, &Memory::new(), 2, &Silent).unwrap();
 }
 
-/// Stops the work after some progress, and adds up what was told.
-#[derive(Default)]
-struct Counter {
-    copied: AtomicU64,
-    verified: AtomicU64,
-    stop_after: u64,
-}
-
-impl Monitor for Counter {
-    fn phase(&self, _: Phase, _: Option<u64>) {}
-    fn advance(&self, phase: Phase, bytes: u64) {
-        let counter = if phase == Phase::Copy {
-            &self.copied
-        } else {
-            &self.verified
-        };
-        counter.fetch_add(bytes, Ordering::Relaxed);
-    }
-    fn trouble(&self, trouble: Trouble) {
-        panic!("{trouble:?}");
-    }
-    fn is_cancelled(&self) -> bool {
-        self.stop_after > 0 && self.copied.load(Ordering::Relaxed) >= self.stop_after
-    }
-}
-
 #[test]
 fn progress_adds_up_to_the_used_bytes() {
     let (card, map) = card();
     for format in [Format::Zstd, Format::Raw, Format::Gzip] {
-        let counter = Counter::default();
+        let counter = Recorder::new();
         run(&card, &map, format, &Memory::new(), 2, &counter).unwrap();
         let used = map.bytes(State::Used);
-        assert_eq!(counter.copied.into_inner(), used);
-        assert_eq!(counter.verified.into_inner(), used, "{format:?}");
+        assert_eq!(counter.copied_bytes(), used);
+        assert_eq!(counter.verified_bytes(), used, "{format:?}");
+        assert_eq!(counter.troubles(), []);
     }
 }
 
 #[test]
 fn a_cancelled_copy_ends_soon_and_says_so() {
     let (card, map) = card();
-    let counter = Counter {
-        stop_after: 1,
-        ..Counter::default()
-    };
+    let counter = Recorder::stopping(Stop::AfterCopied(1));
     let error = run(&card, &map, Format::Zstd, &Memory::new(), 2, &counter).unwrap_err();
     assert!(matches!(error, CopyError::Interrupted), "{error}");
+    assert_eq!(counter.troubles(), []);
 }
 
 #[test]

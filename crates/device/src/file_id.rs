@@ -41,6 +41,7 @@ impl FileId {
     /// Returns the identity of what a path leads to; `None` where it leads nowhere, too.
     #[must_use]
     pub fn of_path(path: &Path) -> Option<Self> {
+        // What can't be looked at leads nowhere that is known.
         Self::from_metadata(&path.metadata().ok()?)
     }
 }
@@ -57,6 +58,7 @@ pub fn are_same_file(one: &Path, other: &Path) -> bool {
         FileId::from_metadata(&second),
     ) {
         (Some(first), Some(second)) => first == second,
+        // Both are there, and two whose paths can't be told apart count as one: that refuses more.
         _ => std::fs::canonicalize(one).ok() == std::fs::canonicalize(other).ok(),
     }
 }

@@ -148,6 +148,7 @@ pub fn free_space(folder: &Path) -> Result<u64, BlockError> {
 /// where there is no such file.
 #[must_use]
 pub fn stored_bytes(file: &Path) -> u64 {
+    // A figure for people.
     let Ok(metadata) = std::fs::metadata(file) else {
         return 0;
     };

@@ -431,6 +431,7 @@ fn is_still_named(file: &File, path: &Path) -> bool {
 }
 
 fn exists(path: &Path) -> bool {
+    // What can't be looked at counts as not there: creating it says why.
     path.symlink_metadata().is_ok()
 }
 

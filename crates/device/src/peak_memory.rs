@@ -13,6 +13,7 @@ pub fn peak_memory_bytes() -> Option<u64> {
     let usage = unsafe { usage.assume_init() };
     // The same field counts KiB on Linux and bytes on macOS: getrusage(2) of either.
     let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+    // A figure for people: where there is none, none is shown.
     let peak = u64::try_from(usage.ru_maxrss).ok()?;
     (result == 0 && peak > 0).then(|| peak.saturating_mul(unit))
 }

@@ -34,6 +34,7 @@ fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
         // Neither flag nor links: what is left is to look first.
         Err(_) if to.symlink_metadata().is_ok() => Err(ErrorKind::AlreadyExists.into()),
+        // If that fails, too, its error is the one to tell.
         Err(_) => std::fs::rename(from, to),
     }
 }

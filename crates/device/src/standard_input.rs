@@ -21,6 +21,7 @@ impl StandardInput {
     #[cfg(unix)]
     #[must_use]
     pub fn look(handle: &impl std::os::fd::AsFd) -> Self {
+        // What can't be found out is not known to be a file: the input is a pipe then.
         let own = handle.as_fd().try_clone_to_owned().ok();
         let metadata = own.and_then(|own| std::fs::File::from(own).metadata().ok());
         let id = metadata.as_ref().and_then(FileId::from_metadata);

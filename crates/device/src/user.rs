@@ -34,6 +34,7 @@ pub fn permission_hint(path: &Path) -> String {
 #[cfg(unix)]
 fn group_that_may_read(path: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
+    // A hint for people: what can't be found out is left out of it.
     let metadata = path.metadata().ok()?;
     if metadata.mode() & 0o040 == 0 || metadata.gid() == 0 {
         return None;
@@ -61,6 +62,7 @@ fn group_name(groups: &str, number: u32) -> Option<&str> {
 /// sudo.
 #[cfg(unix)]
 pub(crate) fn is_own(user: u32) -> bool {
+    // Without sudo there is no such user.
     let caller = || std::env::var("SUDO_UID").ok()?.parse().ok();
     user == rustix::process::geteuid().as_raw()
         || effective_user_is_root() && caller() == Some(user)
@@ -70,6 +72,7 @@ pub(crate) fn is_own(user: u32) -> bool {
 /// folder that one can't delete is a nuisance.
 #[cfg(unix)]
 pub(crate) fn give_to_sudo_user(file: &File) -> io::Result<()> {
+    // Without sudo there is nobody to give it to.
     let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
     match (number("SUDO_UID"), number("SUDO_GID")) {
         (Some(user), Some(group)) if effective_user_is_root() => {

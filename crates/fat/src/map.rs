@@ -152,9 +152,8 @@ impl Differences {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
-    use cardkeep_block::{AllocationMap, Extent, Monitor, Phase, ReadAt, Silent, State, Trouble};
+    use cardkeep_block::{AllocationMap, Extent, ReadAt, Silent, State, Trouble};
+    use cardkeep_testkit::{Recorder, Stop};
 
     use crate::kind::FatKind;
     use crate::test_writer::{SECTOR, Writer};
@@ -166,29 +165,11 @@ mod tests {
         (FatKind::Fat32, 70_000),
     ];
 
-    /// Keeps what it is told.
-    #[derive(Debug, Default)]
-    struct Listener {
-        troubles: Mutex<Vec<Trouble>>,
-        is_cancelled: bool,
-    }
-
-    impl Monitor for Listener {
-        fn phase(&self, _: Phase, _: Option<u64>) {}
-        fn advance(&self, _: Phase, _: u64) {}
-        fn trouble(&self, trouble: Trouble) {
-            self.troubles.lock().unwrap().push(trouble);
-        }
-        fn is_cancelled(&self) -> bool {
-            self.is_cancelled
-        }
-    }
-
     fn map(writer: &Writer) -> (AllocationMap, Vec<Trouble>) {
-        let listener = Listener::default();
+        let listener = Recorder::new();
         let fs = FatFs::load(&writer.medium).unwrap();
         let map = fs.allocation_map(&listener).unwrap();
-        (map, listener.troubles.into_inner().unwrap())
+        (map, listener.troubles())
     }
 
     /// The map that calls just these clusters free.
@@ -286,12 +267,12 @@ mod tests {
             let writer = Writer::new(FatKind::Fat32, 70_000);
             writer.chain(&[50_000, 50_001]);
             let bad = Extent::new(writer.fat_start(fat) + 200 * 1024, 512).unwrap();
-            let listener = Listener::default();
+            let listener = Recorder::new();
             let fs = FatFs::load(writer.with_bad(bad)).unwrap();
             let map = fs.allocation_map(&listener).unwrap();
             let free = (3..70_002).filter(|cluster| !matches!(cluster, 50_000 | 50_001));
             assert_eq!(map, expected(&writer, free));
-            let troubles = listener.troubles.into_inner().unwrap();
+            let troubles = listener.troubles();
             assert_eq!(troubles.len(), 1);
             assert!(troubles[0].extent.unwrap().covers(bad));
             assert_eq!(fs.info().free_clusters, 69_997);
@@ -323,10 +304,7 @@ mod tests {
     #[test]
     fn a_cancelled_map_ends() {
         let writer = Writer::new(FatKind::Fat16, 5000);
-        let listener = Listener {
-            is_cancelled: true,
-            ..Listener::default()
-        };
+        let listener = Recorder::stopping(Stop::AfterQuestions(0));
         let fs = FatFs::load(&writer.medium).unwrap();
         let result = fs.allocation_map(&listener);
         assert!(matches!(result, Err(Error::Cancelled)));

@@ -5,23 +5,11 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
-use std::sync::Mutex;
-
-use cardkeep_block::{MemoryMedium, Monitor, Phase, State, Trouble, WriteAt};
+use cardkeep_block::{MemoryMedium, State, WriteAt};
 use cardkeep_survey::{Scope, survey};
+use cardkeep_testkit::Recorder;
 
 const SECTORS: u64 = 64 * 2048;
-
-#[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
-
-impl Monitor for Heard {
-    fn phase(&self, _: Phase, _: Option<u64>) {}
-    fn advance(&self, _: Phase, _: u64) {}
-    fn trouble(&self, trouble: Trouble) {
-        self.0.lock().unwrap().push(trouble.message);
-    }
-}
 
 /// CRC-32 as the UEFI specification wants it (section 5.3.2).
 fn crc32(bytes: &[u8]) -> u32 {
@@ -71,10 +59,13 @@ fn a_gpt_without_partitions_leaves_nothing_out() {
     card.write_at(512, &header(1, SECTORS - 1, 2)).unwrap();
     let backup = header(SECTORS - 1, 1, SECTORS - 33);
     card.write_at((SECTORS - 1) * 512, &backup).unwrap();
-    let heard = Heard::default();
+    let heard = Recorder::new();
     let survey = survey(&card, 512, Scope::UsedOnly, &heard);
     assert_eq!(survey.map.bytes(State::Used), SECTORS * 512);
-    let heard = heard.0.into_inner().unwrap();
+    let heard = heard.troubles();
     assert_eq!(heard.len(), 1, "{heard:?}");
-    assert!(heard[0].contains("lists no partitions"), "{heard:?}");
+    assert!(
+        heard[0].message.contains("lists no partitions"),
+        "{heard:?}"
+    );
 }

@@ -25,6 +25,7 @@ mod gate;
 mod guest;
 mod loop_device;
 mod mount;
+mod recorder;
 mod skip;
 mod tool;
 mod treatment;
@@ -46,6 +47,7 @@ pub use gate::Gate;
 pub use guest::{Guest, Insertion, Job, Machine};
 pub use loop_device::{Loop, SectorSize, Throttle};
 pub use mount::Mount;
+pub use recorder::{Recorder, Stop};
 pub use skip::{
     is_big_matrix, skip, skip_unless_fuse, skip_unless_root, skip_unless_tools, skipped,
 };

@@ -238,6 +238,7 @@ fn ask(cards: &[Candidate], signals: Signals) -> Result<PathBuf, OpError> {
         format_args!("Back up which one? [1-{}] ", cards.len()),
         signals,
     )?;
+    // What is no number chooses nothing.
     let number = answer.trim().parse::<usize>().ok();
     let chosen = number.and_then(|number| cards.get(number.checked_sub(1)?));
     match chosen {

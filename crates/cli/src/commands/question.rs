@@ -28,6 +28,7 @@ pub(crate) fn ask(question: fmt::Arguments<'_>, signals: Signals) -> Result<Stri
     });
     loop {
         match receive.recv_timeout(LOOK) {
+            // What can't be read is no consent.
             Ok(answer) => return Ok(answer.unwrap_or_default()),
             Err(RecvTimeoutError::Disconnected) => return Ok(String::new()),
             Err(RecvTimeoutError::Timeout) => {}

@@ -143,6 +143,7 @@ fn state(partition: &Partition) -> String {
 
 /// Returns the day, in UTC, of a time in seconds since 1970; `None` for one that no calendar has.
 fn day(seconds: u64) -> Option<String> {
+    // A time that no calendar has is left out.
     let time = jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok()?;
     Some(time.strftime("%Y-%m-%d").to_string())
 }

@@ -106,6 +106,7 @@ pub(crate) fn print_restore(plan: &RestorePlan, report: &RestoreReport) {
     let green = Style::new().bold().fg_color(Some(AnsiColor::Green.into()));
     let seconds = report.elapsed.as_secs_f64();
     for (target, planned) in report.targets.iter().zip(&plan.targets) {
+        // What failed is told as an error of the command.
         let Ok(done) = &target.result else { continue };
         let path = path_text(&target.path);
         outln!(

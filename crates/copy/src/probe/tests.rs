@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cardkeep_block::{
-    BlockError, BlockErrorKind, Extent, MemoryMedium, Monitor, Operation, Phase, ReadAt,
-    ReadWriteAt, Silent, Trouble, WriteAt,
+    BlockError, BlockErrorKind, Extent, MemoryMedium, Operation, ReadAt, ReadWriteAt, Silent,
+    WriteAt,
 };
-use cardkeep_testkit::{Fault, FaultyMedium, Times};
+use cardkeep_testkit::{Fault, FaultyMedium, Recorder, Stop, Times};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::{Just, Strategy};
 
@@ -465,20 +464,6 @@ fn a_card_that_fails_everywhere_or_is_gone_is_an_error() {
     }
 }
 
-/// Wants it to stop at a later time, counted in questions.
-struct StopsAfter(AtomicUsize);
-
-impl Monitor for StopsAfter {
-    fn phase(&self, _: Phase, _: Option<u64>) {}
-    fn advance(&self, _: Phase, _: u64) {}
-    fn trouble(&self, _: Trouble) {}
-    fn is_cancelled(&self) -> bool {
-        let left = self.0.load(Ordering::Relaxed);
-        self.0.store(left.saturating_sub(1), Ordering::Relaxed);
-        left == 0
-    }
-}
-
 #[test]
 fn an_interrupted_probe_puts_back_what_it_overwrote() {
     for claimed in [2 * MIB, 8 * MIB] {
@@ -487,13 +472,13 @@ fn an_interrupted_probe_puts_back_what_it_overwrote() {
         for after in 0..questions {
             let card = Card::new(2 * MIB, claimed, Beyond::Wraps).filled();
             let before = card.inner.to_vec();
-            let monitor = StopsAfter(AtomicUsize::new(after));
+            let monitor = Recorder::stopping(Stop::AfterQuestions(after));
             let error = probe(&card, &places, 7, &monitor).unwrap_err();
             assert!(matches!(error, CopyError::Interrupted));
             assert!(card.inner.to_vec() == before, "after {after}");
         }
         let card = Card::new(2 * MIB, claimed, Beyond::Wraps);
-        let monitor = StopsAfter(AtomicUsize::new(questions));
+        let monitor = Recorder::stopping(Stop::AfterQuestions(questions));
         assert!(probe(&card, &places, 7, &monitor).is_ok());
     }
 }
@@ -503,7 +488,7 @@ fn an_interrupted_probe_saves_the_first_sectors_even_where_only_writes_wrap() {
     let card = Card::new(2 * MIB, 8 * MIB, Beyond::WritesWrap).filled();
     let before = card.inner.to_vec();
     let places = probe_places(8 * MIB);
-    let monitor = StopsAfter(AtomicUsize::new(places.len() * 2));
+    let monitor = Recorder::stopping(Stop::AfterQuestions(places.len() * 2));
     let error = probe(&card, &places, 7, &monitor).unwrap_err();
     assert!(matches!(error, CopyError::Interrupted));
     let place = PLACE_BYTES as usize;

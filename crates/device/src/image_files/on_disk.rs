@@ -113,6 +113,7 @@ impl ImageFiles {
     /// Looks at what there is. `program` is the first word of the tool that makes the image.
     #[must_use]
     pub fn look(&self, program: &str) -> Found {
+        // What can't be looked at counts as not there: creating or opening it says why.
         let is_there = |path: PathBuf| path.symlink_metadata().is_ok();
         let map = is_there(self.map()).then(|| match self.load_map() {
             Ok(Some(text)) => MapNote::read(&text, &self.image, program),
@@ -322,6 +323,7 @@ impl ImageFiles {
 }
 
 fn holds_anything(path: &Path) -> bool {
+    // What can't be looked at is not known to hold anything.
     let metadata = path.symlink_metadata();
     metadata.is_ok_and(|metadata| metadata.len() > 0)
 }

@@ -189,6 +189,7 @@ fn serial_of(node: &Node, usb: Option<&Path>) -> Option<String> {
     let from_usb = || text(usb?, "serial");
     // SCSI's page 0x80 is a header of four bytes and the serial number: SPC-4, 7.8.
     let from_page = || {
+        // Not every device has it; the serial number is for people.
         let page = std::fs::read(node.folder.join("device/vpd_pg80")).ok()?;
         super::sysfs::clean(page.get(4..)?)
     };

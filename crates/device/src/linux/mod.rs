@@ -130,6 +130,7 @@ impl Machine for Linux {
                 let missing = absolute.strip_prefix(&inside).unwrap_or(Path::new(""));
                 view.paths.resolved(&inside).join(missing)
             }
+            // It lies outside of a recorded machine.
             Err(_) => absolute,
         };
         let carriers = view.usage.carriers_of_file(&folder);
@@ -218,6 +219,7 @@ impl View<'_> {
             Err(Errno::NOENT) => Access::Denied {
                 hint: format!("{} is not there", path.display()),
             },
+            // Whatever the system says: what helps is another right.
             Err(_) => Access::Denied {
                 hint: permission_hint(&outside),
             },

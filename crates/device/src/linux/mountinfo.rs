@@ -37,6 +37,7 @@ pub(super) fn parse(table: &[u8]) -> (Vec<MountEntry>, usize) {
     (entries.collect(), unclear)
 }
 
+/// Returns the entry; `None` for a line that is no such one, which the caller counts.
 fn parse_line(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|&byte| byte == b' ');
     let number = String::from_utf8(fields.nth(2)?.to_vec()).ok()?;

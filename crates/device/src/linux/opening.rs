@@ -55,6 +55,7 @@ pub(super) fn open_direct(
 
 /// Returns the device's logical sector size in bytes, where it tells a sensible one.
 pub(crate) fn sector_bytes(file: &File) -> Option<u32> {
+    // A device that does not tell is one of 512 bytes: the caller's default.
     let bytes = rustix::fs::ioctl_blksszget(file).ok()?;
     (bytes.is_power_of_two() && SECTOR_BYTES.contains(&bytes)).then_some(bytes)
 }
@@ -66,6 +67,7 @@ pub(crate) fn device_len(mut file: &File) -> io::Result<u64> {
 
 /// Returns the kernel's sequence number of the medium in this device.
 pub(crate) fn diskseq(file: &File) -> Option<u64> {
+    // Kernels before 5.15 count no media, and nothing can be compared then.
     diskseq_of(file.metadata().ok()?.rdev())
 }
 
@@ -75,6 +77,7 @@ pub(super) fn diskseq_of(number: u64) -> Option<u64> {
     let folder = format!("/sys/dev/block/{major}:{minor}");
     // A partition has its disk's number, one level up.
     ["diskseq", "../diskseq"].iter().find_map(|name| {
+        // Missing in one of the two places, and in both before Linux 5.15.
         let text = std::fs::read_to_string(format!("{folder}/{name}")).ok()?;
         text.trim().parse().ok()
     })

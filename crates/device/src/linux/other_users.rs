@@ -29,6 +29,7 @@ pub(crate) fn other_user(file: &File) -> Option<&'static str> {
 /// Tells whether a file is swap space in use: `/proc/swaps`. One whose name there leads elsewhere by now
 /// is refused by the kernel when it is opened for writing: `ETXTBSY`.
 fn is_swap(file: &File) -> bool {
+    // The kernel itself refuses to write to a swap file (`ETXTBSY`): this only says so earlier.
     let own = file
         .metadata()
         .ok()

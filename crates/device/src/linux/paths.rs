@@ -30,6 +30,7 @@ impl Paths {
 
     /// Returns the machine's path without symbolic links; as it is where it does not exist.
     pub(super) fn resolved(&self, path: &Path) -> PathBuf {
+        // What can't be followed is left as it is.
         let real = std::fs::canonicalize(self.outside(path)).ok();
         let inside =
             real.and_then(|real| Some(Path::new("/").join(real.strip_prefix(&self.root).ok()?)));
@@ -38,6 +39,7 @@ impl Paths {
 
     /// Returns the device that a path of the machine names.
     pub(super) fn node_of_path<'a>(&self, tree: &'a Tree, path: &Path) -> Option<&'a Node> {
+        // A recorded machine has no device nodes: what can't be looked at is found by its name.
         let metadata = self.outside(path).metadata().ok();
         let number = metadata
             .filter(|found| found.file_type().is_block_device())

@@ -11,6 +11,7 @@ const ATTRIBUTE_BYTES_MAX: usize = 4096;
 /// empty. Bytes that are no text, or that a terminal would obey, become `?`: hardware says what
 /// it likes.
 pub(super) fn text(folder: &Path, name: &str) -> Option<String> {
+    // Not every device has every attribute.
     clean(&std::fs::read(folder.join(name)).ok()?)
 }
 

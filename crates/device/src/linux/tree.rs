@@ -101,8 +101,11 @@ impl Tree {
     /// What the system said where there is no list.
     pub(super) fn load(root: &Path) -> io::Result<Self> {
         let class = root.join("sys/class/block");
-        std::fs::read_dir(&class)?;
-        let names = sysfs::names(&class);
+        // Each one counts: a device that is left out may be the one that must not be written to.
+        let mut names = std::fs::read_dir(&class)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<Vec<String>>>()?;
+        names.sort();
         let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
         for name in names {
             let mut node = Node::load(&class, &name);

@@ -103,6 +103,7 @@ impl Usage {
             return;
         };
         if carried.carriers.is_empty() {
+            // One more hint: without it the root filesystem stays without a device, as it was.
             let line = std::fs::read_to_string(root.join("proc/cmdline")).unwrap_or_default();
             let source = line
                 .split_ascii_whitespace()

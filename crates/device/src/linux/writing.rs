@@ -24,6 +24,7 @@ pub(crate) fn open_device(path: &Path) -> io::Result<(File, bool)> {
 
 /// Returns the number of the special file that `path` leads to, where it does.
 pub(crate) fn device_number(path: &Path) -> Option<u64> {
+    // What can't be looked at is no device that could be compared.
     number_of(&path.metadata().ok()?)
 }
 

@@ -3,10 +3,9 @@
 
 use std::path::Path;
 
-use cardkeep_block::{AllocationMap, Extent, Monitor, Phase, Silent, State, Trouble};
+use cardkeep_block::{AllocationMap, Extent, Silent, State};
 use cardkeep_ext4::{Ext4, Flavour};
-use cardkeep_testkit::{Likeness, Tool, Tree};
-use std::sync::Mutex;
+use cardkeep_testkit::{Likeness, Recorder, Tool, Tree};
 
 use crate::image::{Dump, Image, is_skipped, range};
 
@@ -54,18 +53,6 @@ cases! {
     a_seed_for_checksums: 40 "-t" "ext4" "-O" "metadata_csum_seed";
 }
 
-/// Keeps what the map had to say.
-#[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
-
-impl Monitor for Heard {
-    fn phase(&self, _: Phase, _: Option<u64>) {}
-    fn advance(&self, _: Phase, _: u64) {}
-    fn trouble(&self, trouble: Trouble) {
-        self.0.lock().unwrap().push(format!("{trouble:?}"));
-    }
-}
-
 fn check(test: &str, options: &[&str], mib: u32) {
     if is_skipped(test) {
         return;
@@ -78,9 +65,9 @@ fn check(test: &str, options: &[&str], mib: u32) {
     }
     let medium = image.medium();
     let fs = Ext4::load(&medium).unwrap();
-    let heard = Heard::default();
+    let heard = Recorder::new();
     let map = fs.allocation_map(&heard).unwrap();
-    assert_eq!(heard.0.into_inner().unwrap(), Vec::<String>::new());
+    assert_eq!(heard.troubles(), []);
     let dump = image.dump();
     assert_eq!(
         fs.info().free_bytes,

@@ -78,6 +78,7 @@ pub(super) fn converse(
     events: &Sender<Event>,
 ) {
     zbus::block_on(async {
+        // No bus, no service, or none that knows the device: nobody to ask, as the end of events says.
         let Ok((bus, object)) = find(address, asked).await else {
             return;
         };

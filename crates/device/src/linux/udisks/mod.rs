@@ -253,12 +253,14 @@ fn checked(fd: OwnedFd, wanted: Wanted) -> Result<(File, bool), NotPermitted> {
         purpose,
     } = wanted;
     let file = File::from(fd);
+    // What can't be looked at is not known to be it.
     let metadata = file.metadata().map_err(|_| NotPermitted::AnotherDevice)?;
     let is_it = number_of(&metadata) == Some(number)
         && (diskseq.is_none() || diskseq_of_open(&file) == diskseq);
     if !is_it {
         return Err(NotPermitted::AnotherDevice);
     }
+    // Nor is it known how it is open.
     let flags = fcntl_getfl(&file).map_err(|_| NotPermitted::AnotherMode)?;
     let mode = flags & OFlags::ACCMODE;
     let is_direct = flags.contains(OFlags::DIRECT);
@@ -285,6 +287,7 @@ fn diskseq_of_open(file: &File) -> Option<u64> {
     // SAFETY: the request reads one u64, as its number says.
     let getter = unsafe { Getter::<BLKGETDISKSEQ, u64>::new() };
     // SAFETY: the descriptor is open while `file` is borrowed, and the request changes nothing.
+    // Before Linux 5.15 there is none.
     unsafe { ioctl(file, getter) }.ok()
 }
 
@@ -293,11 +296,12 @@ mod tests {
     use std::io::Read;
     use std::os::unix::net::UnixListener;
     use std::path::{Path, PathBuf};
-    use std::sync::Mutex;
     use std::time::{Duration, Instant};
 
-    use cardkeep_block::{BlockErrorKind, Monitor, Phase, Silent, Trouble};
-    use cardkeep_testkit::{FakeUdisks, Handing, Loop, skip_unless_root, skip_unless_tools};
+    use cardkeep_block::{BlockErrorKind, Monitor, Phase, Silent};
+    use cardkeep_testkit::{
+        FakeUdisks, Handing, Loop, Recorder, Stop, skip_unless_root, skip_unless_tools,
+    };
     use tempfile::TempDir;
 
     use super::{PATIENCE, Patience, Udisks, Unserved};
@@ -457,31 +461,13 @@ mod tests {
         assert!(said.contains("Device or resource busy"), "{said}");
     }
 
-    /// Records the phases, and wants to stop after some time.
-    #[derive(Default)]
-    struct Watcher {
-        phases: Mutex<Vec<Phase>>,
-        until: Option<Instant>,
-    }
-
-    impl Monitor for Watcher {
-        fn phase(&self, phase: Phase, _: Option<u64>) {
-            self.phases.lock().unwrap().push(phase);
-        }
-        fn advance(&self, _: Phase, _: u64) {}
-        fn trouble(&self, _: Trouble) {}
-        fn is_cancelled(&self) -> bool {
-            self.until.is_some_and(|until| Instant::now() > until)
-        }
-    }
-
     #[test]
     fn nobody_is_waited_for_without_end() {
         let Some(cards) = Cards::new("nobody_is_waited_for_without_end") else {
             return;
         };
         let fake = FakeUdisks::start(&cards.one(), Handing::Silence);
-        let watcher = Watcher::default();
+        let watcher = Recorder::new();
         let started = Instant::now();
         let one = cards.one();
         let found = why(&at(fake.address(), SHORT), &one, Purpose::Read, &watcher);
@@ -492,17 +478,17 @@ mod tests {
             "a person was not waited for"
         );
         assert!(started.elapsed() < SOON);
-        assert_eq!(*watcher.phases.lock().unwrap(), [Phase::Permission]);
+        assert_eq!(watcher.phases(), [Phase::Permission]);
 
         // A bus that takes the connection and says nothing.
         let socket = cards.folder.path().join("silent");
         let silent = UnixListener::bind(&socket).unwrap();
-        let watcher = Watcher::default();
+        let watcher = Recorder::new();
         let address = format!("unix:path={}", socket.display());
         let found = why(&at(address, SHORT), &one, Purpose::Read, &watcher);
         assert_eq!(found, late);
         assert!(started.elapsed() < SOON);
-        assert!(watcher.phases.lock().unwrap().is_empty());
+        assert!(watcher.phases().is_empty());
         drop(silent);
     }
 
@@ -513,10 +499,7 @@ mod tests {
         };
         let fake = FakeUdisks::start(&cards.one(), Handing::Silence);
         let started = Instant::now();
-        let watcher = Watcher {
-            until: Some(started + Duration::from_millis(200)),
-            ..Watcher::default()
-        };
+        let watcher = Recorder::stopping(Stop::At(started + Duration::from_millis(200)));
         let one = cards.one();
         let udisks = at(fake.address(), PATIENCE);
         let found = why(&udisks, &one, Purpose::Write, &watcher);
