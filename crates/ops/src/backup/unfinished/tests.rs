@@ -334,6 +334,14 @@ fn check_name(name: &str, cards: &[Arc<Card>; 2], before: Before, how: How, heal
         let ended = desk.back_up(own, how, Some(Death::before(count)));
         own.heal();
         let what = format!("{name}, {before:?}, {how:?}, {health:?}, {count} changes");
+        match before {
+            Before::Nothing | Before::Begun => {}
+            Before::Whole | Before::Lossy => assert!(desk.image.exists(), "{what}: no image"),
+            Before::OwnLossy => {
+                let is_there = desk.image.exists() || desk.files().partial().exists();
+                assert!(is_there, "{what}: no image");
+            }
+        }
         desk.assert_whole(&[own, other], &what);
         desk.assert_can_be_made(own, &what);
         if ended.is_ok() {
