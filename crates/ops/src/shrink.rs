@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cardkeep_block::{Monitor, ReadAt, path_text};
-use cardkeep_device::{Machine, Source};
+use cardkeep_device::{ImageFiles, Machine, Source};
 use cardkeep_image::Format;
 use cardkeep_survey::{Scope, survey};
 
@@ -17,7 +17,7 @@ use crate::backup::{BackupRequest, BackupSession, Looked, Target};
 use crate::error::{OpError, OpErrorKind};
 use crate::opened::{Opened, OpenedKind};
 use crate::precheck::check_name;
-use crate::unpacked::Unpacked;
+use crate::unpacked::{PackedStream, Unpacked};
 
 /// Looks at an image, and says what making it smaller will do. A stream is unpacked here: what it
 /// holds can't be known before. `request.card` names the image; it is never changed.
@@ -82,7 +82,13 @@ fn open(
         _ => return Opened::open(machine, path, monitor),
     };
     let stored_bytes = source.len();
-    let unpacked = Unpacked::of(source, format, (path, image), monitor)?;
+    let stream = PackedStream {
+        source,
+        format,
+        path,
+    };
+    let files = ImageFiles::of(image.unwrap_or(path));
+    let unpacked = Unpacked::of(stream, &files, monitor)?;
     Ok(Opened {
         path: path.to_path_buf(),
         kind: OpenedKind::Image {

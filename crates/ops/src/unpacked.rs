@@ -19,16 +19,28 @@ pub(crate) struct Unpacked {
     format: Format,
 }
 
+/// A file that can be read from its beginning on only.
+pub(crate) struct PackedStream<'a> {
+    /// The file.
+    pub(crate) source: Arc<Source>,
+    /// The container that its content is in.
+    pub(crate) format: Format,
+    /// Its path.
+    pub(crate) path: &'a Path,
+}
+
 impl Unpacked {
-    /// Unpacks what `source`, the file at `path`, holds in this container; next to `image`, or to `path` itself where
-    /// there is none. Frames of zeros become holes.
+    /// Unpacks a stream beside the image that `files` are of. Frames of zeros become holes.
     pub(crate) fn of(
-        source: Arc<Source>,
-        format: Format,
-        (path, image): (&Path, Option<&Path>),
+        stream: PackedStream<'_>,
+        files: &ImageFiles,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
-        let files = ImageFiles::of(image.unwrap_or(path));
+        let PackedStream {
+            source,
+            format,
+            path,
+        } = stream;
         let name = files.unpacked();
         let file = files.create_unpacked();
         let own = Self {

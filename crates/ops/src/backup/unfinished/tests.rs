@@ -2,8 +2,8 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cardkeep_block::{AllocationMap, Extent, MemoryMedium, Monitor, ReadAt, Silent, State};
@@ -83,6 +83,17 @@ impl Watch for Death {
     }
 }
 
+/// Takes down all changes.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<Vec<(Change, PathBuf)>>>);
+
+impl Watch for Log {
+    fn before(&self, change: Change, path: &Path) -> io::Result<()> {
+        self.0.lock().unwrap().push((change, path.to_path_buf()));
+        Ok(())
+    }
+}
+
 /// A folder in memory, where there is one, with the place of an image.
 struct Desk {
     folder: TempDir,
@@ -154,6 +165,16 @@ impl Desk {
         how: How,
         death: Option<Death>,
     ) -> Result<BackupReport, OpError> {
+        let watch = death.map(|death| Arc::new(death) as Arc<dyn Watch>);
+        self.back_up_watched(card, how, watch)
+    }
+
+    fn back_up_watched(
+        &self,
+        card: &Arc<Card>,
+        how: How,
+        watch: Option<Arc<dyn Watch>>,
+    ) -> Result<BackupReport, OpError> {
         let request = self.request(how);
         let opened = Opened {
             path: request.card.clone(),
@@ -172,8 +193,8 @@ impl Desk {
             survey: learnt,
         };
         let mut session = looked.planned(image, request, &Silent)?;
-        if let Some(death) = death {
-            session.watch(Arc::new(death));
+        if let Some(watch) = watch {
+            session.watch(watch);
         }
         let monitor: Arc<dyn Monitor> = Arc::new(Silent);
         apply(&Arc::from(machine()), &session, &mut io::sink(), &monitor)
@@ -512,4 +533,59 @@ fn a_backup_overwrites_no_store_and_no_map_of_another_program_without_leave() {
         desk.back_up(&own, How::Anew, None).unwrap();
         assert!(!path.exists());
     }
+}
+
+/// Catches: a name that a power cut leaves without the content, and a removed map that a power cut brings
+/// back beside new content.
+#[test]
+fn content_is_durable_before_its_name_and_a_removal_before_new_content() {
+    let (own, other) = (card(0), card(1));
+    for name in NAMES {
+        for before in [Before::Begun, Before::Lossy] {
+            let desk = Desk::new(name);
+            prepare(&desk, before, &own, &other);
+            Health::Weak.declare(&own);
+            let log = Log::default();
+            let watch = Arc::new(log.clone()) as Arc<dyn Watch>;
+            desk.back_up_watched(&own, How::Anew, Some(watch)).unwrap();
+            let log = log.0.lock().unwrap();
+            check_order(&log, &desk.files(), &format!("{name}, {before:?}"));
+        }
+    }
+}
+
+fn check_order(log: &[(Change, PathBuf)], files: &ImageFiles, what: &str) {
+    let last_before = |at: usize, path: &Path, wanted: &[Change]| {
+        let mut earlier = log[..at].iter();
+        earlier.rposition(|(change, own)| own == path && wanted.contains(change))
+    };
+    let mut names = 0;
+    for (at, (change, path)) in log.iter().enumerate() {
+        match change {
+            Change::Rename => {
+                names += 1;
+                let written = last_before(at, path, &[Change::Write, Change::Resize]);
+                let flushed = last_before(at, path, &[Change::Flush]);
+                assert!(written < flushed, "{what}: {path:?} is not durable");
+                let rest = &log[at..];
+                let is_named = rest
+                    .iter()
+                    .any(|(change, _)| *change == Change::FlushFolder);
+                assert!(is_named, "{what}: the name {path:?} is not durable");
+            }
+            Change::Write if *path == files.partial() => {
+                let beside = [files.map(), files.store()];
+                let removed = beside
+                    .iter()
+                    .filter_map(|path| last_before(at, path, &[Change::Remove]))
+                    .max();
+                let flushed = log[..at]
+                    .iter()
+                    .rposition(|(change, _)| *change == Change::FlushFolder);
+                assert!(removed <= flushed, "{what}: what was removed may come back");
+            }
+            _ => {}
+        }
+    }
+    assert!(names >= 1, "{what}");
 }
