@@ -99,3 +99,72 @@ impl Owner {
         parts.map(move |part| Self::of_structure(part, structure))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Filesystem;
+    use crate::filesystem::driver::Driver;
+    use crate::filesystem::error::DriverError;
+    use crate::filesystem::streaming::Streaming;
+    use crate::filesystem::summary::FsSummary;
+    use crate::{Extent, MemoryMedium, ReadAt, Silent, State, Structure, WriteAt};
+
+    /// A driver that knows no more than a length: its first byte, in units of 4 KiB.
+    #[derive(Debug)]
+    struct Least;
+
+    struct LeastFs<'m>(&'m dyn ReadAt);
+
+    impl Driver for Least {
+        fn name(&self) -> &'static str {
+            "least"
+        }
+
+        fn probe(&self, medium: &dyn ReadAt) -> bool {
+            medium.read_vec(0, 1).is_ok_and(|bytes| bytes[0] > 0)
+        }
+
+        fn open<'m>(
+            &self,
+            medium: &'m dyn ReadAt,
+        ) -> Result<Box<dyn Filesystem + 'm>, DriverError> {
+            Ok(Box::new(LeastFs(medium)))
+        }
+    }
+
+    impl Filesystem for LeastFs<'_> {
+        fn medium(&self) -> &dyn ReadAt {
+            self.0
+        }
+
+        fn summary(&self) -> FsSummary {
+            let first = self.0.read_vec(0, 1).unwrap_or_default();
+            FsSummary {
+                len: first.first().map_or(0, |&count| u64::from(count) * 4096),
+                ..FsSummary::default()
+            }
+        }
+    }
+
+    #[test]
+    fn a_driver_that_knows_a_length_alone_calls_nothing_free() {
+        let medium = MemoryMedium::new(16 * 4096);
+        medium.write_at(0, &[3]).unwrap();
+        medium.write_at(15 * 4096, b"more").unwrap();
+        assert!(Least.probe(&medium));
+        assert_eq!(Least.streaming(&medium), Streaming::Head);
+        assert_eq!(Least.stated_len(&medium), None);
+        assert!(Least.streaming_map(&medium).is_err());
+        let fs = Least.open(&medium).unwrap();
+        let map = fs.allocation_map(&Silent).unwrap();
+        let bytes = [State::Used, State::Zero, State::Free].map(|state| map.bytes(state));
+        assert_eq!(bytes, [4 * 4096, 12 * 4096, 0]);
+        assert_eq!(fs.content_len(), 16 * 4096);
+        let whole = [Extent::between(0, 16 * 4096)];
+        let owners = fs.owners(&whole, &Silent);
+        assert_eq!(owners.len(), 1);
+        assert_eq!(owners[0].extent, Extent::between(0, 3 * 4096));
+        assert_eq!(owners[0].structure, Some(Structure::Filesystem));
+        assert!(fs.files().is_none() && fs.troubles().is_empty());
+    }
+}
