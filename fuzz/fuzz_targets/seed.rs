@@ -16,15 +16,6 @@ pub struct Seed {
     has_checksums: bool,
 }
 
-/// The files that each has, as [`cardkeep_ext4::Ext4::read_file`] takes their names.
-pub const FILES: [&str; 5] = [
-    "etc/hostname",
-    "etc/deep/file",
-    "etc/deep/link",
-    "file 0",
-    "file 39",
-];
-
 /// Makes a filesystem of `kib` KiB with some files; `log` are debugfs's words to fill its journal.
 /// Options that hold a `=` and come first are put into mke2fs's environment.
 pub fn make(options: &[&str], kib: u32, log: &str) -> Seed {

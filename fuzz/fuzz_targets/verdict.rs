@@ -7,8 +7,14 @@ use std::process::Command;
 use cardkeep_block::ReadAt;
 use cardkeep_ext4::Ext4;
 
-use crate::seed::FILES;
-
+/// The files of a seed, as [`cardkeep_ext4::Ext4::read_file`] takes their names.
+const FILES: [&str; 5] = [
+    "etc/hostname",
+    "etc/deep/file",
+    "etc/deep/link",
+    "file 0",
+    "file 39",
+];
 /// Longer than any file of a seed.
 const FILE_BYTES_MAX: usize = 1 << 17;
 
