@@ -129,8 +129,8 @@ fn lines(target: &TargetPlan, done: &TargetDone) -> Vec<(&'static str, String)> 
     }
     if outcome.mended_frames > 0 {
         let count = outcome.mended_frames;
-        let mended = format!("{count} pieces had to be written twice: watch this card");
-        lines.push(("Mended", mended));
+        let rewrote = format!("{count} pieces that read back wrong: watch this card");
+        lines.push(("Rewrote", rewrote));
     }
     lines.push((
         "Verified",
