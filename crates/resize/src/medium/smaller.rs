@@ -176,7 +176,7 @@ impl Candidate {
                 let least = self.medium_len(least);
                 Declined::TooShort { wanted: len, least }
             }
-            (declined, _) => declined.into(),
+            (declined, _) => declined,
         }
     }
 

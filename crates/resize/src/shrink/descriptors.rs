@@ -52,8 +52,9 @@ impl Descriptors {
     /// For a group that is not there: 0 in place of its bitmap would lead into other content.
     fn field<T>(&self, group: u64, field: impl Fn(DescriptorRecord<&[u8]>) -> T) -> T {
         let start = group as usize * self.size;
-        // OK to unwrap: loading has checked how long each is, and callers count groups.
-        field(DescriptorRecord::new(&self.bytes[start..start + self.size]).unwrap())
+        let record = DescriptorRecord::new(&self.bytes[start..start + self.size]);
+        // OK to unwrap: loading has checked how long each is.
+        field(record.expect("a descriptor is as long as loading found"))
     }
 
     /// Returns the descriptor of a group, to be changed.
