@@ -13,6 +13,8 @@ use super::source::{Source, Tree};
 const RULE: &str = "circle";
 
 /// Crates whose files still import each other: the rule does not hold there yet.
+///
+/// * ops: what an input is and how it is opened is being given one room; its circles end there.
 const UNCHECKED: [&str; 1] = ["crates/ops/"];
 
 /// The path of a module within its crate: `[]` is its root.

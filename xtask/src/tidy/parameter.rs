@@ -12,6 +12,11 @@ use super::source::Source;
 const RULE: &str = "tuple-parameter";
 
 /// Folders in which functions still take tuples: the rule does not hold there yet.
+///
+/// * ext4: a part of a group in `passing.rs`, and the kinds of logs in the oracle tests.
+/// * ops: what is opened and how it is to be read, in many places; they go with the one room for inputs.
+/// * resize: what lies behind a view, and the end of a smaller medium.
+/// * survey: a partition and where it reaches, in `cut.rs`, `medium.rs` and the cards of its tests.
 const UNCHECKED: [&str; 4] = [
     "crates/ext4/",
     "crates/ops/",
