@@ -69,7 +69,7 @@ impl FaultDisk {
         device.bound_requests(REQUEST_KIB)?;
         Ok(Self {
             device,
-            served: served,
+            served,
             medium,
         })
     }

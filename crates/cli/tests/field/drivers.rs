@@ -309,7 +309,8 @@ fn the_kernel_mounts_what_was_restored() {
         return;
     }
     let kinds = fs::read_to_string("/proc/filesystems").unwrap();
-    let makers: [(&str, fn(&Desk) -> u64); 2] = [("squashfs", squashfs), ("erofs", erofs)];
+    type Maker = fn(&Desk) -> u64;
+    let makers: [(&str, Maker); 2] = [("squashfs", squashfs), ("erofs", erofs)];
     for (kind, make) in makers {
         if !kinds.contains(kind) {
             skip(test, &format!("a kernel with {kind}"));
