@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cardkeep_ops::restore::Expand;
-use cardkeep_ops::{Format, Length, Truncated};
+use cardkeep_ops::{ContentRule, Format, Length, Truncated};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::done::Telling;
@@ -88,9 +88,12 @@ pub(crate) struct ListArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct InfoArgs {
-    /// A card, any other device, or an image.
+    /// A card, any other device, or an image; `-` for standard input.
     #[arg(value_name = "CARD|IMAGE", value_hint = ValueHint::AnyPath)]
     pub(crate) path: PathBuf,
+    /// Accept a file even if it looks like one of another kind than a disk image.
+    #[arg(long)]
+    pub(crate) allow_unknown_content: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -167,6 +170,14 @@ fn parse_size(text: &str) -> Result<SizeArg, String> {
     match text {
         AS_FAR_AS_CAN_BE => Ok(SizeArg::Most),
         text => units::parse_size(text).map(SizeArg::Bytes),
+    }
+}
+
+/// Returns which content is taken.
+pub(crate) const fn content(is_any: bool) -> ContentRule {
+    match is_any {
+        true => ContentRule::Any,
+        false => ContentRule::Known,
     }
 }
 
@@ -327,7 +338,8 @@ impl WriteArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ShrinkArgs {
-    /// The image: .img, .img.zst, .img.gz, .img.xz, .img.bz2, .zip or .tar. It is not changed.
+    /// The image: .img, .img.zst, .img.gz, .img.xz, .img.bz2, .zip or .tar; `-` for standard input. It is
+    /// not changed.
     #[arg(value_name = "IMAGE", value_hint = ValueHint::FilePath)]
     pub(crate) image: PathBuf,
     /// The new image: .img, .img.zst, .img.gz or .img.xz; `-` for standard output
@@ -346,6 +358,9 @@ pub(crate) struct ShrinkArgs {
     /// Replace an existing image once the new one is complete.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Accept a file even if it looks like one of another kind than a disk image.
+    #[arg(long)]
+    pub(crate) allow_unknown_content: bool,
     /// Accept an image that ends before its partitions do, even if used bytes are missing.
     #[arg(long)]
     pub(crate) allow_truncated: bool,
@@ -409,6 +424,9 @@ pub(crate) struct VerifyArgs {
     /// Compare it with this card, and name what differs.
     #[arg(long, value_name = "CARD", value_hint = ValueHint::AnyPath)]
     pub(crate) against: Option<PathBuf>,
+    /// Accept a file even if it looks like one of another kind than a disk image.
+    #[arg(long)]
+    pub(crate) allow_unknown_content: bool,
     /// Accept an image that ends before its partitions do, even if used bytes are missing.
     #[arg(long)]
     pub(crate) allow_truncated: bool,

@@ -5,13 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cardkeep_block::{Monitor, Phase, ReadAt};
-use cardkeep_image::{
-    FRAME_BYTES, Format, FrameDigest, ImageDigest, Index, Manifest, load_index, zero_digest,
-};
+use cardkeep_image::{FRAME_BYTES, Format, FrameDigest, ImageDigest, Index, Manifest, zero_digest};
 
 use crate::error::CopyError;
 use crate::piece::{PieceWindow, ZeroPiece};
-use crate::sequential::{decoded, read_content};
+use crate::sequential::read_content;
 
 /// Takes a frame's index and content.
 pub(crate) type VisitFrame<'a> = &'a mut dyn FnMut(usize, &[u8]) -> Result<(), CopyError>;
@@ -64,31 +62,20 @@ pub struct Checked {
     pub check: Check,
 }
 
-/// Checks everything in an image that can be checked without the medium it came from. Lets `see` see
-/// its content in order, unless frames are checked in parallel ([`Check::Digests`]).
+/// Checks the content of an image by the checksums of its container, or finds that it can be read. Lets `see`
+/// see it in order.
 ///
 /// # Errors
-/// [`CopyError::Mismatch`] with the place, [`CopyError::Image`] where it can't be decoded.
-pub fn check_image(
-    image: &Arc<dyn ReadAt>,
-    workers: usize,
+/// [`CopyError::Image`] where it can't be decoded, [`CopyError::Source`] where it can't be read.
+pub fn check_content(
+    format: Format,
+    content: Box<dyn Read + Send>,
     see: &mut dyn FnMut(&[u8]),
     monitor: &dyn Monitor,
 ) -> Result<Checked, CopyError> {
-    let head = image
-        .read_vec(0, image.len().min(Format::DETECT_BYTES as u64) as usize)
-        .map_err(CopyError::Source)?;
-    let format = Format::detect(&head);
-    if format == Format::Zstd
-        && let Some(index) = load_index(image)?
-        && let Some(manifest) = index.manifest.clone()
-    {
-        return check_indexed(image, &index, manifest, workers, monitor);
-    }
     monitor.phase(Phase::Verify, None);
     let mut digest = ImageDigest::new();
-    let (stream, _) = decoded(Arc::clone(image), format)?;
-    let content_len = check_stream(stream, monitor, &mut |_, content| {
+    let content_len = check_stream(content, monitor, &mut |_, content| {
         digest.add(&FrameDigest::of(content));
         see(content);
         monitor.advance(Phase::Verify, content.len() as u64);
@@ -108,14 +95,19 @@ pub fn check_image(
     })
 }
 
-/// Checks frames in parallel.
-fn check_indexed(
+/// Checks the frames of an image in parallel, by the digests in its manifest.
+///
+/// # Errors
+/// [`CopyError::Mismatch`] with the place; [`CopyError::Internal`] for an index without a manifest.
+pub fn check_frames(
     image: &Arc<dyn ReadAt>,
     index: &Index,
-    manifest: Manifest,
     workers: usize,
     monitor: &dyn Monitor,
 ) -> Result<Checked, CopyError> {
+    let Some(manifest) = index.manifest.clone() else {
+        return Err(CopyError::Internal("an image without digests"));
+    };
     monitor.phase(Phase::Verify, Some(index.table.content_len()));
     let next = AtomicUsize::new(0);
     let failure: Mutex<Option<CopyError>> = Mutex::new(None);

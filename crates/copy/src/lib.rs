@@ -35,7 +35,7 @@ mod worker;
 mod writer;
 
 pub use against::{Difference, compare};
-pub use check::{Check, Checked, check_image};
+pub use check::{Check, Checked, check_content, check_frames};
 pub use destination::{Destination, Output};
 pub use diagnosis::{Diagnosis, Fingerprints, diagnose};
 pub use error::{BadPlace, CopyError};

@@ -13,7 +13,7 @@ use cardkeep_block::{
     Run, Silent, State, WriteAt,
 };
 use cardkeep_copy::{
-    Check, CopyError, Destination, Job, Limits, Outcome, Output, Verify, check_image, copy,
+    Check, CopyError, Destination, Job, Limits, Outcome, Output, Verify, check_frames, copy,
 };
 use cardkeep_image::{EncodeOptions, FRAME_BYTES, Format, Manifest, load_index, stream};
 use cardkeep_testkit::{Recorder, Stop};
@@ -222,14 +222,15 @@ fn whole_images_are_checked_against_their_digests() {
     let outcome = run(&card, &map, Format::Zstd, &destination, 2, &Silent).unwrap();
     let bytes = destination.bytes();
     let image: Arc<dyn ReadAt> = Arc::new(MemoryMedium::from_bytes(&bytes));
-    let checked = check_image(&image, 2, &mut |_| {}, &Silent).unwrap();
+    let checked = check_frames(&image, &load_index(&image).unwrap().unwrap(), 2, &Silent).unwrap();
     assert_eq!(checked.check, Check::Digests);
     assert_eq!(checked.content_len, LEN);
     assert_eq!(checked.image_digest, outcome.image_digest);
     let mut damaged = bytes;
     damaged[1000] ^= 4;
     let image: Arc<dyn ReadAt> = Arc::new(MemoryMedium::from_bytes(&damaged));
-    let error = check_image(&image, 2, &mut |_| {}, &Silent).unwrap_err();
+    let error =
+        check_frames(&image, &load_index(&image).unwrap().unwrap(), 2, &Silent).unwrap_err();
     assert!(
         matches!(error, CopyError::Mismatch { extent, .. } if extent == Extent::between(0, FRAME)),
         "{error}"

@@ -2,7 +2,6 @@
 //! grow with the card or shrink with it, and a backup may make it smaller; where the card shows that
 //! this was done, the image is compared with just that.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use cardkeep_block::{AllocationMap, Monitor, Patch, Patched, ReadAt};
@@ -10,11 +9,9 @@ use cardkeep_image::FrameDigest;
 use cardkeep_resize::medium::{Length, smaller};
 use cardkeep_survey::{Scope, survey};
 
-use crate::admission::ContentRule;
-use crate::content_check::Stated;
 use crate::error::OpError;
-use crate::opened::Opened;
-use crate::restore::{Expand, Fit, Fitting, Origin, Reading};
+use crate::input::{Input, SurveyedInput};
+use crate::restore::{Expand, Fit, Fitting};
 
 /// The boot record with its four entries: the same in two tables of one layout, another one
 /// whenever a partition has another length (a GPT's own entries lie right behind).
@@ -33,21 +30,13 @@ pub(crate) struct Pair {
 impl Pair {
     /// Finds out what an image has to be compared with on a card.
     pub(crate) fn of(
-        path: &Path,
-        image: &Opened,
-        card: &Opened,
+        origin: &SurveyedInput,
+        card: &Input,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpError> {
-        let reading = Reading {
-            scope: Scope::UsedOnly,
-            rule: ContentRule::Any,
-            room: None,
-            stated: &Stated::default(),
-        };
-        let origin = Origin::of_image(path, reading, monitor)?;
         let own = Self {
-            content: Arc::clone(&image.content),
-            card: Arc::clone(&card.content),
+            content: origin.input.random_content()?,
+            card: card.random_content()?,
             map: origin.map.clone(),
             digests: origin.digests.clone(),
         };
@@ -56,7 +45,7 @@ impl Pair {
         if head == head_of(&own.content) && !is_shorter {
             return Ok(own);
         }
-        if let Some(fitted) = own.as_restored(&origin, monitor) {
+        if let Some(fitted) = own.as_restored(origin, monitor) {
             return Ok(fitted);
         }
         if let Some(shrunk) = own.as_backed_up(card, monitor)
@@ -69,7 +58,7 @@ impl Pair {
 
     /// Returns the image as a restore has written it onto the card: what it changes is there. Equal
     /// tables prove nothing: the card that the image was made of may have the same one.
-    fn as_restored(&self, origin: &Origin, monitor: &dyn Monitor) -> Option<Self> {
+    fn as_restored(&self, origin: &SurveyedInput, monitor: &dyn Monitor) -> Option<Self> {
         // Whatever keeps it from being fitted, the card was not written so.
         let fit = Fit::new(Fitting {
             origin,
@@ -108,7 +97,7 @@ impl Pair {
     }
 
     /// Returns the card as a backup would have made it smaller for this image.
-    fn as_backed_up(&self, card: &Opened, monitor: &dyn Monitor) -> Option<Self> {
+    fn as_backed_up(&self, card: &Input, monitor: &dyn Monitor) -> Option<Self> {
         if self.card.len() <= self.content.len() {
             return None;
         }

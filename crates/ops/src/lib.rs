@@ -5,7 +5,6 @@
 //! [`Monitor`](cardkeep_block::Monitor), and what only the user can decide is an [`OpError`] that
 //! says what to do.
 
-mod admission;
 mod backup;
 mod card;
 mod checksum;
@@ -17,9 +16,9 @@ mod fingerprint;
 mod image_manifest;
 mod image_name;
 mod info;
+mod input;
 mod list;
 mod lost;
-mod opened;
 mod outputs;
 mod pipe_sum;
 mod precheck;
@@ -31,7 +30,6 @@ mod sample;
 mod second_reading;
 mod shrink;
 mod speed;
-mod unpacked;
 mod verify;
 
 // What the types of this crate are made of, so that a door needs no other crate.
@@ -49,7 +47,6 @@ pub use cardkeep_device::{
 pub use cardkeep_image::Format;
 pub use cardkeep_survey::{GapKind, Partition, Place, Scope, Survey};
 
-pub use admission::ContentRule;
 pub use backup::{
     BackupPlan, BackupReport, BackupRequest, BackupSession, Estimate, Otherwise, Resume,
     SecondReading, Shrink, Shrunk, Target, Unmount, Verified, apply, plan,
@@ -59,8 +56,8 @@ pub use cardkeep_resize::medium::{Length, Moved};
 pub use completeness::Truncated;
 pub use error::{Hint, OpError, OpErrorKind};
 pub use info::{InfoReport, info};
+pub use input::{ContentRule, Input, InputKind, SurveyedInput};
 pub use list::{Listed, list};
-pub use opened::{Opened, OpenedKind};
 pub use resizing_text::{hibernation_text, moved_text, name_of};
 pub use sample::{SAMPLE_BYTES, write_sample};
 pub use shrink::plan_shrink;

@@ -10,7 +10,7 @@ use cardkeep_survey::{Place, locate};
 
 use crate::backup::{BackupSession, Stored};
 use crate::error::OpError;
-use crate::opened::Opened;
+use crate::input::{ContentRule, Input};
 
 /// As many are told one by one: nobody reads more.
 const TOLD_MAX: usize = 100;
@@ -78,10 +78,11 @@ fn compare_with(
 ) -> Result<Difference, CopyError> {
     let source = Source::open(image).map_err(CopyError::Destination)?;
     // Without an index it is known which frames differ, not which sectors.
-    let opened = Opened::open_file(image, source).ok().flatten();
+    let opened = Input::from_file(image, source, ContentRule::Known).ok();
+    let opened = opened.and_then(|opened| opened.shared_content());
     let nothing = Nothing(frames.map.len());
     let content: &dyn ReadAt = match &opened {
-        Some(opened) => &opened.content,
+        Some(content) => content,
         None => &nothing,
     };
     let list = FrameList::new(frames.map);

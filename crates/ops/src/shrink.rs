@@ -5,19 +5,16 @@
 //! new image, and so is xz.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use cardkeep_block::{Monitor, ReadAt, path_text};
-use cardkeep_device::{ImageFiles, Machine, Source};
+use cardkeep_device::Machine;
 use cardkeep_image::Format;
 use cardkeep_survey::{Scope, survey};
 
-use crate::admission::{Admitted, ContentRule, admit};
 use crate::backup::{BackupRequest, BackupSession, Looked, Target};
 use crate::error::{OpError, OpErrorKind};
-use crate::opened::{Opened, OpenedKind};
+use crate::input::{Input, Opening, Sums, is_pipe};
 use crate::precheck::check_name;
-use crate::unpacked::{PackedStream, Unpacked};
 
 /// Looks at an image, and says what making it smaller will do. A stream is unpacked here: what it
 /// holds can't be known before. `request.card` names the image; it is never changed.
@@ -34,6 +31,11 @@ pub fn plan_shrink(
     let path = &request.card;
     let image = match &request.target {
         Target::File(image) => Some(image.clone()),
+        _ if is_pipe(path) => {
+            let message = format!("{} has no name for the new image", path_text(path));
+            return Err(OpError::new(OpErrorKind::Usage, message)
+                .hint("name it: what comes from a pipe is unpacked beside the new image"));
+        }
         Target::Named => Some(smaller_name(path)),
         Target::Stream => None,
     };
@@ -42,14 +44,10 @@ pub fn plan_shrink(
     }
     // ORDER: before a stream is unpacked, which may take minutes.
     request.container()?;
-    let opened = open(machine, path, image.as_deref(), monitor)?;
-    let learnt = survey(
-        &opened.content,
-        opened.sector_bytes,
-        Scope::UsedOnly,
-        monitor,
-    );
-    opened.tell_losses(monitor);
+    let opened = open(machine, &request, image.as_deref(), monitor)?;
+    let content = opened.random_content()?;
+    let learnt = survey(&content, opened.sector_bytes, Scope::UsedOnly, monitor);
+    opened.tell_losses(content.len(), monitor);
     let looked = Looked {
         opened,
         survey: learnt,
@@ -59,46 +57,22 @@ pub fn plan_shrink(
 
 fn open(
     machine: &dyn Machine,
-    path: &Path,
+    request: &BackupRequest,
     image: Option<&Path>,
     monitor: &dyn Monitor,
-) -> Result<Opened, OpError> {
-    let of_source = |error| OpError::of_source(path, error);
-    let source = Source::open(path).map_err(of_source)?;
-    if source.is_device() {
-        let message = format!("{} is a device, not an image", path_text(path));
-        return Err(OpError::new(OpErrorKind::Usage, message)
-            .hint("`cardkeep backup CARD IMAGE --shrink` makes a small image of a card"));
-    }
-    if source.len() == 0 {
-        let message = format!("{} is empty", path_text(path));
-        return Err(OpError::new(OpErrorKind::Usage, message));
-    }
-    let source = Arc::new(source);
-    let format = match admit(path, &source, ContentRule::Known)? {
-        Admitted::Stream(format) => format,
-        // Its blocks are large, and each one that is looked into takes half a second.
-        Admitted::Indexed(index) if index.format() == Format::Xz => Format::Xz,
-        _ => return Opened::open(machine, path, monitor),
+) -> Result<Input, OpError> {
+    let path = &request.card;
+    let opening = Opening {
+        rule: request.content,
+        sums: Sums::None,
+        device_hint: Some("`cardkeep backup CARD IMAGE --shrink` makes a small image of a card"),
     };
-    let stored_bytes = source.len();
-    let stream = PackedStream {
-        source,
-        format,
-        path,
-    };
-    let files = ImageFiles::of(image.unwrap_or(path));
-    let unpacked = Unpacked::of(stream, &files, monitor)?;
-    Ok(Opened {
-        path: path.to_path_buf(),
-        kind: OpenedKind::Image {
-            format: unpacked.format(),
-            manifest: None,
-        },
-        content: Arc::new(unpacked),
-        sector_bytes: 512,
-        stored_bytes,
-    })
+    let (input, _) = Input::open_image(machine, path, opening, monitor)?;
+    // Blocks of xz are large, and each one that is looked into takes half a second.
+    match input.content() {
+        Some(_) if input.format() != Format::Xz => Ok(input),
+        _ => input.unpacked(image.unwrap_or(path), monitor),
+    }
 }
 
 /// Returns `pi-small.img.zst` for `pi.img` and the like, in the same folder.

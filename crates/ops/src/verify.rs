@@ -4,17 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cardkeep_block::{Extent, Monitor, ReadAt, Silent, Trouble, path_text};
-use cardkeep_copy::{Check, Checked, Difference, FrameList, check_image, compare};
-use cardkeep_device::{Machine, Source};
+use cardkeep_copy::{Check, Checked, Difference, FrameList, check_content, check_frames, compare};
+use cardkeep_device::Machine;
 use cardkeep_survey::{Cut, PassingSurvey, Place, Scope, locate, survey};
 
-use crate::admission::{Admitted, ContentRule, admit};
 use crate::completeness::{Truncated, check_whole};
-use crate::content_check::{ContentCheck, Stated, or_mismatch};
+use crate::content_check::{ContentCheck, or_mismatch};
 use crate::counterpart::Pair;
 use crate::error::{OpError, OpErrorKind};
-use crate::lost::tell_lost_bytes;
-use crate::opened::{Opened, OpenedKind};
+use crate::input::{ContentRule, Input, InputAccess, Opening, Sums, SurveyedInput, Surveying};
 
 /// Places that are looked up by name: each costs reading, and nobody reads more.
 const PLACES_MAX: usize = 1000;
@@ -26,6 +24,8 @@ pub struct VerifyRequest {
     pub image: PathBuf,
     /// The card to compare it with.
     pub against: Option<PathBuf>,
+    /// Which content is taken.
+    pub content: ContentRule,
     /// What becomes of an image that ends before its partitions do.
     pub truncated: Truncated,
     /// The SHA-256 that the image file must have, in hexadecimal digits.
@@ -71,80 +71,68 @@ pub fn verify(
     request: &VerifyRequest,
     monitor: &dyn Monitor,
 ) -> Result<VerifyReport, OpError> {
-    let image = request.image.clone();
-    let stated = Stated::of(&image, request.sha256.as_deref())?;
-    let source = Source::open(&image).map_err(|error| OpError::of_source(&image, error))?;
-    let check = stated.check_file(&image, &source, monitor)?;
+    let opening = Opening {
+        rule: request.content,
+        sums: Sums::Stated(request.sha256.as_deref()),
+        device_hint: None,
+    };
+    let (input, check) = Input::open_image(machine, &request.image, opening, monitor)?;
     let mismatch = check.file_mismatch();
-    verify_opened(machine, request, (source, check), monitor)
-        .map_err(|error| or_mismatch(error, mismatch))
+    let result = match &request.against {
+        Some(card) => compare_with(machine, request, (input, check, card), monitor),
+        None => verify_alone(request, (input, check), monitor),
+    };
+    result.map_err(|error| or_mismatch(error, mismatch))
 }
 
-/// Does the work of [`verify`] for an image that was opened.
-fn verify_opened(
-    machine: &dyn Machine,
+/// Verifies an image that was opened.
+fn verify_alone(
     request: &VerifyRequest,
-    (source, mut check): (Source, ContentCheck),
+    (input, mut check): (Input, ContentCheck),
     monitor: &dyn Monitor,
 ) -> Result<VerifyReport, OpError> {
-    let image = request.image.clone();
-    let Some(card) = &request.against else {
-        let source = Arc::new(source);
-        if source.is_device()
-            || matches!(admit(&image, &source, ContentRule::Known)?, Admitted::Raw)
-        {
-            check.expect_file()?;
+    let image = input.path.clone();
+    let mut passing = PassingSurvey::new(None, 512);
+    let checked = match &input.access {
+        InputAccess::Indexed { file, index, .. } if index.manifest.is_some() => {
+            let file = Arc::clone(file) as Arc<dyn ReadAt>;
+            check_frames(&file, index, request.cores, monitor)
         }
-        let source: Arc<dyn ReadAt> = source;
-        let mut passing = PassingSurvey::new(None, 512);
-        let see = &mut |bytes: &[u8]| {
-            passing.see(bytes);
-            check.push(bytes);
-        };
-        let checked = check_image(&source, request.cores, see, monitor)
-            .map_err(|error| OpError::of_copy(&image, &image, error))?;
-        let opened = Opened::try_open(machine, &image, monitor)?;
-        let sums = match (&opened, checked.check) {
-            (Some(opened), Check::Digests) => check.check_all(&opened.content, monitor)?,
-            _ => check.finish()?,
-        };
-        match &opened {
-            Some(opened) => opened.tell_losses(monitor),
-            None => tell_lost_bytes(&image, (checked.format, checked.content_len), monitor),
+        _ => {
+            let see = &mut |bytes: &[u8]| {
+                passing.see(bytes);
+                check.push(bytes);
+            };
+            let stream = input.stream().map(|stream| stream.content);
+            stream.and_then(|stream| check_content(input.format(), stream, see, monitor))
         }
-        let cut = match &opened {
-            Some(opened) => opened_cut(opened, monitor),
-            None => passing_cut(&passing, monitor),
-        };
-        let what = (&*path_text(&image).to_string(), cut.as_ref());
-        check_whole(what, request.truncated, OpErrorKind::Corrupt)?;
-        return Ok(VerifyReport {
-            image,
-            checked: Some(checked),
-            against: None,
-            cut,
-            sums,
-        });
     };
-    let (against, sums) = compare_with(machine, request, (card, check), monitor)?;
+    let checked = checked.map_err(|error| OpError::of_copy(&image, &image, error))?;
+    let content = input.content();
+    let sums = match (content, checked.check) {
+        (Some(content), Check::Digests) => check.check_all(content, monitor)?,
+        _ => check.finish()?,
+    };
+    input.tell_losses(checked.content_len, monitor);
+    let cut = match content {
+        Some(content) => content_cut(content, input.sector_bytes, monitor),
+        None => passing_cut(&passing, monitor),
+    };
+    let what = (&*path_text(&image).to_string(), cut.as_ref());
+    check_whole(what, request.truncated, OpErrorKind::Corrupt)?;
     Ok(VerifyReport {
         image,
-        checked: None,
-        against: Some(against),
-        cut: None,
+        checked: Some(checked),
+        against: None,
+        cut,
         sums,
     })
 }
 
 /// Returns what an image lacks that can be read anywhere; tells it.
-fn opened_cut(opened: &Opened, monitor: &dyn Monitor) -> Option<Cut> {
+fn content_cut(content: &dyn ReadAt, sector_bytes: u32, monitor: &dyn Monitor) -> Option<Cut> {
     // Nothing else of a survey is asked for here.
-    let own = survey(
-        &opened.content,
-        opened.sector_bytes,
-        Scope::UsedOnly,
-        &Silent,
-    );
+    let own = survey(content, sector_bytes, Scope::UsedOnly, &Silent);
     tell(own.cut, monitor)
 }
 
@@ -163,21 +151,25 @@ fn tell(cut: Option<Cut>, monitor: &dyn Monitor) -> Option<Cut> {
 fn compare_with(
     machine: &dyn Machine,
     request: &VerifyRequest,
-    (card, check): (&Path, ContentCheck),
+    (input, check, card): (Input, ContentCheck, &Path),
     monitor: &dyn Monitor,
-) -> Result<(Against, Vec<String>), OpError> {
+) -> Result<VerifyReport, OpError> {
     let image = request.image.as_path();
-    let opened = Opened::open(machine, image, monitor)?;
-    if !matches!(opened.kind, OpenedKind::Image { .. }) {
-        check.expect_file()?;
-    }
-    let sums = check.check_all(&opened.content, monitor)?;
-    opened.tell_losses(monitor);
-    let cut = opened_cut(&opened, &Silent);
+    let content = input.random_content()?;
+    let sector_bytes = input.sector_bytes;
+    input.tell_losses(content.len(), monitor);
+    let cut = content_cut(&content, sector_bytes, &Silent);
     let what = (&*path_text(image).to_string(), cut.as_ref());
     check_whole(what, request.truncated, OpErrorKind::Corrupt)?;
-    let other = Opened::open(machine, card, monitor)?;
-    let pair = Pair::of(image, &opened, &other, monitor)?;
+    let other = Input::open(machine, card, ContentRule::Known, monitor)?;
+    let surveying = Surveying {
+        scope: Scope::UsedOnly,
+        rule: ContentRule::Any,
+        room: None,
+        sector_bytes,
+    };
+    let origin = SurveyedInput::new(input, surveying, check, monitor)?;
+    let pair = Pair::of(&origin, &other, monitor)?;
     let (content, card_content) = (pair.content.as_ref(), pair.card.as_ref());
     if card_content.len() < pair.map.len() {
         let short = pair.map.len() - card_content.len();
@@ -202,7 +194,7 @@ fn compare_with(
     let places = if extents.is_empty() {
         Vec::new()
     } else {
-        let learnt = survey(&content, opened.sector_bytes, Scope::UsedOnly, monitor);
+        let learnt = survey(&content, sector_bytes, Scope::UsedOnly, monitor);
         locate(&content, &learnt, &extents, monitor)
     };
     let against = Against {
@@ -210,5 +202,11 @@ fn compare_with(
         difference,
         places,
     };
-    Ok((against, sums))
+    Ok(VerifyReport {
+        image: request.image.clone(),
+        checked: None,
+        against: Some(against),
+        cut: None,
+        sums: origin.sums,
+    })
 }

@@ -85,6 +85,7 @@ fn desk() -> TempDir {
 fn try_plan(machine: &Machinery, unmount: Unmount) -> Result<(), OpError> {
     let folder = desk();
     let request = BackupRequest {
+        content: cardkeep_ops::ContentRule::Known,
         truncated: Truncated::Refuse,
         card: folder.path().join("card"),
         target: Target::File(folder.path().join("out.img.zst")),

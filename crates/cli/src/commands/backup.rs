@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use cardkeep_ops::report::{BackupDone, BackupDryRun};
 use cardkeep_ops::{
-    BackupRequest, BackupSession, Candidate, Choice, Estimate, Holes, Machine, Monitor, OpError,
-    OpErrorKind, Otherwise, Overwrite, Resume, RetryPolicy, Scope, SecondReading, Shrink, Signals,
-    Target, Unmount, Verify, apply, choose, machine, path_text, plan,
+    BackupRequest, BackupSession, Candidate, Choice, ContentRule, Estimate, Holes, Machine,
+    Monitor, OpError, OpErrorKind, Otherwise, Overwrite, Resume, RetryPolicy, Scope, SecondReading,
+    Shrink, Signals, Target, Unmount, Verify, apply, choose, machine, path_text, plan,
 };
 
 use crate::args::{BackupArgs, OutputArgs, SkipErrorsArg, VerifyArg, length, truncated};
@@ -127,6 +127,7 @@ fn request(
         Some(image) => Target::File(image),
     };
     Ok(BackupRequest {
+        content: ContentRule::Known,
         truncated: truncated(args.allow_truncated),
         card,
         target,

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use cardkeep_ops::report::{RestoreDone, RestoreDryRun};
 use cardkeep_ops::restore::{RestoreFrom, RestorePlan, RestoreRequest, apply, plan};
 use cardkeep_ops::{
-    ContentRule, Machine, Monitor, OpError, OpErrorKind, Phase, Scope, StandardInput, Trouble,
-    Verdict, WriteMode, cards, machine, verdict,
+    Machine, Monitor, OpError, OpErrorKind, Phase, Scope, StandardInput, Trouble, Verdict,
+    WriteMode, cards, machine, verdict,
 };
 
-use crate::args::{CloneArgs, OutputArgs, RestoreArgs, VerifyCardArg, WriteArgs, truncated};
+use crate::args::{
+    CloneArgs, OutputArgs, RestoreArgs, VerifyCardArg, WriteArgs, content, truncated,
+};
 use crate::commands::confirm::confirm;
 use crate::commands::setting;
 use crate::done::Done;
@@ -73,10 +75,7 @@ fn request(from: RestoreFrom, targets: Vec<PathBuf>, args: &WriteArgs) -> WriteR
             probe: !args.no_probe,
             eject: args.eject,
             expand: args.expand(),
-            content: match args.allow_unknown_content {
-                true => ContentRule::Any,
-                false => ContentRule::Known,
-            },
+            content: content(args.allow_unknown_content),
             truncated: truncated(args.allow_truncated),
             sha256: None,
             cores: setting::cores(),

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cardkeep_ops::{
-    BackupRequest, Estimate, Holes, OpError, Otherwise, Overwrite, Resume, RetryPolicy, Scope,
-    SecondReading, Shrink, Target, Unmount, Verify, machine, plan_shrink,
+    BackupRequest, Estimate, Holes, OpError, OpErrorKind, Otherwise, Overwrite, Resume,
+    RetryPolicy, Scope, SecondReading, Shrink, Target, Unmount, Verify, machine, plan_shrink,
 };
 
-use crate::args::{ShrinkArgs, VerifyImageArg, length, truncated};
+use crate::args::{ShrinkArgs, VerifyImageArg, content, length, truncated};
 use crate::commands::backup::Shown;
 use crate::commands::setting;
 use crate::done::Done;
@@ -23,7 +23,12 @@ pub(crate) fn run(args: ShrinkArgs) -> Result<Done, OpError> {
         output: args.output,
     };
     let progress = Progress::new(args.output, Some(signals));
-    let request = request(args);
+    if args.image == Path::new("-") && args.new.is_none() {
+        let message = "standard input has no name for the new image";
+        return Err(OpError::new(OpErrorKind::Usage, message).hint("name it"));
+    }
+    let image = setting::image_path(args.image.clone())?;
+    let request = request(ShrinkArgs { image, ..args });
     shown.check(&request)?;
     let machine = machine();
     let session = plan_shrink(&*machine, request, &progress)?;
@@ -32,6 +37,7 @@ pub(crate) fn run(args: ShrinkArgs) -> Result<Done, OpError> {
 
 fn request(args: ShrinkArgs) -> BackupRequest {
     BackupRequest {
+        content: content(args.allow_unknown_content),
         truncated: truncated(args.allow_truncated),
         card: args.image,
         target: target(args.new),

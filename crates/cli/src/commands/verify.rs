@@ -3,7 +3,7 @@
 use cardkeep_ops::report::VerifyFields;
 use cardkeep_ops::{OpError, VerifyRequest, machine, verify};
 
-use crate::args::{VerifyArgs, truncated};
+use crate::args::{VerifyArgs, content, truncated};
 use crate::commands::setting;
 use crate::done::Done;
 use crate::progress::Progress;
@@ -14,8 +14,9 @@ pub(crate) fn run(args: VerifyArgs) -> Result<Done, OpError> {
     let signals = setting::signals()?;
     let progress = Progress::new(args.output, Some(signals));
     let request = VerifyRequest {
-        image: args.image,
+        image: setting::image_path(args.image)?,
         against: args.against,
+        content: content(args.allow_unknown_content),
         truncated: truncated(args.allow_truncated),
         sha256: args.sha256,
         cores: setting::cores(),

@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 use cardkeep_ops::{
-    BackupPlan, BackupReport, GapKind, Health, OpenedKind, Shrunk, Verified, hibernation_text,
+    BackupPlan, BackupReport, GapKind, Health, InputKind, Shrunk, Verified, hibernation_text,
     moved_text, name_of, path_text,
 };
 
@@ -22,7 +22,7 @@ pub(crate) fn print_plan(plan: &BackupPlan) {
         .device()
         .map(|device| format!("  {}", headline(device)));
     let from = match plan.kind {
-        OpenedKind::Image { .. } => "From",
+        InputKind::Image { .. } => "From",
         _ => "Card",
     };
     errln!("{from}     {card}{}", what.unwrap_or_default());

@@ -1,7 +1,7 @@
 //! `cardkeep info` for people.
 
 use anstyle::Style;
-use cardkeep_ops::{InfoReport, OpenedKind, Partition, State, Survey, Verdict, path_text};
+use cardkeep_ops::{InfoReport, InputKind, Partition, State, Survey, Verdict, path_text};
 
 use crate::terminal::outln;
 use crate::text::bar::bar;
@@ -67,14 +67,14 @@ fn shown(note: &str) -> String {
 
 fn what(report: &InfoReport) -> String {
     match &report.opened.kind {
-        OpenedKind::Card(device) => headline(device),
-        OpenedKind::Image { format, .. } => format!(
+        InputKind::Card(device) => headline(device),
+        InputKind::Image { format, .. } => format!(
             "{} image of {}, stored in {}",
             format.extension(),
             size(report.survey.len),
             size(report.opened.stored_bytes)
         ),
-        OpenedKind::Plain => format!("raw image of {}", size(report.survey.len)),
+        InputKind::Plain => format!("raw image of {}", size(report.survey.len)),
     }
 }
 

@@ -1,10 +1,8 @@
 //! `cardkeep restore` and `clone` for people: the plan before, the report after.
 
 use anstyle::{AnsiColor, Style};
-use cardkeep_ops::restore::{
-    Origin, OriginKind, RestorePlan, RestoreReport, TargetDone, TargetPlan,
-};
-use cardkeep_ops::{State, Survey, WriteMode, path_text, stored_bytes};
+use cardkeep_ops::restore::{RestorePlan, RestoreReport, TargetDone, TargetPlan};
+use cardkeep_ops::{State, Survey, SurveyedInput, WriteMode, path_text, stored_bytes};
 
 use crate::terminal::{errln, outln};
 use crate::text::contents;
@@ -59,7 +57,7 @@ fn print_notes(survey: Option<&Survey>) {
     }
 }
 
-fn origin(origin: &Origin) -> String {
+fn origin(origin: &SurveyedInput) -> String {
     let identity = origin.identity();
     let mut parts: Vec<String> = Vec::new();
     parts.extend(identity.os);
@@ -77,7 +75,7 @@ fn origin(origin: &Origin) -> String {
 }
 
 fn writes(plan: &RestorePlan, target: &TargetPlan) -> String {
-    if let OriginKind::Pipe(_) = plan.origin.kind {
+    if plan.origin.input.is_pipe() {
         return "everything in the pipe except free space found along the way".to_owned();
     }
     let map = &target.fit.map;

@@ -6,6 +6,7 @@ use cardkeep_testkit::Answer;
 
 use crate::desk::Desk;
 
+mod pipes;
 mod streams;
 mod sums;
 

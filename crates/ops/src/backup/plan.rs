@@ -16,7 +16,7 @@ use crate::backup::unfinished::Unfinished;
 use crate::completeness::check_whole;
 use crate::error::{OpError, OpErrorKind};
 use crate::image_name::free_name;
-use crate::opened::{Opened, OpenedKind};
+use crate::input::{Input, InputKind};
 use crate::precheck::{check_destination, check_holder, check_mounts, check_name};
 use crate::returning::Slot;
 use crate::speed::measure;
@@ -27,7 +27,7 @@ pub struct BackupPlan {
     /// The path of the card, or of what else is read.
     pub card: PathBuf,
     /// What it is.
-    pub kind: OpenedKind,
+    pub kind: InputKind,
     /// The sector size in bytes that its partition table counts in.
     pub sector_bytes: u32,
     /// What is on it.
@@ -88,7 +88,7 @@ impl BackupPlan {
     #[must_use]
     pub fn device(&self) -> Option<&Device> {
         match &self.kind {
-            OpenedKind::Card(device) => Some(device),
+            InputKind::Card(device) => Some(device),
             _ => None,
         }
     }
@@ -180,8 +180,9 @@ pub fn plan(
         check_mounts(machine, device, request.unmount)?;
     }
     let opened = open_card(machine, &request.card, monitor)?;
-    opened.tell_losses(monitor);
-    let survey = survey(&opened.content, opened.sector_bytes, request.scope, monitor);
+    let content = opened.random_content()?;
+    opened.tell_losses(content.len(), monitor);
+    let survey = survey(&content, opened.sector_bytes, request.scope, monitor);
     let image = match &request.target {
         Target::File(path) => Some(path.clone()),
         Target::Named => {
@@ -201,7 +202,7 @@ pub fn plan(
 
 /// What was opened, and what is on it.
 pub(crate) struct Looked {
-    pub(crate) opened: Opened,
+    pub(crate) opened: Input,
     pub(crate) survey: Survey,
 }
 
@@ -213,23 +214,24 @@ impl Looked {
         request: BackupRequest,
         monitor: &dyn Monitor,
     ) -> Result<BackupSession, OpError> {
-        let Self { mut opened, survey } = self;
-        if opened.path.is_file() {
+        let Self { opened, survey } = self;
+        if !opened.is_device() {
             let name = path_text(&opened.path).to_string();
             let what = (name.as_str(), survey.cut.as_ref());
             check_whole(what, request.truncated, OpErrorKind::Refused)?;
         }
         let format = request.container()?;
-        let slot = Arc::new(Slot::new(opened.content));
-        opened.content = Arc::clone(&slot) as Arc<dyn ReadAt>;
+        let slot = Arc::new(Slot::new(opened.random_content()?));
+        let content = Arc::clone(&slot) as Arc<dyn ReadAt>;
+        let opened = opened.reading(Arc::clone(&content));
         let shorter = shorter(&opened, &survey, request.shrink, monitor)?;
         let (shrunk, view) = shorter.map(Shrunk::taken_apart).unzip();
         let speed = match request.estimate {
-            Estimate::Measured => measure(&opened.content, &survey.map),
+            Estimate::Measured => measure(&content, &survey.map),
             Estimate::None => None,
         };
         let session = BackupSession {
-            content: view.unwrap_or_else(|| Arc::clone(&opened.content)),
+            content: view.unwrap_or(content),
             slot,
             files: image.clone().map(ImageFiles::of),
             plan: BackupPlan {
@@ -258,7 +260,7 @@ impl Looked {
 
 /// Makes what was opened shorter, where that is wanted.
 fn shorter(
-    opened: &Opened,
+    opened: &Input,
     survey: &Survey,
     wanted: Option<Shrink>,
     monitor: &dyn Monitor,
@@ -266,7 +268,7 @@ fn shorter(
     let Some(wanted) = wanted else {
         return Ok(None);
     };
-    let declined = match smaller(&opened.content, survey, wanted.length, monitor) {
+    let declined = match smaller(&opened.random_content()?, survey, wanted.length, monitor) {
         Ok(smaller) => return Ok(Some(smaller)),
         Err(_) if monitor.is_cancelled() => {
             return Err(OpError::new(OpErrorKind::Interrupted, "stopped"));
@@ -298,14 +300,14 @@ fn shorter(
     Err(error.caused_by(declined))
 }
 
-fn open_card(machine: &dyn Machine, card: &Path, monitor: &dyn Monitor) -> Result<Opened, OpError> {
+fn open_card(machine: &dyn Machine, card: &Path, monitor: &dyn Monitor) -> Result<Input, OpError> {
     // ORDER: hold before survey. A map of a card that somebody writes is none.
-    let opened = Opened::open_held(machine, card, monitor)?;
-    if let OpenedKind::Image { .. } = opened.kind {
+    let opened = Input::open_held(machine, card, monitor)?;
+    if let InputKind::Image { .. } = opened.kind {
         let message = format!("{} is a compressed image already", path_text(card));
         return Err(OpError::new(OpErrorKind::Usage, message).hint("name a card or a raw image"));
     }
-    if opened.content.len() == 0 {
+    if opened.stored_bytes == 0 {
         let message = format!("{} is empty, or no card is in the reader", path_text(card));
         return Err(OpError::new(OpErrorKind::Usage, message));
     }

@@ -13,6 +13,7 @@ use cardkeep_survey::Scope;
 use crate::completeness::Truncated;
 use crate::error::{OpError, OpErrorKind};
 use crate::image_name::check_format_named;
+use crate::input::ContentRule;
 
 /// Where the image goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +107,8 @@ pub struct BackupRequest {
     pub patience: Duration,
     /// Whether the image is read back.
     pub verify: Verify,
+    /// Which content is taken, where it is an image.
+    pub content: ContentRule,
     /// What becomes of an image that ends before its partitions do. A card is always taken as it is:
     /// what it lacks is told.
     pub truncated: Truncated,

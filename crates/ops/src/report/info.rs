@@ -8,7 +8,7 @@ use super::contents::Contents;
 use super::device::{DeviceFields, guards};
 use super::{Trouble, pairs, troubles};
 use crate::info::InfoReport;
-use crate::opened::OpenedKind;
+use crate::input::InputKind;
 
 /// What was learnt of a card or image.
 #[derive(Clone, Debug, Serialize)]
@@ -47,9 +47,9 @@ impl InfoFields {
     #[must_use]
     pub fn new(report: &InfoReport, on_the_way: &[cardkeep_block::Trouble]) -> Self {
         let kind = match &report.opened.kind {
-            OpenedKind::Card(_) => "card",
-            OpenedKind::Plain => "raw",
-            OpenedKind::Image { .. } => "image",
+            InputKind::Card(_) => "card",
+            InputKind::Plain => "raw",
+            InputKind::Image { .. } => "image",
         };
         let manifest = report.opened.manifest();
         let own_notes = || (!report.notes.is_empty()).then(|| report.notes.clone());

@@ -72,7 +72,7 @@ struct PlanFields {
 impl From<&RestorePlan> for PlanFields {
     fn from(plan: &RestorePlan) -> Self {
         let identity = plan.origin.identity();
-        let from = plan.origin.path.as_ref();
+        let from = plan.origin.path();
         Self {
             from: from.map(|path| path_text(path).to_string()),
             content_bytes: plan.origin.len,

@@ -15,8 +15,8 @@ use cardkeep_device::{DeviceSink, Machine, WritePermit};
 
 use crate::completeness::Truncated;
 use crate::error::{OpError, OpErrorKind};
+use crate::input::{InputAccess, SurveyedInput};
 use crate::restore::fit::Fit;
-use crate::restore::origin::{Origin, OriginKind};
 use crate::restore::plan::RestorePlan;
 use crate::restore::target::TargetPlan;
 use crate::restore::telling::{Known, of_refusal, of_restore};
@@ -105,11 +105,11 @@ fn open(
     target: &TargetPlan,
     monitor: &dyn Monitor,
 ) -> Result<DeviceSink, OpError> {
-    let input = &plan.origin.input;
+    let input = &plan.origin.input.standard_input;
     let keep: Vec<PathBuf> = plan
         .origin
-        .path
-        .iter()
+        .path()
+        .into_iter()
         .chain(&input.path)
         .cloned()
         .collect();
@@ -167,7 +167,7 @@ fn probe_card(
     let capacity = probed.capacity;
     if capacity == Capacity::Honest {
         // What of a pipe is written shows only when it comes.
-        let is_pipe = matches!(plan.origin.kind, OriginKind::Pipe(_));
+        let is_pipe = matches!(plan.origin.input.access, InputAccess::Pipe(_));
         let is_needed = |place| is_pipe || is_needed(&target.fit.map, plan.mode, place);
         return probed.put_back(sink, is_needed).map_err(of_probe);
     }
@@ -288,7 +288,7 @@ fn write_group(
 
 /// Calls `run` with the origin in the form that the engine wants.
 fn with_original<T>(plan: &RestorePlan, fit: &Fit, run: impl FnOnce(&dyn Original) -> T) -> T {
-    let origin: &Origin = &plan.origin;
+    let origin: &SurveyedInput = &plan.origin;
     let resized = fit.content.as_ref().map(|resized| &resized.view);
     let own_len = origin.len.unwrap_or(fit.map.len());
     let layout = Layout {
@@ -297,13 +297,13 @@ fn with_original<T>(plan: &RestorePlan, fit: &Fit, run: impl FnOnce(&dyn Origina
         patches: &fit.patches,
         digests: &fit.digests,
     };
-    let open = || -> Result<Box<dyn Read + Send>, CopyError> { origin.open_stream() };
+    let open = || -> Result<Box<dyn Read + Send>, CopyError> { Ok(origin.input.stream()?.content) };
     if let Some(medium) = resized {
         return run(&MediumOriginal { medium, layout });
     }
-    match &origin.kind {
-        OriginKind::Medium(medium) => run(&MediumOriginal { medium, layout }),
-        OriginKind::Indexed {
+    match &origin.input.access {
+        InputAccess::Medium(medium) => run(&MediumOriginal { medium, layout }),
+        InputAccess::Indexed {
             file,
             index,
             content,
@@ -317,17 +317,17 @@ fn with_original<T>(plan: &RestorePlan, fit: &Fit, run: impl FnOnce(&dyn Origina
                 cores: plan.cores,
             })
         }
-        OriginKind::Stream { .. } => run(&StreamOriginal {
+        InputAccess::Sequential { .. } => run(&StreamOriginal {
             open: &open,
             is_repeatable: true,
             knowledge: Knowledge::Layout(layout),
         }),
-        OriginKind::Pipe(_) => run(&StreamOriginal {
+        InputAccess::Pipe(_) => run(&StreamOriginal {
             open: &open,
             is_repeatable: false,
             knowledge: Knowledge::Nothing {
                 len_max: fit.map.len(),
-                sector_bytes: origin.sector_bytes,
+                sector_bytes: origin.input.sector_bytes,
                 scope: plan.scope,
                 ending: match plan.truncated {
                     Truncated::Refuse => Ending::Whole,
@@ -347,8 +347,8 @@ fn finish(
 ) -> TargetDone {
     let Written { sink, outcome } = written;
     // What follows the content of a pipe is known now.
-    let mut notes = match plan.origin.kind {
-        OriginKind::Pipe(_) => plan.origin.stream_notes.all(),
+    let mut notes = match plan.origin.input.access {
+        InputAccess::Pipe(_) => plan.origin.input.stream_notes.all(),
         _ => Vec::new(),
     };
     if let Err(error) = sink.reread_partitions() {

@@ -18,7 +18,7 @@ impl Fitting<'_> {
                 .hint("--no-expand leaves the partitions at their sizes"));
         }
         let tail = self.origin.table.as_ref().map_or(0, tail_of);
-        let sector = u64::from(self.origin.sector_bytes.max(1));
+        let sector = u64::from(self.origin.input.sector_bytes.max(1));
         let needed = cut.content_end.checked_next_multiple_of(sector);
         let needed = needed.unwrap_or(u64::MAX).saturating_add(tail);
         if needed > self.len {

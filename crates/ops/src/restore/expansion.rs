@@ -6,9 +6,8 @@ use cardkeep_resize::medium::{Access, Growth, Larger, larger};
 use cardkeep_survey::grows_itself;
 
 use crate::error::{OpError, OpErrorKind};
+use crate::input::{InputAccess, STORE, SurveyedInput, UNPACK};
 use crate::resizing_text::{moved_text, name_of};
-use crate::restore::origin::{Origin, OriginKind};
-use crate::restore::prescan::{STORE, UNPACK};
 
 /// Whether a filesystem grows with the card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +37,7 @@ pub(crate) enum Expansion {
 /// # Errors
 /// [`OpErrorKind::Refused`] where it has to and can't; errors of reading a stream once more.
 pub(crate) fn expansion(
-    origin: &Origin,
+    origin: &SurveyedInput,
     len: u64,
     wanted: Expand,
     monitor: &dyn Monitor,
@@ -69,7 +68,7 @@ pub(crate) fn expansion(
         None => Access::FromBeginning,
     };
     let growth = Growth {
-        sector_bytes: origin.sector_bytes,
+        sector_bytes: origin.input.sector_bytes,
         len: reach,
         access,
         survey: origin.survey.as_ref(),
@@ -123,15 +122,15 @@ impl Why {
     }
 
     /// Says what to do about it.
-    fn remedy(&self, origin: &Origin) -> Option<&'static str> {
+    fn remedy(&self, origin: &SurveyedInput) -> Option<&'static str> {
         match self {
-            Self::Order(_) => remedy(&origin.kind),
+            Self::Order(_) => remedy(&origin.input.access),
             Self::Content(_) => None,
         }
     }
 }
 
-fn kept(origin: &Origin, is_must: bool, why: Why) -> Result<Expansion, OpError> {
+fn kept(origin: &SurveyedInput, is_must: bool, why: Why) -> Result<Expansion, OpError> {
     if is_must {
         return Err(refused(origin, &why));
     }
@@ -142,7 +141,7 @@ fn kept(origin: &Origin, is_must: bool, why: Why) -> Result<Expansion, OpError> 
     }))
 }
 
-fn refused(origin: &Origin, why: &Why) -> OpError {
+fn refused(origin: &SurveyedInput, why: &Why) -> OpError {
     let message = format!("{} can't be expanded", origin.name());
     let error = OpError::new(OpErrorKind::Refused, message).hint(why.text());
     let error = why.remedy(origin).into_iter().fold(error, OpError::hint);
@@ -151,11 +150,11 @@ fn refused(origin: &Origin, why: &Why) -> OpError {
 
 /// Says what makes of an original that can be read in order only one whose partitions can get other
 /// sizes; `None` for what can be read anywhere.
-pub(crate) fn remedy(kind: &OriginKind) -> Option<&'static str> {
+pub(crate) fn remedy(kind: &InputAccess) -> Option<&'static str> {
     match kind {
-        OriginKind::Medium(_) | OriginKind::Indexed { .. } => None,
-        OriginKind::Stream { .. } => Some(UNPACK),
-        OriginKind::Pipe(_) => Some(STORE),
+        InputAccess::Medium(_) | InputAccess::Indexed { .. } => None,
+        InputAccess::Sequential { .. } => Some(UNPACK),
+        InputAccess::Pipe(_) => Some(STORE),
     }
 }
 

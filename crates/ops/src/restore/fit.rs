@@ -16,9 +16,9 @@ use cardkeep_resize::medium::{Larger, Length, smaller};
 use cardkeep_survey::{Partition, Scope, Survey, survey};
 
 use crate::error::{OpError, OpErrorKind};
+use crate::input::SurveyedInput;
 use crate::resizing_text::{hibernation_text, moved_text, name_of};
 use crate::restore::expansion::{Expand, Expansion, expansion, notes, remedy};
-use crate::restore::origin::Origin;
 
 /// The unit of every medium, in bytes.
 const SECTOR_BYTES: u64 = 512;
@@ -86,7 +86,7 @@ impl fmt::Debug for Resized {
 /// How the original is made to fit a card.
 #[derive(Clone, Copy)]
 pub(crate) struct Fitting<'a> {
-    pub(crate) origin: &'a Origin,
+    pub(crate) origin: &'a SurveyedInput,
     /// The card's length in bytes.
     pub(crate) len: u64,
     pub(crate) expand: Expand,
@@ -355,13 +355,13 @@ impl Fitting<'_> {
 
     /// Returns where partitions have to end.
     pub(crate) fn end(self, table: &PartitionTable) -> u64 {
-        let sector = u64::from(self.origin.sector_bytes.max(1));
+        let sector = u64::from(self.origin.input.sector_bytes.max(1));
         self.len.saturating_sub(tail_of(table)) / sector * sector
     }
 
     /// Makes a filesystem smaller; as it is, the original needs `needed` bytes.
     fn shrunk(self, survey: &Survey, needed: u64) -> Result<Fit, OpError> {
-        let Some(content) = self.origin.shared_content() else {
+        let Some(content) = self.origin.input.shared_content() else {
             return Err(self.too_small(needed, Some("it can only be read in order")));
         };
         let wanted = Length::Exactly(self.len);
@@ -403,7 +403,7 @@ impl Fitting<'_> {
             return Some(survey.clone());
         }
         let content = self.origin.content()?;
-        let sector_bytes = self.origin.sector_bytes;
+        let sector_bytes = self.origin.input.sector_bytes;
         Some(survey(content, sector_bytes, Scope::UsedOnly, self.monitor))
     }
 
@@ -424,7 +424,7 @@ impl Fitting<'_> {
         };
         // What an image lacks at its end stays missing, however it is read.
         let is_helped = used < len && origin.cut.is_none();
-        let remedy = remedy(&origin.kind).filter(|_| is_helped);
+        let remedy = remedy(&origin.input.access).filter(|_| is_helped);
         let error = remedy.into_iter().fold(error, OpError::hint);
         error.hint(card_hint(needed))
     }
@@ -469,7 +469,7 @@ fn needed_with_table(table: &PartitionTable, survey: &Survey) -> u64 {
     end.saturating_add(tail_of(table))
 }
 
-fn needed_without_table(origin: &Origin, survey: &Survey) -> u64 {
+fn needed_without_table(origin: &SurveyedInput, survey: &Survey) -> u64 {
     let filled = origin.map.runs().filter(|run| run.state != State::Free);
     let end = filled.last().map_or(0, |run| run.extent.end());
     let of_filesystems = survey.partitions.iter().map(content_end).max();

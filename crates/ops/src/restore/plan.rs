@@ -7,19 +7,18 @@ use std::sync::{Arc, OnceLock};
 use cardkeep_block::{BlockErrorKind, Monitor, path_text};
 use cardkeep_copy::WriteMode;
 use cardkeep_device::{FileId, Machine, StandardInput, are_same_file};
-use cardkeep_image::Format;
 use cardkeep_survey::{Cut, Scope};
 
-use crate::admission::{ContentRule, check_origin, is_pipe, open_pipe};
-use crate::checksum::Checksum;
+use crate::backup::Unmount;
 use crate::completeness::{Truncated, check_whole};
-use crate::content_check::Stated;
+use crate::content_check::{ContentCheck, or_mismatch};
 use crate::error::{OpError, OpErrorKind};
-use crate::lost::{Record, tell_lost_before, tell_lost_bytes};
+use crate::input::{
+    ContentRule, Input, InputKind, Opening, PipeSource, Room, Sums, SurveyedInput, Surveying,
+};
+use crate::precheck::check_mounts;
 use crate::restore::expansion::Expand;
 use crate::restore::fit::{Fit, Fitting};
-use crate::restore::origin::{Origin, OriginKind, Reading};
-use crate::restore::prescan::Room;
 use crate::restore::target::{Looked, TargetPlan, contents, look, refused};
 
 /// What cards are restored from.
@@ -70,7 +69,7 @@ pub struct RestoreRequest {
 /// What will be done.
 pub struct RestorePlan {
     /// What cards are restored from.
-    pub origin: Origin,
+    pub origin: SurveyedInput,
     /// The cards.
     pub targets: Vec<TargetPlan>,
     /// What of the original is written.
@@ -94,8 +93,9 @@ impl RestorePlan {
     /// Returns what the user should know of the original, in words.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let of_stream = self.origin.stream_notes.all();
-        self.origin.notes.iter().cloned().chain(of_stream).collect()
+        let of_stream = self.origin.input.stream_notes.all();
+        let own = self.origin.sums.iter().chain(&self.origin.notes);
+        own.cloned().chain(of_stream).collect()
     }
 }
 
@@ -117,15 +117,15 @@ pub fn plan(
         content: request.content,
         sha256: request.sha256.as_deref(),
     };
-    let mut origin = open_origin(machine, request.from, &wanted, &looked, monitor)?;
-    let notes = check_origin(&origin, request.content, monitor)?;
-    origin.notes.extend(notes);
+    let origin = open_origin(machine, request.from, &wanted, &looked, monitor)?;
     check_whole(
         (&origin.name(), origin.cut.as_ref()),
         request.truncated,
         OpErrorKind::Refused,
     )?;
-    tell_what_it_lacks(&origin, monitor);
+    if origin.input.device().is_none() {
+        origin.input.tell_losses(origin.map.len(), monitor);
+    }
     let mut targets: Vec<TargetPlan> = Vec::new();
     for card in looked {
         let wanted = (request.expand, request.mode);
@@ -170,43 +170,52 @@ fn open_origin(
     wanted: &Wanted<'_>,
     looked: &[Looked],
     monitor: &dyn Monitor,
-) -> Result<Origin, OpError> {
-    let &Wanted {
-        scope,
-        content,
-        sha256,
-    } = wanted;
+) -> Result<SurveyedInput, OpError> {
     let room = room_of(looked);
-    let sector_bytes = looked.first().map_or(512, |card| card.sector_bytes);
-    match from {
-        RestoreFrom::Image(path) if is_pipe(&path) => {
-            let sum = given_sum(&path, sha256)?;
-            let pipe = Box::new(open_pipe(&path)?);
-            Origin::of_pipe(pipe, (&path, content, sum), (&room, sector_bytes))
-        }
+    let surveying = Surveying {
+        scope: wanted.scope,
+        rule: wanted.content,
+        room: Some(&room),
+        sector_bytes: looked.first().map_or(512, |card| card.sector_bytes),
+    };
+    let (input, check) = match from {
         RestoreFrom::Image(path) => {
             check_image_place(machine, &path, looked)?;
-            let stated = Stated::of(&path, sha256)?;
-            let reading = Reading {
-                scope,
-                rule: content,
-                room: Some(&room),
-                stated: &stated,
+            let opening = Opening {
+                rule: wanted.content,
+                sums: Sums::Stated(wanted.sha256),
+                device_hint: Some("`cardkeep clone CARD CARD` copies a card to another one"),
             };
-            Origin::of_image(&path, reading, monitor)
+            Input::open_image(machine, &path, opening, monitor)?
         }
         RestoreFrom::Card(path) => {
             check_image_place(machine, &path, looked)?;
-            Origin::of_card(machine, &path, scope, monitor)
+            (open_card(machine, &path, monitor)?, ContentCheck::none())
         }
         RestoreFrom::Pipe { pipe, input } => {
             check_input(machine, &input, looked)?;
-            let name = Path::new("standard input");
-            let of_pipe = (name, content, given_sum(name, sha256)?);
-            let origin = Origin::of_pipe(pipe, of_pipe, (&room, sector_bytes))?;
-            Ok(Origin { input, ..origin })
+            let pipe = PipeSource::standard(pipe, input);
+            let input = Input::from_pipe(pipe, wanted.content, wanted.sha256)?;
+            (input, ContentCheck::none())
         }
+    };
+    let mismatch = check.file_mismatch();
+    SurveyedInput::new(input, surveying, check, monitor)
+        .map_err(|error| or_mismatch(error, mismatch))
+}
+
+/// Opens a card that is cloned.
+fn open_card(machine: &dyn Machine, path: &Path, monitor: &dyn Monitor) -> Result<Input, OpError> {
+    let input = Input::open_held(machine, path, monitor)?;
+    if let InputKind::Image { .. } = input.kind {
+        let message = format!("{} is a compressed image, not a card", path_text(path));
+        return Err(OpError::new(OpErrorKind::Usage, message)
+            .hint("`cardkeep restore IMAGE CARD` writes it to a card"));
     }
+    if let Some(device) = input.device() {
+        check_mounts(machine, device, Unmount::No)?;
+    }
+    Ok(input)
 }
 
 /// Returns the shortest card.
@@ -215,38 +224,6 @@ fn room_of(looked: &[Looked]) -> Room {
     Room {
         card: shortest.map_or_else(PathBuf::new, |card| card.path.clone()),
         len: shortest.map_or(0, |card| card.len),
-    }
-}
-
-/// Returns the checksum that was given for a pipe, beside which nothing lies.
-fn given_sum(name: &Path, sha256: Option<&str>) -> Result<Option<Checksum>, OpError> {
-    match sha256 {
-        None => Ok(None),
-        Some(_) => Checksum::of(name, sha256),
-    }
-}
-
-/// Tells what was lost when the image was made.
-fn tell_what_it_lacks(origin: &Origin, monitor: &dyn Monitor) {
-    let (Some(path), None) = (&origin.path, &origin.device) else {
-        return;
-    };
-    let format = match &origin.kind {
-        OriginKind::Medium(_) => Format::Raw,
-        OriginKind::Indexed { index, .. } => index.format(),
-        OriginKind::Stream { format, .. } => *format,
-        OriginKind::Pipe(_) => return,
-    };
-    let record = origin
-        .manifest
-        .as_deref()
-        .map_or(Record::Map(format), Record::Manifest);
-    match (origin.content(), origin.len) {
-        (Some(content), _) => {
-            tell_lost_before(path, record, (content, origin.sector_bytes), monitor);
-        }
-        (None, Some(len)) => tell_lost_bytes(path, (format, len), monitor),
-        (None, None) => {}
     }
 }
 
@@ -329,7 +306,7 @@ fn check_image_place(
 
 /// Returns how `origin` lies on a card. Cards that hold the same share one decoding.
 fn fit(
-    origin: &Origin,
+    origin: &SurveyedInput,
     (card, (expand, mode)): (&Looked, (Expand, WriteMode)),
     others: &[TargetPlan],
     monitor: &dyn Monitor,
@@ -341,11 +318,11 @@ fn fit(
         ));
     }
     let has_table = origin.table.is_some();
-    if has_table && card.device.is_some() && card.sector_bytes != origin.sector_bytes {
+    if has_table && card.device.is_some() && card.sector_bytes != origin.input.sector_bytes {
         let why = format!(
             "the partition table counts in sectors of {} bytes, the card in sectors of {}: no \
              system would find its partitions",
-            origin.sector_bytes, card.sector_bytes
+            origin.input.sector_bytes, card.sector_bytes
         );
         return Err(refused(&card.path, &why));
     }

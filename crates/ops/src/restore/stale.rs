@@ -6,13 +6,13 @@ use cardkeep_block::{Extent, MapBuilder, Run, State};
 use cardkeep_copy::HEAD_BYTES;
 use cardkeep_survey::clear_stale_signatures;
 
+use crate::input::SurveyedInput;
 use crate::restore::fit::Fit;
-use crate::restore::origin::Origin;
 
 impl Fit {
     /// Returns the fit to a card of `len` bytes that leaves zeros where signatures of older contents
     /// could be, up to its map's end.
-    pub(crate) fn without_stale_signatures(mut self, origin: &Origin, len: u64) -> Self {
+    pub(crate) fn without_stale_signatures(mut self, origin: &SurveyedInput, len: u64) -> Self {
         if origin.len.is_none() {
             // What comes out of a pipe is learnt on the way, these places with it.
             return self;
@@ -42,7 +42,7 @@ impl Fit {
     }
 
     /// Returns where the partitions lie on the card.
-    fn partitions(&self, origin: &Origin) -> Vec<Extent> {
+    fn partitions(&self, origin: &SurveyedInput) -> Vec<Extent> {
         match (&self.placed, &origin.table) {
             (Some(placed), _) => placed.clone(),
             (None, Some(table)) => table.partitions.iter().map(|own| own.extent).collect(),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use cardkeep_block::{Monitor, ReadAt, Silent, path_text};
 use cardkeep_device::{Device, FileTarget, Machine, Source, Verdict, verdict};
-use cardkeep_image::{ForeignKind, Format, load_foreign};
 use cardkeep_survey::{Scope, Survey, survey};
 
 use crate::error::{OpError, OpErrorKind};
+use crate::input::kept_kind;
 use crate::restore::fit::Fit;
 use crate::restore::telling::of_refusal;
 
@@ -95,35 +95,6 @@ fn look_at_file(path: &Path) -> Result<Looked, OpError> {
         file: Some(file),
     })
 }
-
-/// Returns what a file is that somebody keeps for its content, with its article, by what is in it or by
-/// its name.
-fn kept_kind(path: &Path) -> Result<Option<String>, OpError> {
-    let of_source = |error| OpError::of_source(path, error);
-    let source = Source::open(path).map_err(of_source)?;
-    // OK to cast: at most DETECT_BYTES.
-    let len = source.len().min(ForeignKind::DETECT_BYTES as u64) as usize;
-    let head = source.read_vec(0, len).map_err(of_source)?;
-    if Format::detect(&head) != Format::Raw {
-        return Ok(Some("a compressed image or an archive".to_owned()));
-    }
-    let of_image = |error| OpError::of_image(path, error);
-    if let Some(kind) = load_foreign(&source).map_err(of_image)? {
-        return Ok(Some(kind.name().to_owned()));
-    }
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    let ending = ending.unwrap_or_default().to_ascii_lowercase();
-    let is_kept = KEPT_ENDINGS.contains(&ending.as_str());
-    Ok(is_kept.then(|| format!("named like something to keep (.{ending})")))
-}
-
-/// What files are named that hold an image, an archive, a virtual disk, or a part of a backup.
-const KEPT_ENDINGS: [&str; 38] = [
-    "zst", "zstd", "gz", "xz", "bz2", "zip", "tar", "tgz", "txz", "tbz", "tbz2", "tzst", "tlz",
-    "7z", "rar", "lz4", "lz", "lzma", "lzo", "lrz", "z", "cab", "wim", "iso", "qcow", "qcow2",
-    "qed", "vmdk", "vdi", "vhd", "vhdx", "dmg", "ova", "bmap", "sha256", "partial", "rescue",
-    "map",
-];
 
 fn check_device(device: &Device, expected_serial: Option<&str>) -> Result<(), OpError> {
     if let Verdict::Guarded(guards) = verdict(device) {

@@ -9,9 +9,9 @@ use cardkeep_survey::{Scope, locate, survey};
 
 use crate::completeness::truncated;
 use crate::error::{OpError, OpErrorKind};
+use crate::input::SurveyedInput;
 use crate::restore::expansion::remedy;
 use crate::restore::fit::Fit;
-use crate::restore::origin::Origin;
 
 /// What to do with a card that was left half-written.
 const GO_ON: &str = "the card may not be bootable now; the same command with --resume (instead of \
@@ -20,7 +20,7 @@ const GO_ON: &str = "the card may not be bootable now; the same command with --r
 /// What is known of what a card was to hold.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
-    pub(crate) origin: &'a Origin,
+    pub(crate) origin: &'a SurveyedInput,
     pub(crate) fit: &'a Fit,
     pub(crate) monitor: &'a dyn Monitor,
     /// Whether nothing was written to the card.
@@ -73,7 +73,7 @@ pub(crate) fn of_restore(path: &Path, known: Option<Known<'_>>, error: CopyError
             let is_untouched = known.is_some_and(|known| known.is_untouched);
             // A pipe is the one that is as long as it turns out to be.
             let is_too_long = matches!(*error, CopyError::TooLong { .. });
-            let remedy = known.and_then(|known| remedy(&known.origin.kind));
+            let remedy = known.and_then(|known| remedy(&known.origin.input.access));
             let remedy = remedy
                 .filter(|_| is_too_long)
                 .map(|remedy| format!("to have a filesystem on it made smaller, {remedy}"));
@@ -146,7 +146,7 @@ impl Known<'_> {
             Some(survey) => survey.clone(),
             None => survey(
                 content,
-                self.origin.sector_bytes,
+                self.origin.input.sector_bytes,
                 Scope::UsedOnly,
                 self.monitor,
             ),

@@ -19,7 +19,7 @@ use crate::backup::{
 };
 use crate::completeness::Truncated;
 use crate::error::{OpError, OpErrorKind};
-use crate::opened::{Opened, OpenedKind};
+use crate::input::{ContentRule, Input, InputKind};
 
 const FRAME: u64 = FRAME_BYTES as u64;
 /// The length of most cards: there are many runs.
@@ -131,6 +131,7 @@ impl Desk {
 
     fn request(&self, how: How) -> BackupRequest {
         BackupRequest {
+            content: ContentRule::Known,
             truncated: Truncated::Refuse,
             card: self.folder.path().join("card"),
             target: Target::File(self.image.clone()),
@@ -176,13 +177,8 @@ impl Desk {
         watch: Option<Arc<dyn Watch>>,
     ) -> Result<BackupReport, OpError> {
         let request = self.request(how);
-        let opened = Opened {
-            path: request.card.clone(),
-            kind: OpenedKind::Plain,
-            content: Arc::clone(card) as Arc<dyn ReadAt>,
-            sector_bytes: 512,
-            stored_bytes: card.len(),
-        };
+        let content = Arc::clone(card) as Arc<dyn ReadAt>;
+        let opened = Input::from_medium(&request.card, InputKind::Plain, content, 512);
         let map = AllocationMap::all(card.len(), State::Used);
         let mut learnt = survey(card.inner(), 512, Scope::UsedOnly, &Silent);
         learnt.map = map;
@@ -220,7 +216,7 @@ impl Desk {
     fn told(&self) -> Vec<Extent> {
         if self.format() == Format::Zstd {
             let source = Source::open(&self.image).unwrap();
-            let opened = Opened::open_file(&self.image, source).unwrap().unwrap();
+            let opened = Input::from_file(&self.image, source, ContentRule::Known).unwrap();
             return opened.manifest().unwrap().lost.clone();
         }
         let len = self.content().len() as u64;

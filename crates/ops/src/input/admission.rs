@@ -3,21 +3,19 @@
 //!
 //! [`admit`] decides how a file is read; [`check_content`] whether what is in it may be written.
 
-use std::fs::{File, FileType};
 use std::path::Path;
 use std::sync::Arc;
 
-use cardkeep_block::{Monitor, ReadAt, path_text};
+use cardkeep_block::{ReadAt, path_text};
 use cardkeep_copy::{decoded, read_content};
 use cardkeep_device::Source;
 use cardkeep_image::{
     ForeignKind, Format, FrameReader, Index, detect_foreign, load_foreign, load_index,
 };
-use cardkeep_survey::{RECOGNISE_BYTES, Recognised, recognise};
+use cardkeep_survey::{Recognised, recognise};
 
 use crate::error::{OpError, OpErrorKind};
 use crate::image_name::check_named_raw;
-use crate::restore::Origin;
 
 /// Which content may be written to cards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +36,52 @@ pub(crate) enum Admitted {
     Stream(Format),
 }
 
+/// What a file or a stream is by its bytes: the container, and the name of a kind that is no image. The one
+/// place that asks the tables of the image crate.
+pub(crate) struct Detected {
+    /// The container; raw where it is none that is known.
+    pub(crate) format: Format,
+    /// What it is, where that is no image; a container that was damaged on its way, too.
+    pub(crate) foreign: Option<ForeignKind>,
+}
+
+impl Detected {
+    /// Tells it by the first bytes, at most [`ForeignKind::DETECT_BYTES`] of which are looked at.
+    pub(crate) fn from_head(head: &[u8]) -> Self {
+        let head = &head[..head.len().min(ForeignKind::DETECT_BYTES)];
+        Self {
+            format: Format::detect(head),
+            foreign: detect_foreign(head),
+        }
+    }
+
+    /// Tells it by the first and the last bytes of the file at `path`.
+    ///
+    /// # Errors
+    /// [`OpError`] where it can't be read.
+    pub(crate) fn load(path: &Path, source: &Source) -> Result<Self, OpError> {
+        let len = source.len().min(Format::DETECT_BYTES as u64) as usize;
+        let head = source
+            .read_vec(0, len)
+            .map_err(|error| OpError::of_source(path, error))?;
+        Ok(Self {
+            format: Self::from_head(&head).format,
+            foreign: load_foreign(source).map_err(|error| OpError::of_image(path, error))?,
+        })
+    }
+
+    /// Refuses what is of another kind.
+    ///
+    /// # Errors
+    /// [`OpErrorKind::Corrupt`].
+    pub(crate) fn expect_no_foreign(&self, path: &Path) -> Result<(), OpError> {
+        match self.foreign {
+            Some(kind) => Err(foreign_error(&path_text(path).to_string(), kind)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Decides how the file at `path` is read, or refuses it by the name of its kind.
 ///
 /// # Errors
@@ -49,11 +93,11 @@ pub(crate) fn admit(
     rule: ContentRule,
 ) -> Result<Admitted, OpError> {
     let of_image = |error| OpError::of_image(path, error);
-    let format = format_of(path, source)?;
-    let foreign = load_foreign(source).map_err(of_image)?;
+    let detected = Detected::load(path, source)?;
+    let format = detected.format;
     let is_own_layer = format == Format::Raw && rule == ContentRule::Any;
-    if let Some(kind) = foreign.filter(|_| !is_own_layer) {
-        return Err(foreign_error(&path_text(path).to_string(), kind));
+    if !is_own_layer {
+        detected.expect_no_foreign(path)?;
     }
     if format == Format::Raw {
         check_named_raw(path)?;
@@ -72,18 +116,6 @@ pub(crate) fn admit(
     }
 }
 
-/// Returns the container of the file at `path`.
-///
-/// # Errors
-/// [`OpError`] where it can't be read.
-fn format_of(path: &Path, source: &Source) -> Result<Format, OpError> {
-    let len = source.len().min(Format::DETECT_BYTES as u64) as usize;
-    let head = source
-        .read_vec(0, len)
-        .map_err(|error| OpError::of_source(path, error))?;
-    Ok(Format::detect(&head))
-}
-
 /// Decodes the beginning of what is in a container, all layers of it, and refuses what is of
 /// another kind. A decoder that can't do it fails here, too, before anything is made of it.
 fn check_inside(
@@ -96,11 +128,9 @@ fn check_inside(
     let mut head = vec![0; ForeignKind::DETECT_BYTES];
     let len = read_content(&mut *content, &mut head)
         .map_err(|error| OpError::of_copy(path, path, error))?;
-    match detect_foreign(&head[..len]) {
-        Some(kind) if rule == ContentRule::Known => {
-            Err(foreign_error(&path_text(path).to_string(), kind))
-        }
-        _ => Ok(()),
+    match rule {
+        ContentRule::Known => Detected::from_head(&head[..len]).expect_no_foreign(path),
+        ContentRule::Any => Ok(()),
     }
 }
 
@@ -113,37 +143,11 @@ fn is_packed_again(source: &Arc<Source>, index: &Index) -> bool {
     };
     let len = reader.len().min(Format::DETECT_BYTES as u64) as usize;
     let head = reader.read_vec(0, len);
-    head.is_ok_and(|head| Format::detect(&head) != Format::Raw)
+    head.is_ok_and(|head| Detected::from_head(&head).format != Format::Raw)
 }
 
-/// Refuses an original whose content is none of a disk, and returns what the user should know of
-/// one that is. Cards, and what this program made of them, hold what they hold.
-///
-/// # Errors
-/// As [`check_head`], and where the content can't be read.
-pub(crate) fn check_origin(
-    origin: &Origin,
-    rule: ContentRule,
-    monitor: &dyn Monitor,
-) -> Result<Vec<String>, OpError> {
-    // What has a partition table is a disk; looking at a stream again would take time.
-    if origin.device.is_some() || origin.manifest.is_some() || origin.table.is_some() {
-        return Ok(Vec::new());
-    }
-    let path = origin.path.clone().unwrap_or_default();
-    let head = origin.look(monitor, |content| {
-        let len = content.len().min(RECOGNISE_BYTES as u64) as usize;
-        content.read_vec(0, len)
-    })?;
-    let Some(head) = head else {
-        return Ok(Vec::new());
-    };
-    let head = head.map_err(|error| OpError::of_content(&path, error))?;
-    check_head(&origin.name(), &head, rule)
-}
-
-/// Does the work of [`check_origin`] for content that begins with `head`; `name` says where it
-/// comes from.
+/// Refuses content that begins with `head` and is none of a disk, and returns what the user should know of
+/// one that is; `name` says where it comes from.
 ///
 /// # Errors
 /// [`OpErrorKind::Corrupt`] for content of another kind, [`OpErrorKind::Refused`] for content
@@ -153,8 +157,7 @@ pub(crate) fn check_head(
     head: &[u8],
     rule: ContentRule,
 ) -> Result<Vec<String>, OpError> {
-    let foreign = detect_foreign(&head[..head.len().min(ForeignKind::DETECT_BYTES)]);
-    if let Some(kind) = foreign {
+    if let Some(kind) = Detected::from_head(head).foreign {
         return match rule {
             ContentRule::Known => Err(foreign_error(name, kind)),
             ContentRule::Any => Ok(vec![format!("it is {}, not a disk", kind.name())]),
@@ -200,36 +203,9 @@ fn has_changed_line_ends(head: &[u8]) -> bool {
 }
 
 /// Returns the error of a file, or of content, that is of another kind.
-pub(crate) fn foreign_error(name: &str, kind: ForeignKind) -> OpError {
+fn foreign_error(name: &str, kind: ForeignKind) -> OpError {
     let message = format!("{name} is not a disk image: it is {}", kind.name());
     OpError::new(OpErrorKind::Corrupt, message).hint(kind.advice().replace("FILE", name))
-}
-
-/// Tells whether a path names a pipe, as `<(...)` of a shell does: it is a stream, read once.
-pub(crate) fn is_pipe(path: &Path) -> bool {
-    // What can't be looked at can't be opened either, which tells why.
-    std::fs::metadata(path).is_ok_and(|metadata| is_fifo(metadata.file_type()))
-}
-
-#[cfg(unix)]
-fn is_fifo(file_type: FileType) -> bool {
-    std::os::unix::fs::FileTypeExt::is_fifo(&file_type)
-}
-
-#[cfg(not(unix))]
-fn is_fifo(_: FileType) -> bool {
-    false
-}
-
-/// Opens a pipe; waits for the program that writes it.
-///
-/// # Errors
-/// [`OpErrorKind::Environment`] where it can't be opened.
-pub(crate) fn open_pipe(path: &Path) -> Result<File, OpError> {
-    File::open(path).map_err(|error| {
-        let message = format!("{} can't be opened", path_text(path));
-        OpError::new(OpErrorKind::Environment, message).caused_by(error)
-    })
 }
 
 #[cfg(test)]

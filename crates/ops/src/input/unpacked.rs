@@ -2,52 +2,33 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use cardkeep_block::{BlockError, Monitor, Phase, ReadAt, WriteAt, path_text};
-use cardkeep_copy::{CopyError, decoded, read_content};
-use cardkeep_device::{ImageFiles, PartialFile, Source};
-use cardkeep_image::{FRAME_BYTES, Format};
+use cardkeep_copy::CopyError;
+use cardkeep_device::{ImageFiles, PartialFile};
+use cardkeep_image::FRAME_BYTES;
 
+use super::Input;
 use crate::error::{OpError, OpErrorKind};
 
 /// Content that could be read from its beginning on only, in a file of its own, which goes when this
 /// does.
 #[derive(Debug)]
-pub(crate) struct Unpacked {
+struct Unpacked {
     file: Option<PartialFile>,
-    format: Format,
-}
-
-/// A file that can be read from its beginning on only.
-pub(crate) struct PackedStream<'a> {
-    /// The file.
-    pub(crate) source: Arc<Source>,
-    /// The container that its content is in.
-    pub(crate) format: Format,
-    /// Its path.
-    pub(crate) path: &'a Path,
 }
 
 impl Unpacked {
-    /// Unpacks a stream beside the image that `files` are of. Frames of zeros become holes.
-    pub(crate) fn of(
-        stream: PackedStream<'_>,
-        files: &ImageFiles,
-        monitor: &dyn Monitor,
-    ) -> Result<Self, OpError> {
-        let PackedStream {
-            source,
-            format,
-            path,
-        } = stream;
+    /// Unpacks what comes out of `input`; next to `image`. Frames of zeros become holes.
+    fn of(input: &Input, image: &Path, monitor: &dyn Monitor) -> Result<Self, OpError> {
+        let path = &input.path;
+        let files = ImageFiles::of(image);
         let name = files.unpacked();
         let file = files.create_unpacked();
         let own = Self {
             file: Some(file.map_err(|error| OpError::of_partial_file(&name, error))?),
-            format,
         };
-        own.fill(source, monitor)
+        own.fill(input, monitor)
             .map_err(|error| OpError::of_copy(path, &name, error))?;
         if own.len() == 0 {
             let message = format!("{} has no content", path_text(path));
@@ -56,24 +37,19 @@ impl Unpacked {
         Ok(own)
     }
 
-    /// Returns the container that it was in.
-    pub(crate) const fn format(&self) -> Format {
-        self.format
-    }
-
-    fn fill(&self, source: Arc<Source>, monitor: &dyn Monitor) -> Result<(), CopyError> {
+    fn fill(&self, input: &Input, monitor: &dyn Monitor) -> Result<(), CopyError> {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        monitor.phase(Phase::Survey, Some(source.len()));
-        let (mut content, position) = decoded(source as Arc<dyn ReadAt>, self.format)?;
-        let (mut len, mut told) = (0, 0);
+        let mut stream = input.stream()?;
+        monitor.phase(Phase::Survey, stream.file_len);
+        let mut len = 0;
         let mut frame = vec![0; FRAME_BYTES];
         loop {
             if monitor.is_cancelled() {
                 return Err(CopyError::Interrupted);
             }
-            let done = read_content(&mut *content, &mut frame)?;
+            let done = stream.read(&mut frame)?;
             if done == 0 {
                 break;
             }
@@ -82,11 +58,21 @@ impl Unpacked {
                     .map_err(CopyError::Destination)?;
             }
             len += done as u64;
-            let now = position.load(Ordering::Relaxed);
-            monitor.advance(Phase::Survey, now - told);
-            told = now;
+            monitor.advance(Phase::Survey, stream.newly_read());
         }
         file.set_len(len).map_err(CopyError::Destination)
+    }
+}
+
+impl Input {
+    /// Unpacks its content next to `image`, so that it can be read anywhere. What was unpacked goes when
+    /// this does.
+    ///
+    /// # Errors
+    /// Where it can't be decoded, or there is no room.
+    pub(crate) fn unpacked(self, image: &Path, monitor: &dyn Monitor) -> Result<Self, OpError> {
+        let content = Arc::new(Unpacked::of(&self, image, monitor)?);
+        Ok(self.reading(content))
     }
 }
 

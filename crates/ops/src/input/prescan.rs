@@ -1,18 +1,16 @@
 //! Reading an image from its beginning to its end before any card is touched.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use cardkeep_block::{
     AllocationMap, BlockError, BlockErrorKind, Extent, MapBuilder, Monitor, Operation, Phase,
     ReadAt, Run, State, Trouble, path_text,
 };
-use cardkeep_copy::{CopyError, decoded_noting, read_content};
-use cardkeep_device::Source;
-use cardkeep_image::{FRAME_BYTES, Format, StreamNotes};
+use cardkeep_copy::CopyError;
+use cardkeep_image::FRAME_BYTES;
 use cardkeep_survey::{PassingSurvey, Scope, Survey};
 
+use super::Input;
 use crate::content_check::ContentCheck;
 use crate::error::{OpError, OpErrorKind};
 
@@ -21,7 +19,7 @@ const PREFIX_BYTES: usize = 2 << 20;
 
 /// The first bytes of a medium; what lies behind them can't be read.
 #[derive(Debug, Default)]
-pub struct Prefix {
+pub(crate) struct Prefix {
     bytes: Vec<u8>,
     len: u64,
 }
@@ -117,11 +115,9 @@ impl Room {
     }
 }
 
-/// How an image is read.
+/// What is done with an input while it is read.
 #[derive(Debug)]
 pub(crate) struct Prescan<'a> {
-    pub(crate) format: Format,
-    pub(crate) notes: &'a StreamNotes,
     pub(crate) scope: Scope,
     /// The card that it must fit, where it is for one.
     pub(crate) room: Option<&'a Room>,
@@ -129,26 +125,21 @@ pub(crate) struct Prescan<'a> {
     pub(crate) check: Option<&'a mut ContentCheck>,
 }
 
-/// Reads an image to its end, or until it is known that it won't fit.
+/// Reads an input to its end, or until it is known that it won't fit.
 pub(crate) fn prescan(
-    path: &Path,
-    file: &Arc<Source>,
+    input: &Input,
     how: Prescan<'_>,
     monitor: &dyn Monitor,
 ) -> Result<Scanned, OpError> {
     let Prescan {
-        format,
-        notes,
         scope,
         room,
         mut check,
     } = how;
-    monitor.phase(Phase::Survey, Some(file.len()));
+    let path = &input.path;
     let failed = |error| OpError::of_copy(path, path, error);
-    let file = Arc::clone(file) as Arc<dyn ReadAt>;
-    let (mut content, position) =
-        decoded_noting(file, format, notes).map_err(|error| OpError::of_image(path, error))?;
-    let mut told = 0;
+    let mut stream = input.stream().map_err(failed)?;
+    monitor.phase(Phase::Survey, stream.file_len);
     let mut passing = PassingSurvey::new(None, 512);
     let mut prefix = Vec::new();
     let mut frame = vec![0; FRAME_BYTES];
@@ -157,7 +148,7 @@ pub(crate) fn prescan(
         if monitor.is_cancelled() {
             return Err(failed(CopyError::Interrupted));
         }
-        let done = read_content(&mut *content, &mut frame).map_err(failed)?;
+        let done = stream.read(&mut frame).map_err(failed)?;
         if done == 0 {
             break;
         }
@@ -167,9 +158,7 @@ pub(crate) fn prescan(
         if let Some(check) = &mut check {
             check.push(&frame[..done]);
         }
-        let now = position.load(Ordering::Relaxed);
-        monitor.advance(Phase::Survey, now - told);
-        told = now;
+        monitor.advance(Phase::Survey, stream.newly_read());
         len += done as u64;
         if let Some(room) = room {
             room.expect_fit(path, &passing, Extent::between(len - done as u64, len))?;
