@@ -88,11 +88,11 @@ pub(crate) struct ListArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct InfoArgs {
-    /// A card, any other device, or an image; `-` for standard input.
+    /// A card, any other device, or an image.
     #[arg(value_name = "CARD|IMAGE", value_hint = ValueHint::AnyPath)]
     pub(crate) path: PathBuf,
     /// Accept a file even if it looks like one of another kind than a disk image.
-    #[arg(long)]
+    #[arg(long, hide = true)]
     pub(crate) allow_unknown_content: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
@@ -338,8 +338,7 @@ impl WriteArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ShrinkArgs {
-    /// The image: .img, .img.zst, .img.gz, .img.xz, .img.bz2, .zip or .tar; `-` for standard input. It is
-    /// not changed.
+    /// The image: .img, .img.zst, .img.gz, .img.xz, .img.bz2, .zip or .tar. It is not changed.
     #[arg(value_name = "IMAGE", value_hint = ValueHint::FilePath)]
     pub(crate) image: PathBuf,
     /// The new image: .img, .img.zst, .img.gz or .img.xz; `-` for standard output
@@ -359,7 +358,7 @@ pub(crate) struct ShrinkArgs {
     #[arg(long)]
     pub(crate) force: bool,
     /// Accept a file even if it looks like one of another kind than a disk image.
-    #[arg(long)]
+    #[arg(long, hide = true)]
     pub(crate) allow_unknown_content: bool,
     /// Accept an image that ends before its partitions do, even if used bytes are missing.
     #[arg(long)]
@@ -425,7 +424,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "CARD", value_hint = ValueHint::AnyPath)]
     pub(crate) against: Option<PathBuf>,
     /// Accept a file even if it looks like one of another kind than a disk image.
-    #[arg(long)]
+    #[arg(long, hide = true)]
     pub(crate) allow_unknown_content: bool,
     /// Accept an image that ends before its partitions do, even if used bytes are missing.
     #[arg(long)]
