@@ -125,7 +125,7 @@ fn run(name: &str, what: Use, random: &mut Random) -> Option<Answer> {
     change(&card, &partitions, what);
     let answer = card.back_up(&image, &["--resume"]);
     if answer.code == 3 {
-        let answer = answer.says(&["is not what it was"]);
+        let answer = answer.says(&["changed since the backup was interrupted"]);
         assert!(!image.exists(), "{answer:?}");
         card.back_up(&image, &["--force"]).expect(0);
         return Some(answer);

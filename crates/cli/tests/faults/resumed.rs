@@ -200,7 +200,9 @@ fn a_card_that_was_used_meanwhile_is_not_gone_on_with() {
             .write_at(place.start() + 1024 + 0x30, &[1, 2, 3, 4])
             .unwrap();
         let answer = card.back_up(&image, &["--resume"]);
-        answer.expect(3).says(&["is not what it was"]);
+        answer
+            .expect(3)
+            .says(&["changed since the backup was interrupted"]);
         assert!(!image.exists());
     }
 }
