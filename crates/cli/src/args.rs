@@ -92,7 +92,7 @@ pub(crate) struct InfoArgs {
     #[arg(value_name = "CARD|IMAGE", value_hint = ValueHint::AnyPath)]
     pub(crate) path: PathBuf,
     /// Accept a file even if it looks like one of another kind than a disk image.
-    #[arg(long, hide = true)]
+    #[arg(long)]
     pub(crate) allow_unknown_content: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
@@ -358,7 +358,7 @@ pub(crate) struct ShrinkArgs {
     #[arg(long)]
     pub(crate) force: bool,
     /// Accept a file even if it looks like one of another kind than a disk image.
-    #[arg(long, hide = true)]
+    #[arg(long)]
     pub(crate) allow_unknown_content: bool,
     /// Accept an image that ends before its partitions do, even if used bytes are missing.
     #[arg(long)]
@@ -424,7 +424,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "CARD", value_hint = ValueHint::AnyPath)]
     pub(crate) against: Option<PathBuf>,
     /// Accept a file even if it looks like one of another kind than a disk image.
-    #[arg(long, hide = true)]
+    #[arg(long)]
     pub(crate) allow_unknown_content: bool,
     /// Accept an image that ends before its partitions do, even if used bytes are missing.
     #[arg(long)]

@@ -14,7 +14,7 @@ const SEVENZIP: &str = "unpack it (`7z x FILE`), and use the image that is in it
 const CONVERT: &str = "convert it first: `qemu-img convert -O raw FILE disk.img`";
 const DMG: &str = "convert it first: `dmg2img FILE disk.img`, or on macOS \
                    `hdiutil convert FILE -format UDTO -o disk`";
-const JOIN_ZIP: &str = "join all its parts first: `zip -s 0 FILE.zip --out whole.zip`";
+const JOIN_ZIP: &str = "join all its parts first: `zip -s 0 STEM.zip --out whole.zip`";
 const OTHER: &str = "choose the disk image";
 const FLASH: &str =
     "it is installed by other tools, or is a part of an image; choose the disk image";

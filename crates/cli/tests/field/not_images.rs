@@ -120,7 +120,7 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("page.img", "a web page", "download"),
     ("greeted.img", "text in front of it", "login shell"),
     ("greeted.img.gz", "text in front of it", "login shell"),
-    ("card.z01", "the first part of a split zip", "zip -s 0"),
+    ("card.z01", "the first part of a split zip", "zip -s 0 card.zip "),
 ];
 
 /// Whatever can be chosen is chosen.
@@ -145,7 +145,7 @@ fn files_of_other_kinds_are_refused_by_name_with_what_to_do() {
     let last_part = desk.run(&["restore", "card.zip", "target", "--yes"]);
     assert_ne!(last_part.code, 0);
     assert!(
-        last_part.stderr.contains("zip -s 0"),
+        last_part.stderr.contains("zip -s 0 card.zip "),
         "{}",
         last_part.stderr
     );
@@ -191,6 +191,8 @@ printf '<html>' > page.img; gzip -k page.img; zip -q page.zip page.img");
     ] {
         let said = desk.expect(7, words).stderr;
         assert!(said.contains("a qcow2 image"), "{words:?}: {said}");
+        assert!(said.contains("unpack it first"), "{words:?}: {said}");
+        assert!(said.contains("-O raw FILE "), "{words:?}: {said}");
     }
 }
 

@@ -129,7 +129,10 @@ fn check_inside(
     let len = read_content(&mut *content, &mut head)
         .map_err(|error| OpError::of_copy(path, path, error))?;
     match rule {
-        ContentRule::Known => Detected::from_head(&head[..len]).expect_no_foreign(path),
+        ContentRule::Known => match Detected::from_head(&head[..len]).foreign {
+            Some(kind) => Err(foreign_inside(path, kind)),
+            None => Ok(()),
+        },
         ContentRule::Any => Ok(()),
     }
 }
@@ -204,8 +207,25 @@ fn has_changed_line_ends(head: &[u8]) -> bool {
 
 /// Returns the error of a file, or of content, that is of another kind.
 fn foreign_error(name: &str, kind: ForeignKind) -> OpError {
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let advice = kind.advice().replace("FILE", name).replace("STEM", stem);
+    not_a_disk(name, kind).hint(advice)
+}
+
+/// Returns the error of a container that holds content of another kind. What the advice does to a
+/// file, it does to the one inside.
+fn foreign_inside(path: &Path, kind: ForeignKind) -> OpError {
+    let error = not_a_disk(&path_text(path).to_string(), kind);
+    let error = match kind.advice().contains("FILE") {
+        true => error.hint("unpack it first; FILE is what you find in it"),
+        false => error,
+    };
+    error.hint(kind.advice())
+}
+
+fn not_a_disk(name: &str, kind: ForeignKind) -> OpError {
     let message = format!("{name} is not a disk image: it is {}", kind.name());
-    OpError::new(OpErrorKind::Corrupt, message).hint(kind.advice().replace("FILE", name))
+    OpError::new(OpErrorKind::Corrupt, message)
 }
 
 #[cfg(test)]
