@@ -1,10 +1,5 @@
 //! A partition table that lists nothing proves nothing.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails by panicking"
-)]
-
 use cardkeep_block::{MemoryMedium, State, WriteAt};
 use cardkeep_survey::{Scope, survey};
 use cardkeep_testkit::Recorder;
