@@ -18,7 +18,7 @@ use crate::{DiskId, Error, Loaded, Scheme, Unsupported, gpt, gpt_header};
 ///
 /// # Errors
 /// [`Error::Io`] where the first sector or a link of the chain of logical partitions can't be
-/// read; an unreadable copy of a GPT is a [`Damage`] as long as the other serves.
+/// read; an unreadable copy of a GPT is a [`Damage`](crate::Damage) as long as the other serves.
 /// [`Error::Corrupt`] where partitions overlap, lie on the table or past the medium's end, the
 /// chain of logical partitions is broken, or both copies of a GPT are.
 /// [`Error::Unsupported`] for sector sizes that are no power of two from 512 to 4096.
