@@ -2,7 +2,7 @@
 //! shown, then exactly that is done.
 //!
 //! Nothing here prints or asks: progress and trouble go to a
-//! [`Monitor`](cardkeep_block::Monitor), and what only the user can decide is an [`OpError`] that
+//! [`Monitor`], and what only the user can decide is an [`OpError`] that
 //! says what to do.
 
 mod backup;
