@@ -120,7 +120,11 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("page.img", "a web page", "download"),
     ("greeted.img", "text in front of it", "login shell"),
     ("greeted.img.gz", "text in front of it", "login shell"),
-    ("card.z01", "the first part of a split zip", "zip -s 0 card.zip "),
+    (
+        "card.z01",
+        "the first part of a split zip",
+        "zip -s 0 card.zip ",
+    ),
 ];
 
 /// Whatever can be chosen is chosen.
