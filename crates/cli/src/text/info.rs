@@ -68,12 +68,17 @@ fn shown(note: &str) -> String {
 fn what(report: &InfoReport) -> String {
     match &report.opened.kind {
         InputKind::Card(device) => headline(device),
-        InputKind::Image { format, .. } => format!(
-            "{} image of {}, stored in {}",
-            format.extension(),
-            size(report.survey.len),
-            size(report.opened.stored_bytes)
-        ),
+        InputKind::Image { format, .. } => {
+            let image = format!(
+                "{} image of {}",
+                format.extension(),
+                size(report.survey.len)
+            );
+            match report.opened.stored_bytes {
+                Some(bytes) => format!("{image}, stored in {}", size(bytes)),
+                None => image,
+            }
+        }
         InputKind::Plain => format!("raw image of {}", size(report.survey.len)),
     }
 }

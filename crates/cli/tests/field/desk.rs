@@ -7,6 +7,14 @@ use std::process::{Command, Stdio};
 use cardkeep_testkit::{Answer, Tool};
 use tempfile::TempDir;
 
+/// Makes a card of 24 MiB with FAT and ext4: `card.img`.
+const SMALL_CARD: &str = "truncate -s 24M card.img
+printf 'label: dos\\nstart=2048, size=16384, type=c\\nstart=18432, type=83\\n' | sfdisk -q card.img
+mkfs.vfat -n BOOT --offset 2048 card.img 8192 >/dev/null 2>&1
+mkdir -p tree/etc; echo pi > tree/etc/hostname; head -c 2000000 /dev/urandom > tree/data
+mke2fs -q -t ext4 -d tree -E offset=9437184 card.img 15360k
+rm -r tree";
+
 /// A folder of its own for one test.
 pub(crate) struct Desk {
     folder: TempDir,
@@ -64,6 +72,11 @@ impl Desk {
     pub(crate) fn sample(&self, name: &str) -> PathBuf {
         self.expect(0, &["sample", name]);
         self.path(name)
+    }
+
+    /// Makes `card.img`, 24 MiB with FAT and ext4.
+    pub(crate) fn small_card(&self) {
+        self.sh(SMALL_CARD);
     }
 
     /// Makes a file of `len` bytes, all of them `byte`.

@@ -9,21 +9,13 @@ use crate::desk::Desk;
 mod packed;
 mod streams;
 
-/// A card of 24 MiB with FAT and ext4: `card.img`.
-const CARD: &str = "truncate -s 24M card.img
-printf 'label: dos\\nstart=2048, size=16384, type=c\\nstart=18432, type=83\\n' | sfdisk -q card.img
-mkfs.vfat -n BOOT --offset 2048 card.img 8192 >/dev/null 2>&1
-mkdir -p tree/etc; echo pi > tree/etc/hostname; head -c 2000000 /dev/urandom > tree/data
-mke2fs -q -t ext4 -d tree -E offset=9437184 card.img 15360k
-rm -r tree";
-
 /// What is on the target before.
 const OLD: u8 = 0xa5;
 
 /// Returns a folder with a small card in it, and a target that was used for something else.
 fn desk() -> Desk {
     let desk = Desk::new();
-    desk.sh(CARD);
+    desk.small_card();
     desk.filled("target", 32 << 20, OLD);
     desk
 }

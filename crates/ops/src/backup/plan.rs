@@ -307,7 +307,7 @@ fn open_card(machine: &dyn Machine, card: &Path, monitor: &dyn Monitor) -> Resul
         let message = format!("{} is a compressed image already", path_text(card));
         return Err(OpError::new(OpErrorKind::Usage, message).hint("name a card or a raw image"));
     }
-    if opened.stored_bytes == 0 {
+    if opened.stored_bytes == Some(0) {
         let message = format!("{} is empty, or no card is in the reader", path_text(card));
         return Err(OpError::new(OpErrorKind::Usage, message));
     }

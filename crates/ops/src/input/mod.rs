@@ -91,8 +91,8 @@ pub struct Input {
     pub(crate) access: InputAccess,
     /// The size in bytes of the sectors that its partition table counts in.
     pub sector_bytes: u32,
-    /// The size of the file or device itself, in bytes; 0 for a pipe.
-    pub stored_bytes: u64,
+    /// The size of the file or device itself, in bytes; `None` for a pipe.
+    pub stored_bytes: Option<u64>,
     is_device: bool,
     /// What standard input is, where it is read from there.
     pub(crate) standard_input: StandardInput,
@@ -266,7 +266,7 @@ impl Input {
     ) -> Self {
         Self {
             sector_bytes,
-            stored_bytes: medium.len(),
+            stored_bytes: Some(medium.len()),
             ..Self::new(path, kind, InputAccess::Medium(medium))
         }
     }
@@ -282,7 +282,7 @@ impl Input {
         let manifest = index.manifest.clone().map(Box::new);
         let sector_bytes = manifest.as_ref().map_or(512, |own| own.sector_bytes);
         let kind = InputKind::Image { format, manifest };
-        let stored_bytes = file.len();
+        let stored_bytes = Some(file.len());
         let index = Box::new(index);
         let access = InputAccess::Indexed {
             file,
@@ -298,7 +298,7 @@ impl Input {
 
     fn from_container(path: &Path, file: Arc<Source>, format: Format) -> Self {
         let manifest = None;
-        let stored_bytes = file.len();
+        let stored_bytes = Some(file.len());
         let kind = InputKind::Image { format, manifest };
         Self {
             stored_bytes,
@@ -312,7 +312,7 @@ impl Input {
             kind,
             access,
             sector_bytes: 512,
-            stored_bytes: 0,
+            stored_bytes: None,
             is_device: false,
             standard_input: StandardInput::default(),
             head: Vec::new(),

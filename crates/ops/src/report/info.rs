@@ -15,7 +15,7 @@ use crate::input::InputKind;
 pub struct InfoFields {
     path: String,
     kind: &'static str,
-    stored_bytes: u64,
+    stored_bytes: Option<u64>,
     device: Option<DeviceFields>,
     guards: Option<Vec<String>>,
     contents: Contents,
