@@ -49,10 +49,10 @@ pub use cardkeep_survey::{GapKind, Partition, Place, Scope, Survey};
 
 pub use backup::{
     BackupPlan, BackupReport, BackupRequest, BackupSession, Estimate, Otherwise, Resume,
-    SecondReading, Shrink, Shrunk, Target, Unmount, Verified, apply, plan,
+    SecondReading, Shrink, Target, Unmount, Verified, apply, plan,
 };
 pub use card::{Candidate, Choice, cards, choose};
-pub use cardkeep_resize::medium::{Length, Moved};
+pub use cardkeep_resize::medium::{Length, Moved, Shrunk};
 pub use completeness::Truncated;
 pub use error::{Hint, OpError, OpErrorKind};
 pub use info::{InfoReport, info};

@@ -19,7 +19,7 @@ mod unfinished;
 
 pub use apply::{BackupReport, apply};
 pub(crate) use plan::Looked;
-pub use plan::{BackupPlan, BackupSession, Shrunk, plan};
+pub use plan::{BackupPlan, BackupSession, plan};
 pub use request::{
     BackupRequest, Estimate, Otherwise, Resume, SecondReading, Shrink, Target, Unmount,
 };

@@ -8,7 +8,7 @@ use cardkeep_copy::Limits;
 use cardkeep_device::{Device, ImageFiles, Machine};
 use cardkeep_image::Format;
 use cardkeep_resize::Declined;
-use cardkeep_resize::medium::{Moved, Smaller, smaller};
+use cardkeep_resize::medium::{Shrunk, Smaller, smaller};
 use cardkeep_survey::{Survey, survey};
 
 use crate::backup::request::{BackupRequest, Estimate, Otherwise, Shrink, Target};
@@ -46,29 +46,6 @@ pub struct BackupPlan {
     pub limits: Limits,
     /// What was wanted.
     pub request: BackupRequest,
-}
-
-/// A medium that will be shorter than the card, by a filesystem's free blocks.
-#[derive(Clone, Debug)]
-pub struct Shrunk {
-    /// What is on it.
-    pub survey: Survey,
-    /// The number of the partition that becomes smaller; 0 where there is no partition table.
-    pub number: u32,
-    /// Its filesystem's label.
-    pub label: Option<String>,
-    /// The partitions that lie behind it and move.
-    pub moved: Vec<Moved>,
-    /// How many bytes its filesystem had.
-    pub old_fs_bytes: u64,
-    /// How many bytes its filesystem has.
-    pub fs_bytes: u64,
-    /// How many of them no file takes.
-    pub free_bytes: u64,
-    /// How many bytes move to another place.
-    pub moved_bytes: u64,
-    /// How many bytes behind the last partition were kept for caution and have no place any more.
-    pub left_out_bytes: u64,
 }
 
 /// A plan, with all that is open for it.
@@ -144,24 +121,6 @@ impl BackupSession {
     }
 }
 
-impl Shrunk {
-    /// Takes a shorter medium apart: what it is, and what reads it.
-    fn taken_apart(smaller: Smaller) -> (Self, Arc<dyn ReadAt>) {
-        let shrunk = Self {
-            survey: smaller.survey,
-            number: smaller.number,
-            label: smaller.label,
-            moved: smaller.moved,
-            old_fs_bytes: smaller.old_fs_bytes,
-            fs_bytes: smaller.fs_bytes,
-            free_bytes: smaller.free_bytes,
-            moved_bytes: smaller.moved_bytes,
-            left_out_bytes: smaller.left_out_bytes,
-        };
-        (shrunk, smaller.view)
-    }
-}
-
 /// Looks at the card and the destination, and says what a backup will do.
 ///
 /// # Errors
@@ -225,7 +184,8 @@ impl Looked {
         let content = Arc::clone(&slot) as Arc<dyn ReadAt>;
         let opened = opened.reading(Arc::clone(&content));
         let shorter = shorter(&opened, &survey, request.shrink, monitor)?;
-        let (shrunk, view) = shorter.map(Shrunk::taken_apart).unzip();
+        let taken_apart = |it: Smaller| (it.shrunk, it.view as Arc<dyn ReadAt>);
+        let (shrunk, view) = shorter.map(taken_apart).unzip();
         let speed = match request.estimate {
             Estimate::Measured => measure(&content, &survey.map),
             Estimate::None => None,

@@ -2,12 +2,12 @@
 
 use cardkeep_block::path_text;
 use cardkeep_copy::Health;
-use cardkeep_resize::medium::Moved;
+use cardkeep_resize::medium::{Moved, Shrunk};
 use serde::Serialize;
 
 use super::contents::Contents;
 use super::{PlaceFields, Trouble, places, troubles};
-use crate::backup::{BackupPlan, BackupReport, Shrunk, Verified};
+use crate::backup::{BackupPlan, BackupReport, Verified};
 
 /// What a backup would do.
 #[derive(Clone, Debug, Serialize)]

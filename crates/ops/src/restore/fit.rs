@@ -373,27 +373,27 @@ impl Fitting<'_> {
             Err(Declined::TooShort { least, .. }) => return Err(self.too_small(least, None)),
             Err(declined) => return Err(self.too_small(needed, Some(&with_causes(&declined)))),
         };
-        let mut fit = Fit::of(smaller.survey.map.clone());
+        let mut fit = Fit::of(smaller.shrunk.survey.map.clone());
         fit.notes.push(format!(
             "{} shrinks from {} to {}, {} of them free",
-            name_of(smaller.number, smaller.label.as_deref()),
-            size_text(smaller.old_fs_bytes),
-            size_text(smaller.fs_bytes),
-            size_text(smaller.free_bytes)
+            name_of(smaller.shrunk.number, smaller.shrunk.label.as_deref()),
+            size_text(smaller.shrunk.old_fs_bytes),
+            size_text(smaller.shrunk.fs_bytes),
+            size_text(smaller.shrunk.free_bytes)
         ));
-        fit.notes.extend(moved_text(&smaller.moved));
+        fit.notes.extend(moved_text(&smaller.shrunk.moved));
         fit.notes.extend(hibernation_text(survey));
-        if smaller.left_out_bytes > 0 {
+        if smaller.shrunk.left_out_bytes > 0 {
             fit.notes.push(format!(
                 "{} bytes behind the last partition, which belong to no filesystem, are left out",
-                smaller.left_out_bytes
+                smaller.shrunk.left_out_bytes
             ));
         }
-        let partitions = smaller.survey.partitions.iter();
+        let partitions = smaller.shrunk.survey.partitions.iter();
         fit.placed = Some(partitions.map(|own| own.extent).collect());
         fit.content = Some(Resized {
             view: smaller.view,
-            survey: Some(smaller.survey),
+            survey: Some(smaller.shrunk.survey),
         });
         Ok(fit)
     }

@@ -20,5 +20,5 @@ mod view;
 pub use candidate::Access;
 pub use larger::{Growth, Larger, larger};
 pub use moved::Moved;
-pub use smaller::{Length, Smaller, smaller};
+pub use smaller::{Length, Shrunk, Smaller, smaller};
 pub use view::ResizedMedium;

@@ -45,6 +45,13 @@ impl Length {
 pub struct Smaller {
     /// The shorter medium.
     pub view: Arc<ResizedMedium>,
+    /// What it is.
+    pub shrunk: Shrunk,
+}
+
+/// What a shorter medium is: the original without a filesystem's free blocks.
+#[derive(Clone, Debug)]
+pub struct Shrunk {
     /// What is on it.
     pub survey: Survey,
     /// The number of the partition that became smaller; 0 where there is no partition table.
@@ -127,8 +134,7 @@ impl Candidate {
         let view = ResizedMedium::new(Arc::clone(medium), fs, Patches::new(patches), end.len);
         let shift = end.relocation.as_ref().map(|own| own.shift);
         let moved = end.relocation.iter().flat_map(|own| own.moved.clone());
-        Ok(Smaller {
-            view: Arc::new(view.with_shift(shift.unwrap_or_default())),
+        let shrunk = Shrunk {
             survey: own,
             number: self.number,
             label: self.label.clone(),
@@ -138,6 +144,10 @@ impl Candidate {
             free_bytes: plan.free_block_count().saturating_mul(block_bytes),
             moved_bytes: plan.moved_block_count().saturating_mul(block_bytes),
             left_out_bytes: self.left_out_bytes(&survey.map),
+        };
+        Ok(Smaller {
+            view: Arc::new(view.with_shift(shift.unwrap_or_default())),
+            shrunk,
         })
     }
 }

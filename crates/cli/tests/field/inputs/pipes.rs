@@ -78,6 +78,12 @@ fn every_verb_that_reads_images_takes_them_from_pipes() {
             "e2fsck -fn 'small.img?offset=9437184'; rm small.img; test ! -e *.unpacked.partial",
         );
     }
+}
+
+#[test]
+fn a_checksum_is_compared_with_what_verify_reads_from_a_pipe() {
+    let desk = desk();
+    desk.sh("gzip -1 -k card.img; xz -0 -k card.img");
     let sum = desk.sh("sha256sum card.img.gz | cut -c1-64 | tr -d '\\n'");
     for is_named in [false, true] {
         let words = ["verify", "-", "--sha256", &sum];
